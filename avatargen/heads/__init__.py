@@ -1,0 +1,1 @@
+"""Head models behind one interface; see :mod:`avatargen.heads.base`."""

@@ -1,0 +1,1 @@
+"""The embedded closed world: heads whose geometry, albedo and captions are known."""

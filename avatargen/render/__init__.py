@@ -1,0 +1,1 @@
+"""Differentiable rasterisation behind one interface; see :mod:`avatargen.render.base`."""

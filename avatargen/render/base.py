@@ -1,0 +1,45 @@
+"""The interface that every renderer implements (Warp, PyTorch3D)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.types import Cameras, HeadTopology, RenderOutput
+
+
+class Renderer(ABC):
+    """Renders batches of meshes that share one topology. See :class:`avatargen.types.RenderOutput`."""
+
+    def __init__(self, topology: HeadTopology):
+        self.topology = topology
+
+    @abstractmethod
+    def render(
+        self,
+        vertices: Float[Tensor, "B N 3"],
+        cameras: Cameras,
+        size: int,
+        *,
+        texture: Float[Tensor, "B C Ht Wt"] | None = None,
+        attributes: Float[Tensor, "B N C"] | None = None,
+        samples: int = 1,
+        gradients: bool = True,
+    ) -> RenderOutput:
+        """Render B meshes from V cameras each, at `size` x `size` pixels.
+
+        Args:
+            vertices: posed vertices, metres, on the renderer's device.
+            cameras: (B, V) cameras.
+            size: rows and columns of the output.
+            texture: sampled bilinearly at the interpolated texture coordinates; C may be any number.
+            attributes: interpolated over each face instead of a texture (give one of the two or neither;
+                with neither, features has no channels).
+            samples: samples on each side of a pixel (k means k x k a pixel).
+            gradients: build what coverage needs to be differentiable in the vertices (contour edges).
+
+        Raises:
+            ValueError: shapes disagree, or both `texture` and `attributes` are given.
+        """

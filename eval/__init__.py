@@ -1,0 +1,1 @@
+"""Everything that judges an avatar; reads avatar files and knows nothing of how they were made."""
