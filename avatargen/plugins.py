@@ -1,0 +1,26 @@
+"""One table for each pluggable kind: a name, and the class that implements it.
+
+Nothing registers itself by being imported; to add a head, a prior or a renderer, add a line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from avatargen.errors import InputError, unknown
+
+HEADS = {"anny": "avatargen.heads.anny:AnnyHead"}
+PRIORS = {"stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior"}
+RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
+
+
+def load_class(kind: str, name: str, table: dict[str, str]) -> type:
+    """The class a name stands for.
+
+    Raises:
+        InputError: the name is not in the table; says which is nearest.
+    """
+    if name not in table:
+        raise InputError([unknown(kind, name, table, kind)])
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,108 @@
+"""Every hyper-parameter of the method, described, bounded, and with its provenance.
+
+Provenance is `paper` (stated in arXiv 2307.04859), `borrowed` (from the named open implementation) or
+`ours`. The report prints it. A method in ``workflow/config/methods.yaml`` is a set of overrides of
+:class:`MethodSettings`; a prior in ``workflow/config/priors.yaml`` is a :class:`PriorSettings`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Provenance = Literal["paper", "borrowed", "ours"]
+
+
+def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
+    """A hyper-parameter with what it means and where its value comes from."""
+    return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
+
+
+class Frozen(BaseModel):
+    """Immutable, and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodSettings(Frozen):
+    """One way of making an avatar; the defaults are the full method."""
+
+    source: Literal["optimise", "template", "oracle"] = hyper(
+        "optimise", "ours", "optimise with the prior; or the floor (template) or ceiling (true head)"
+    )
+    phase1_steps: int = hyper(120, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(160, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
+    texture: bool = hyper(True, "paper", "optimise the latent texture")
+    shape: bool = hyper(True, "paper", "phase 2 moves the head model's shape coefficients")
+    expression: bool = hyper(True, "ours", "phase 2 moves the head model's expression coefficients")
+    offsets: bool = hyper(True, "paper", "phase 2 moves per-vertex offsets given by an MLP")
+    view_prompts: bool = hyper(True, "borrowed", "add the view to the prompt (Latent-Paint)")
+    shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
+    shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has faded", ge=0, le=1)
+    segmentation_weight: float = hyper(1.0, "ours", "weight of the segmentation loss", ge=0)
+    mask_period: int = hyper(25, "ours", "steps between refreshes of the segmentation masks", ge=1)
+    mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
+    interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")
+    lr_shape: float = hyper(0.02, "ours", "Adam step for shape, in units of each coefficient's range", gt=0)
+    lr_expression: float = hyper(0.02, "ours", "Adam step for expression coefficients", gt=0)
+    lr_offsets: float = hyper(2e-3, "ours", "Adam step for the weights of the offset MLP", gt=0)
+    offset_limit_mm: float = hyper(30.0, "ours", "largest offset of a vertex, mm", gt=0)
+    laplacian_weight: float = hyper(1.0, "ours", "weight of the smoothness of offsets", ge=0)
+    offset_weight: float = hyper(0.1, "ours", "weight of the size of offsets", ge=0)
+    shape_prior_weight: float = hyper(0.01, "ours", "weight of the prior on shape and expression", ge=0)
+    gradient_clip: float = hyper(1.0, "ours", "largest norm of an avatar's geometry gradient", gt=0)
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> MethodSettings:
+        if self.source == "optimise" and self.phase1_steps + self.phase2_steps == 0:
+            raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps in both phases."""
+        return self.phase1_steps + self.phase2_steps if self.source == "optimise" else 0
+
+
+class CameraSettings(Frozen):
+    """Where training cameras stand: (lowest, highest), degrees and metres."""
+
+    azimuth: tuple[float, float] = hyper((-180.0, 180.0), "borrowed", "degrees; Latent-Paint: all around")
+    elevation: tuple[float, float] = hyper((-15.0, 30.0), "ours", "degrees")
+    distance: tuple[float, float] = hyper((1.05, 1.3), "ours", "metres from the head's centre")
+    fov: tuple[float, float] = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
+
+
+class PriorSettings(Frozen):
+    """A diffusion prior and the hyper-parameters that belong to it rather than to the method."""
+
+    kind: str = Field("stable_diffusion", description="a name in avatargen.plugins.PRIORS")
+    path: str = Field(description="diffusers folder (relative to the repository) or hub id")
+    guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
+    t_range: tuple[float, float] = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
+    t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
+    weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
+        "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"
+    )
+    latent_size: int = hyper(64, "paper", "rows and columns of the rendered latents", ge=8)
+    texture_size: int = hyper(512, "paper", "rows and columns of the latent texture", ge=16)
+    samples: int = hyper(2, "ours", "render samples on each side of a latent pixel", ge=1, le=8)
+    lr_texture: float = hyper(1e-2, "borrowed", "Adam step of the latent texture (Latent-Paint)", gt=0)
+    adam_eps: float = hyper(1e-15, "borrowed", "eps of Adam for the texture (Latent-Paint)", gt=0)
+    cameras: CameraSettings = CameraSettings()
+
+
+def provenance_table(settings: Frozen) -> list[dict[str, Any]]:
+    """Rows of (name, value, provenance, description), one for each hyper-parameter; nested ones are dotted."""
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Frozen):
+            rows += [{**row, "name": f"{name}.{row['name']}"} for row in provenance_table(value)]
+            continue
+        extra = field.json_schema_extra or {}
+        source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
+        rows.append({"name": name, "value": value, "provenance": source, "description": field.description or ""})
+    return rows
