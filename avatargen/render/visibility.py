@@ -1,7 +1,7 @@
-"""Which face does each ray hit first? Ray queries against Warp's bounding volume hierarchies.
+"""What do rays hit? Queries against Warp's bounding volume hierarchies.
 
 One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel launch
-for all avatars, views and rays. Nothing here is differentiable: only face ids leave this module.
+for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave this module.
 Runs on the CPU and on CUDA, on the device of the faces. Source: NVIDIA Warp, https://github.com/NVIDIA/warp.
 """
 
@@ -14,12 +14,18 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.render.geometry import camera_bases, camera_positions, half_extents
-from avatargen.types import Cameras
+from avatargen.render.geometry import Frames
 
 wp.config.log_level = wp.LOG_ERROR
 
 FAR = 1.0e6  # metres; beyond every scene
+
+
+@wp.func
+@no_type_check
+def view_direction(x: wp.float32, y: wp.float32, extent: wp.float32, basis: wp.mat33):
+    """World direction through (x, y) in half image heights from the centre, y up; 1 along the optical axis."""
+    return wp.transpose(basis) * wp.vec3(x * extent, y * extent, 1.0)
 
 
 @wp.kernel
@@ -31,17 +37,19 @@ def _cast_pixels(
     extents: wp.array(dtype=wp.float32, ndim=2),
     far: wp.float32,
     faces: wp.array(dtype=wp.int32, ndim=4),
+    directions: wp.array(dtype=wp.vec3, ndim=4),
 ):
     b, v, row, column = wp.tid()
     scale = 2.0 / wp.float32(faces.shape[3])
-    x = ((wp.float32(column) + 0.5) * scale - 1.0) * extents[b, v]
-    y = (1.0 - (wp.float32(row) + 0.5) * scale) * extents[b, v]
-    direction = wp.normalize(wp.vec3(x, y, 1.0) @ bases[b, v])
-    query = wp.mesh_query_ray(meshes[b], positions[b, v], direction, far)
+    x = (wp.float32(column) + 0.5) * scale - 1.0
+    y = 1.0 - (wp.float32(row) + 0.5) * scale
+    direction = view_direction(x, y, extents[b, v], bases[b, v])
+    directions[b, v, row, column] = direction
+    query = wp.mesh_query_ray(meshes[b], positions[b, v], wp.normalize(direction), far)
+    face = wp.int32(-1)
     if query.result:
-        faces[b, v, row, column] = query.face
-    else:
-        faces[b, v, row, column] = -1
+        face = query.face
+    faces[b, v, row, column] = face
 
 
 class MeshBatch:
@@ -50,45 +58,54 @@ class MeshBatch:
     Args:
         faces: vertex indices of each triangle; their device is the one everything runs on.
         template: vertices that the hierarchies are built around (metres). Only the order in which exactly tied hits
-            are found depends on it; without it, the vertices of the first call for a batch size serve.
+            are found depends on it; without it, the vertices first seen at each place in the batch serve.
     """
 
     def __init__(self, faces: Int[Tensor, "F 3"], template: Float[Tensor, "N 3"] | None = None):
         wp.init()
-        self._device = wp.device_from_torch(faces.device)
+        self.device = wp.device_from_torch(faces.device)
         self._indices = wp.from_torch(faces.to(torch.int32).flatten().contiguous())
         self._template = template
         self._points: list[Tensor] = []
         self._meshes: list[wp.Mesh] = []
-        self._ids: wp.array | None = None
+        self.ids = wp.empty(0, dtype=wp.uint64, device=self.device)
 
     def update(self, vertices: Float[Tensor, "B N 3"]) -> None:
-        """Refit the hierarchies to new vertices (copied)."""
-        vertices = vertices.detach().float()
+        """Refit the first B hierarchies to new vertices (copied)."""
+        vertices = vertices.detach()
         for b in range(len(self._meshes), len(vertices)):
             self._add(vertices[b] if self._template is None else self._template)
-        if self._ids is None or self._ids.shape[0] < len(vertices):
-            self._ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=self._device)
-        for b in range(len(vertices)):
-            self._points[b].copy_(vertices[b])
-            self._meshes[b].refit()
+        if self.ids.shape[0] != len(self._meshes):
+            self.ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=self.device)
+        for points, mesh, new in zip(self._points, self._meshes, vertices, strict=False):
+            points.copy_(new)
+            mesh.refit()
 
     def _add(self, vertices: Float[Tensor, "N 3"]) -> None:
         points = vertices.detach().float().clone(memory_format=torch.contiguous_format)
         self._points.append(points)
         self._meshes.append(wp.Mesh(wp.from_torch(points, dtype=wp.vec3), self._indices))
 
-    def visible_faces(self, cameras: Cameras, size: int) -> Int[Tensor, "B V size size"]:
-        """The face seen through each pixel centre of a `size` x `size` image, -1 for none; int32."""
-        positions, bases = camera_positions(cameras).contiguous(), camera_bases(cameras).contiguous()
-        faces = torch.empty((*cameras.fov.shape, size, size), dtype=torch.int32, device=cameras.fov.device)
-        inputs = [
-            self._ids,
-            wp.from_torch(positions, dtype=wp.vec3),
-            wp.from_torch(bases, dtype=wp.mat33),
-            wp.from_torch(half_extents(cameras).contiguous()),
-            FAR,
-            wp.from_torch(faces),
-        ]
-        wp.launch(_cast_pixels, dim=faces.shape, inputs=inputs, device=self._device)
-        return faces
+    def visible_faces(
+        self, frames: Frames, size: int
+    ) -> tuple[Int[Tensor, "B V size size"], Float[Tensor, "B V size size 3"]]:
+        """What is seen through each pixel centre of a `size` x `size` image.
+
+        Returns:
+            The face, -1 for none (int32), and the ray's world direction, 1 along the optical axis.
+        """
+        shape = (*frames.extents.shape, size, size)
+        faces = torch.empty(shape, dtype=torch.int32, device=frames.extents.device)
+        directions = torch.empty((*shape, 3), device=frames.extents.device)
+        inputs = [*camera_arrays(frames), FAR, wp.from_torch(faces), wp.from_torch(directions, dtype=wp.vec3)]
+        wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *inputs], device=self.device)
+        return faces, directions
+
+
+def camera_arrays(frames: Frames) -> list[wp.array]:
+    """Positions (B, V) of vec3, bases (B, V) of mat33 and extents (B, V) as kernels take them."""
+    return [
+        wp.from_torch(frames.positions.contiguous(), dtype=wp.vec3),
+        wp.from_torch(frames.bases.contiguous(), dtype=wp.mat33),
+        wp.from_torch(frames.extents.contiguous()),
+    ]
