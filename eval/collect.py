@@ -1,0 +1,168 @@
+"""From manifests, embeddings and distances on disk to the tables of an experiment.
+
+Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``, ``judges``,
+``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv`` and ``truth_records.csv`` with one line an
+avatar; ``protocols.json``, which spells out the protocol hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from avatargen.avatar_file import write_json
+from avatargen.config import Experiment
+from avatargen.errors import InputError
+from avatargen.settings import PriorSettings
+from eval import summaries
+from eval.embed import Judge, load_embeddings
+from eval.finished import read_facts
+from eval.manifest import Row
+from eval.pools import Pool, build_pools
+from eval.records import TRACKS, Protocol, Record, make_record, to_frame
+from eval.retrieval import Retrieval, retrieve
+from eval.tables import write_table
+from eval.truth import FACTS
+from eval.views import view_protocol
+
+TRUTH_COLUMNS = ("geometry_mm", "geometry_mm_p95", "expression_error", "colour_error")
+
+
+def collect(
+    experiment: Experiment,
+    prior: PriorSettings,
+    rows: Sequence[Row],
+    judges: Mapping[str, Judge],
+    root: Path,
+    tables: Path,
+    negatives: Sequence[str] = (),
+    geometry_captions: Sequence[str] = (),
+) -> None:
+    """Write all tables of an experiment.
+
+    Args:
+        prior: its settings decide how latents are shown.
+        rows: of all manifests, see :func:`eval.manifest.read_manifests`.
+        judges: by their configured names.
+        root: what the rows' folders are relative to.
+        tables: folder to write to.
+        negatives, geometry_captions: extra captions of the pools, see :func:`eval.pools.build_pools`.
+
+    Raises:
+        InputError: embeddings or distances of a finished avatar are missing.
+        ProtocolError: embeddings were made under different protocols.
+    """
+    rows = sorted(
+        rows, key=lambda row: experiment.methods.index(row.method)
+    )  # stable: prompts keep their order
+    pools = build_pools(rows, negatives, geometry_captions, experiment.geometry_pool)
+    views = view_protocol(experiment.evaluation, prior)
+    records, protocols = score(rows, judges, pools, views, root)
+    frame, truths = to_frame(records), read_truths(rows, root)
+    baseline = "full" if "full" in experiment.methods else experiment.methods[0]
+    table = summaries.clip_r(frame)
+    named = {
+        "clip_r": table,
+        "paired": summaries.paired(frame, truths, baseline),
+        "truth": summaries.truth(truths),
+        "truth_regions": summaries.truth_regions(truths),
+        "baked_gap": summaries.baked_gap(table),
+        "judges": summaries.judge_agreement(table),
+        "cost": summaries.cost(rows),
+        "failures": summaries.failures(rows),
+    }
+    for name, content in named.items():
+        write_table(content, tables, name)
+    write_table(frame, tables, "records", readable=False)
+    write_table(truths, tables, "truth_records", readable=False)
+    write_json(tables / "protocols.json", {protocol.hash: _facts(protocol) for protocol in protocols})
+
+
+def score(
+    rows: Sequence[Row],
+    judges: Mapping[str, Judge],
+    pools: Mapping[str, Pool],
+    views: dict[str, Any],
+    root: Path,
+) -> tuple[list[Record], list[Protocol]]:
+    """A record for each row, judge and track, and the protocols they were made under.
+
+    Args:
+        views: the protocol that failed avatars count under; the others bring the one they were rendered with.
+
+    Raises:
+        InputError: embeddings are missing; lists all.
+    """
+    records, protocols, problems = [], {}, []
+    for name, judge in judges.items():
+        captions = {track: judge.embed_texts(pools[track].captions) for track in TRACKS}
+        for row in rows:
+            try:
+                embedded = load_embeddings(root / row.folder, name) if row.status == "ok" else None
+            except InputError as error:
+                problems += error.problems
+                continue
+            for track in TRACKS:
+                pool = pools[track]
+                shown = embedded.protocol if embedded else views
+                protocol = Protocol(judge.id, track, pool.name, pool.captions, shown)
+                protocols[protocol.hash] = protocol
+                scores = {
+                    kind: _retrieve(embedded.kinds[kind], captions[track], pool.own[row.unit])
+                    for kind in (("texture", "baked") if track == "texture" else ("geometry",))
+                    if embedded
+                }
+                judged = (
+                    row if not embedded or scores[track] else row.model_copy(update={"status": "not_finite"})
+                )
+                records.append(make_record(judged, protocol, name, scores.get(track), scores.get("baked")))
+    if problems:
+        raise InputError(problems)
+    return records, list(protocols.values())
+
+
+def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
+    """One line for each row whose prompt has a true head; columns as in :class:`eval.truth.TruthScore`.
+
+    Raises:
+        InputError: a row has no distances where another method's avatar of the same prompt has.
+    """
+    scores = {row: read_facts(root / row.folder, FACTS).get("score") for row in rows}
+    known = {row.unit for row, found in scores.items() if found}
+    problems = [
+        f"{root / row.folder / FACTS}: missing, though the true head of '{row.item}' is known; measure it first"
+        for row, found in scores.items()
+        if row.unit in known and not found
+    ]
+    if problems:
+        raise InputError(problems)
+    lines = []
+    for row, found in scores.items():
+        if found:
+            facts = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "status")}
+            regions = {f"mm_{name}": value for name, value in found["regions_mm"].items()}
+            lines.append({**facts, **{name: found[name] for name in TRUTH_COLUMNS}, **regions})
+    return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *summaries.UNIT, *TRUTH_COLUMNS])
+
+
+def _retrieve(
+    images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int
+) -> Retrieval | None:
+    """The retrieval of an avatar; None where its embeddings are not finite (a broken render counts as a failure)."""
+    return retrieve(images, captions, own) if np.isfinite(images).all() else None
+
+
+def _facts(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "judge": protocol.judge,
+        "track": protocol.track,
+        "pool": protocol.pool,
+        "pool_size": len(protocol.captions),
+        "captions": list(protocol.captions),
+        "views": protocol.views,
+    }

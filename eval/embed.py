@@ -1,0 +1,163 @@
+"""What judges see: CLIP embeddings of an avatar's views, kept beside them, and of captions.
+
+A judge is any model that open_clip loads: one of its names with a pretrained tag, or a folder with
+``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings are unit-norm.
+
+``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, and the strings
+``fingerprint`` and ``protocol`` (the JSON that came with the views).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch.nn.functional import normalize
+
+from avatargen.config import JudgeSettings
+from avatargen.errors import InputError
+from eval.finished import replacing
+from eval.views import KINDS
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A CLIP model with its preprocessing and tokenizer.
+
+    Attributes:
+        name: as in judges.yaml; part of file names.
+        id: model and weights, for protocols.
+        model: open_clip model in evaluation mode; preprocess: PIL image → tensor; tokenize: texts → tensor.
+    """
+
+    name: str
+    id: str
+    model: torch.nn.Module
+    preprocess: Callable[..., Any]
+    tokenize: Callable[..., Any]
+
+    @classmethod
+    def load(cls, name: str, settings: JudgeSettings, root: Path) -> Judge:
+        """Load a judge; a `settings.model` that is a folder below `root` is loaded from there.
+
+        Raises:
+            InputError: no such model, or its weights are missing or do not fit.
+        """
+        folder = root / settings.model
+        source = f"local-dir:{folder}" if folder.is_dir() else settings.model
+        pretrained = settings.pretrained
+        if pretrained and (root / pretrained).is_file():
+            pretrained = str(root / pretrained)
+        try:
+            model, preprocess = open_clip.create_model_from_pretrained(source, pretrained)
+            tokenize = open_clip.get_tokenizer(source)
+        except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
+            raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
+        return cls(
+            name, f"{settings.model}:{settings.pretrained or 'folder'}", model.eval(), preprocess, tokenize
+        )
+
+    @torch.inference_mode()
+    def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
+        """Unit-norm embeddings of 8-bit RGB images."""
+        device = next(self.model.parameters()).device
+        parts = []
+        for start in range(0, len(images), batch):
+            pixels = [self.preprocess(Image.fromarray(image)) for image in images[start : start + batch]]
+            parts.append(self.model.encode_image(torch.stack(pixels).to(device)))
+        return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str], batch: int = 256) -> Float[np.ndarray, "N D"]:
+        """Unit-norm embeddings of captions, as they are (no template around them)."""
+        device = next(self.model.parameters()).device
+        parts = [
+            self.model.encode_text(self.tokenize(list(texts[start : start + batch])).to(device))
+            for start in range(0, len(texts), batch)
+        ]
+        return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
+
+
+def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: str) -> str:
+    kind = "folder" if is_folder else "open_clip model"
+    return (
+        f"judge '{name}': {kind} '{settings.model}' (pretrained: {settings.pretrained}) cannot be loaded: "
+        f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose weights "
+        "can be had, or a folder with open_clip_config.json and weights"
+    )
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """An avatar's views under one judge.
+
+    Attributes:
+        kinds: unit-norm (V, D) arrays, one for each of :data:`eval.views.KINDS`.
+        protocol: how the views were made.
+        fingerprint: of the views and the judge.
+    """
+
+    kinds: dict[str, Float[np.ndarray, "V D"]]
+    protocol: dict[str, Any]
+    fingerprint: str
+
+
+def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
+    """Embed the views in an avatar's folder, unless that is done under this fingerprint already.
+
+    Raises:
+        InputError: the folder holds no readable ``views.npz``.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    path = embeddings_path(folder, judge.name)
+    if is_embedded(folder, judge.name, fingerprint):
+        return path
+    try:
+        with np.load(folder / "views.npz") as file:
+            views, protocol = {kind: file[kind] for kind in KINDS}, str(file["protocol"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(
+            [f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]
+        ) from error
+    stacked = judge.embed_images(np.concatenate(list(views.values())))
+    parts = np.split(stacked, np.cumsum([len(images) for images in views.values()])[:-1])
+    facts = {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
+    with replacing(path) as partial:
+        np.savez(partial, **dict(zip(views, parts, strict=True)), **facts)
+    return path
+
+
+def embeddings_path(folder: Path, judge: str) -> Path:
+    """Where an avatar's embeddings under a judge lie."""
+    return folder / f"embeddings-{judge}.npz"
+
+
+def is_embedded(folder: Path, judge: str, fingerprint: str) -> bool:
+    """Whether `folder` holds readable embeddings under this judge and fingerprint."""
+    try:
+        return load_embeddings(folder, judge).fingerprint == fingerprint
+    except InputError:
+        return False
+
+
+def load_embeddings(folder: Path, judge: str) -> Embeddings:
+    """Read what :func:`embed_avatar` wrote.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    path = embeddings_path(folder, judge)
+    try:
+        with np.load(path) as file:
+            kinds = {kind: file[kind] for kind in KINDS}
+            return Embeddings(kinds, json.loads(str(file["protocol"])), str(file["fingerprint"]))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError([f"{path}: not readable ({error}); embed the avatar's views first"]) from error

@@ -1,0 +1,205 @@
+"""Plots of an experiment's tables, each as SVG and PNG. Colours: Okabe & Ito 2008, safe for the colour-blind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from eval.finished import replacing
+from eval.records import TRACKS
+from eval.tables import read_table
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+INK, FAINT = "#22252B", "#8A8F98"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#C9CCD2",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E7E9ED",
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "svg.hashsalt": "avatargen",  # the same plot is the same file
+    "figure.constrained_layout.use": True,
+}
+TITLES = {"texture": "Texture (colour renders)", "geometry": "Geometry (clay renders)"}
+
+
+def write_plots(tables: Path, plots: Path) -> list[str]:
+    """Draw every plot that the tables have data for; returns their names.
+
+    Raises:
+        FileNotFoundError: the tables were not collected yet.
+    """
+    truths = read_table(tables, "truth_records")
+    costs = read_table(tables, "cost")
+    drawings: dict[str, Callable[[], Figure]] = {
+        "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
+        "ranks": lambda: plot_ranks(read_table(tables, "records")),
+    }
+    if len(truths):
+        drawings["truth"] = lambda: plot_truth(truths)
+    if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
+        drawings["cost"] = lambda: plot_cost(costs)
+    for name, draw in drawings.items():
+        with mpl.rc_context(STYLE):
+            save_figure(draw(), plots, name)
+    return list(drawings)
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write ``{name}.svg`` (transparent) and ``{name}.png`` (white, 200 dpi), atomically."""
+    with replacing(folder / f"{name}.svg") as path:
+        figure.savefig(path, transparent=True, metadata={"Date": None})
+    with replacing(folder / f"{name}.png") as path:
+        figure.savefig(path, dpi=200, facecolor="white")
+
+
+def plot_clip_r(table: pd.DataFrame) -> Figure:
+    """R@1 with Wilson intervals, one panel a track, one line a method, one marker a judge; chance dashed."""
+    methods, judges = _unique(table["method"]), _unique(table["judge"])
+    figure, axes = _panels(len(TRACKS), len(methods), 1 + 0.5 * (len(judges) - 1))
+    for axis, track in zip(axes, TRACKS, strict=True):
+        part = table[table["track"] == track]
+        for number, judge in enumerate(judges):
+            rows = part[part["judge"] == judge]
+            y = _positions(rows["method"], methods) + _dodge(number, len(judges))
+            colours = [_colour(name, methods) for name in rows["method"]]
+            axis.hlines(y, rows["r_at_1_low"], rows["r_at_1_high"], colors=colours, lw=3.2, alpha=0.32)
+            axis.scatter(rows["r_at_1"], y, s=58, c=colours, marker=MARKERS[number % len(MARKERS)], zorder=3)
+            axis.scatter(rows["r_at_1_baked"], y, s=58, facecolors="none", edgecolors=colours, zorder=2.5)
+        axis.set(title=TITLES[track], xlim=(-0.03, 1.03), xlabel="R@1, 95 % Wilson interval")
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        _mark_chance(axis, part["chance"].mean())
+        _name_methods(axis, methods)
+    _judge_legend(axes[0], judges, has_baked=bool(table["r_at_1_baked"].notna().any()))
+    return figure
+
+
+def plot_ranks(records: pd.DataFrame) -> Figure:
+    """Share of prompts whose own caption is among the first k of the pool, for every k; mean over judges."""
+    methods = _unique(records["method"])
+    figure = Figure(figsize=(9.6, 3.5))
+    axes = figure.subplots(1, len(TRACKS), sharey=True)
+    for axis, track in zip(axes, TRACKS, strict=True):
+        part = records[records["track"] == track]
+        size = int(part["pool_size"].max())
+        k = np.arange(1, size + 1)
+        axis.plot(k, k / size, color=FAINT, ls=(0, (4, 3)), lw=1.2, label="chance")
+        for method in methods:
+            found = part.loc[part["method"] == method, "rank"].to_numpy()
+            share = (found[:, None] <= k).mean(axis=0)
+            axis.step(k, share, where="post", color=_colour(method, methods), lw=2, label=method)
+        axis.set(title=TITLES[track], xlabel="k, captions considered", ylim=(0, 1.03), xlim=(1, max(size, 2)))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set_ylabel("R@k")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return figure
+
+
+def plot_truth(truths: pd.DataFrame) -> Figure:
+    """Distances to the true heads: every avatar a dot, the mean a bar; lower is better."""
+    methods = _unique(truths["method"])
+    panels = {
+        "geometry_mm": "Geometry, mm",
+        "expression_error": "Expression, mm",
+        "colour_error": "Colour, mean absolute RGB",
+    }
+    figure, axes = _panels(len(panels), len(methods))
+    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+        for row, method in enumerate(methods):
+            values = truths.loc[truths["method"] == method, column].to_numpy(dtype=float)
+            spread = 0.22 * (np.arange(len(values)) % 5 - 2) / 2
+            colour = _colour(method, methods)
+            axis.scatter(values, row + spread, s=18, color=colour, alpha=0.45, linewidths=0)
+            axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=colour, lw=3, solid_capstyle="round")
+        axis.set(title=title)
+        axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)
+        _name_methods(axis, methods)
+    axes[0].set_xlabel("distance to the true head; lower is better")
+    return figure
+
+
+def plot_cost(costs: pd.DataFrame) -> Figure:
+    """Mean seconds and largest peak memory of one avatar's generation."""
+    methods = _unique(costs["method"])
+    panels = {"seconds_mean": ("Time an avatar, s", 1), "peak_memory_mb_max": ("Peak memory, GB", 1024)}
+    figure, axes = _panels(len(panels), len(methods))
+    for axis, (column, (title, unit)) in zip(axes, panels.items(), strict=True):
+        values = pd.to_numeric(costs[column], errors="coerce").fillna(0).to_numpy(dtype=float) / unit
+        colours = [_colour(name, methods) for name in methods]
+        bars = axis.barh(np.arange(len(methods)), values, height=0.55, color=colours)
+        axis.bar_label(bars, fmt="%.1f", padding=4, color=INK)
+        axis.margins(x=0.14)
+        axis.set(title=title)
+        _name_methods(axis, methods)
+    return figure
+
+
+def _panels(count: int, methods: int, line: float = 1.0) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(9.6, 1.3 + 0.42 * line * max(methods, 2)))
+    axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _name_methods(axis: Axes, methods: Sequence[str]) -> None:
+    axis.set_yticks(range(len(methods)), methods)
+    axis.set_ylim(len(methods) - 0.45, -0.55)  # the first method on top
+    axis.grid(visible=False, axis="y")
+    axis.spines["left"].set_visible(False)
+
+
+def _mark_chance(axis: Axes, chance: float) -> None:
+    axis.axvline(chance, color=FAINT, ls=(0, (4, 3)), lw=1.2, zorder=1)
+    axis.annotate(
+        "chance",
+        (chance, 0.0),
+        (4, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color=FAINT,
+    )
+
+
+def _judge_legend(axis: Axes, judges: Sequence[str], has_baked: bool) -> None:
+    for number, judge in enumerate(judges):
+        axis.scatter([], [], s=50, c=INK, marker=MARKERS[number % len(MARKERS)], label=f"judge: {judge}")
+    if has_baked:
+        axis.scatter([], [], s=50, facecolors="none", edgecolors=INK, label="exported texture")
+    axis.figure.legend(loc="outside lower center", ncols=len(judges) + 1, fontsize=9)
+
+
+def _unique(column: pd.Series) -> list[str]:
+    return list(dict.fromkeys(column.astype(str)))
+
+
+def _colour(method: str, methods: Sequence[str]) -> str:
+    return PALETTE[methods.index(method) % len(PALETTE)]
+
+
+def _positions(column: pd.Series, methods: Sequence[str]) -> np.ndarray:
+    return np.array([methods.index(name) for name in column], dtype=float)
+
+
+def _dodge(number: int, count: int) -> float:
+    return 0.0 if count == 1 else 0.5 * (number / (count - 1) - 0.5)

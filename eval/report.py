@@ -1,0 +1,220 @@
+"""The report: one HTML file that needs nothing beside it.
+
+Prompts, messages and names come from outside: everything is put into the page by Jinja2 with autoescaping on, and
+images only as data URIs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from avatargen.config import Experiment
+from avatargen.settings import MethodSettings, PriorSettings, provenance_table
+from eval import thumbnails
+from eval.finished import replacing
+from eval.manifest import Row
+from eval.records import TRACKS
+from eval.tables import numeric_columns, read_table, rounded
+
+GALLERY_PROMPTS = 40
+PLOTS = {
+    "clip_r": "How often the own prompt is the best match in the pool. Filled: neural colours; ring: exported texture.",
+    "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
+    "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
+    "cost": "What one avatar costs to make.",
+}
+TABLES = {
+    "paired": (
+        "Differences to the baseline",
+        "Same prompts, paired; 95 % bootstrap interval, permutation test.",
+    ),
+    "truth": (
+        "Distance to the true heads",
+        "mm, and mean absolute RGB difference; failures count as the template.",
+    ),
+    "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
+    "baked_gap": ("Neural against exported", "What baking the latent texture to RGB costs."),
+    "judges": ("Do the judges agree?", "Kendall's tau-b between two judges' scores of the methods."),
+    "cost": ("Cost", "Seconds and peak memory of generation."),
+}
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report tells about.
+
+    Attributes:
+        experiment: its configuration; rows: of all manifests.
+        methods: resolved settings by name; reasons: one line each on why the method is there.
+        prior: its settings; judges: name → what it is, in a line.
+        versions: name → version of code, packages, weights and machine.
+        root: what the rows' folders are relative to; tables, plots: folders that hold them.
+    """
+
+    experiment: Experiment
+    rows: Sequence[Row]
+    methods: Mapping[str, MethodSettings]
+    prior: PriorSettings
+    root: Path
+    tables: Path
+    plots: Path
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    judges: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(path: Path, inputs: ReportInputs) -> Path:
+    """Write the report, atomically.
+
+    Raises:
+        FileNotFoundError: the tables were not collected yet.
+    """
+    environment = Environment(
+        loader=PackageLoader("eval"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(**context(inputs))
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def context(inputs: ReportInputs) -> dict[str, Any]:
+    """What the template shows."""
+    names = [name for name in inputs.experiment.methods if name in {row.method for row in inputs.rows}]
+    return {
+        "experiment": inputs.experiment,
+        "counts": counts(inputs.rows),
+        "methods": [(name, inputs.reasons.get(name, "")) for name in names],
+        "headline": headline(read_table(inputs.tables, "clip_r")),
+        "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
+        "gallery": gallery(inputs, names),
+        "gallery_limit": GALLERY_PROMPTS,
+        "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
+        "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
+        "hyper": hyper_parameters({name: inputs.methods[name] for name in names if name in inputs.methods}),
+        "prior": provenance_table(inputs.prior),
+        "protocols": protocols(inputs.tables),
+        "judges": dict(inputs.judges),
+        "versions": dict(inputs.versions),
+    }
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How much was asked for and made."""
+    return {
+        "avatars": len(rows),
+        "made": sum(row.status == "ok" for row in rows),
+        "failed": sum(row.status != "ok" for row in rows),
+        "prompts": len({(row.list, row.item) for row in rows}),
+        "methods": len({row.method for row in rows}),
+    }
+
+
+def headline(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table of CLIP-R in parts, one for each track and judge: rates as numbers, for bars, and as text."""
+    parts = []
+    for track in TRACKS:
+        for judge, group in table[table["track"] == track].groupby("judge", sort=False):
+            lines = []
+            for (_, numbers), (_, text) in zip(group.iterrows(), rounded(group).iterrows(), strict=True):
+                bar = {
+                    name: round(100 * float(numbers[name]), 1)
+                    for name in ("r_at_1", "r_at_1_low", "r_at_1_high")
+                }
+                lines.append({"bar": bar, "percent": _percents(numbers), **text.to_dict()})
+            chance = round(100 * float(group["chance"].iloc[0]), 1)
+            parts.append({"track": track, "judge": str(judge), "chance": chance, "lines": lines})
+    return parts
+
+
+def gallery(inputs: ReportInputs, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """One entry a prompt and seed, with a cell a method; the first GALLERY_PROMPTS of them."""
+    found = {(row.method, row.unit): row for row in inputs.rows}
+    units = list(dict.fromkeys(row.unit for row in inputs.rows))[:GALLERY_PROMPTS]
+    notes = _cell_notes(inputs.tables)
+    entries = []
+    for unit in units:
+        cells = [_cell(found.get((method, unit)), method, inputs.root, notes) for method in methods]
+        prompt = next(row.prompt for row in inputs.rows if row.unit == unit)
+        entries.append({"prompt": prompt, "list": unit[0], "item": unit[1], "seed": unit[2], "cells": cells})
+    return entries
+
+
+def hyper_parameters(methods: Mapping[str, MethodSettings]) -> list[dict[str, Any]]:
+    """One row a hyper-parameter: its values by method, which of them differ from the first, and its provenance."""
+    tables = [provenance_table(settings) for settings in methods.values()]
+    rows = []
+    for same in zip(*tables, strict=True):
+        first = same[0]
+        values = [(str(row["value"]), row["value"] != first["value"]) for row in same]
+        rows.append({**first, "values": values})
+    return rows
+
+
+def protocols(tables: Path) -> list[dict[str, Any]]:
+    """The protocols of ``protocols.json``, each with its hash."""
+    facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
+    return [{"hash": name, **value} for name, value in facts.items()]
+
+
+def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[str]]) -> dict[str, Any]:
+    cell = {
+        "method": method,
+        "status": "missing",
+        "message": "",
+        "still": None,
+        "sheet": None,
+        "turning": None,
+    }
+    if row is None:
+        return {**cell, "notes": []}
+    folder = root / row.folder
+    images = {name: getattr(thumbnails, name)(folder) for name in ("still", "sheet", "turning")}
+    shown = images if row.status == "ok" else {}
+    return {
+        **cell, **shown, "status": row.status, "message": row.message, "notes": notes.get((method, row.unit), []),
+    }  # fmt: skip
+
+
+def _cell_notes(tables: Path) -> dict[tuple, list[str]]:
+    """What stands under each avatar: its ranks under the first judge and its distance to the truth."""
+    notes: dict[tuple, list[str]] = {}
+    records, truths = read_table(tables, "records"), read_table(tables, "truth_records")
+    for line in records[records["judge"] == records["judge"].iloc[0]].to_dict("records"):
+        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
+        notes.setdefault(key, []).append(f"{line['track']} #{int(line['rank'])}")
+    for line in truths.to_dict("records"):
+        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
+        notes.setdefault(key, []).append(f"{float(line['geometry_mm']):.1f} mm")
+    return notes
+
+
+def _plot(folder: Path, name: str, text: str) -> dict[str, str] | None:
+    path = folder / f"{name}.svg"
+    return {"uri": thumbnails.file_uri(path, "image/svg+xml"), "text": text} if path.is_file() else None
+
+
+def _table(folder: Path, name: str, title: str, text: str) -> dict[str, Any] | None:
+    table = read_table(folder, name)
+    if table.empty:
+        return None
+    return {
+        "title": title, "text": text, "columns": list(table.columns), "right": numeric_columns(table),
+        "lines": rounded(table).to_dict("records"),
+    }  # fmt: skip
+
+
+def _percents(numbers: pd.Series) -> dict[str, str]:
+    names = ("r_at_1", "r_at_1_low", "r_at_1_high", "r_at_5", "r_at_1_views", "r_at_1_baked")
+    return {name: "–" if pd.isna(numbers[name]) else f"{100 * float(numbers[name]):.0f}" for name in names}

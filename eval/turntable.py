@@ -1,0 +1,95 @@
+"""What people and judges look at, written into an avatar's folder.
+
+views.npz       the images of the protocol (see :mod:`eval.views`): arrays ``texture``, ``baked``, ``geometry``,
+                each (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
+turntable.mp4   the head turning once: exported colours beside clay (H.264, yuv420p, starts before it is loaded)
+sheet.png       the contact sheet: neural colours, exported colours and clay from all sides
+render.json     the fingerprint, written last: a folder without it is rendered again
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+from avatargen.cameras import evaluation_cameras, turntable_cameras
+
+from avatargen.avatar_file import Avatar
+from avatargen.config import EvaluationSettings
+from eval.finished import is_current, read_facts, replacing, write_facts
+from eval.sheet import CELL, contact_sheet
+from eval.views import Images, RenderTools, colour_and_clay, neural_colour, render_views, view_protocol
+
+FACTS = "render.json"
+FILES = ("views.npz", "turntable.mp4", "sheet.png")
+TURNTABLE_SAMPLES = 2
+SHEET_SAMPLES = 2
+FRAMES_PER_SECOND = 16
+
+
+def render_avatar(
+    avatar: Avatar,
+    tools: RenderTools,
+    settings: EvaluationSettings,
+    folder: Path,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """Render one avatar for judges and people, unless `folder` already holds it under this fingerprint.
+
+    Returns:
+        what ``render.json`` holds: fingerprint, files, seconds.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    if is_current(folder, FACTS, fingerprint, FILES):
+        return read_facts(folder, FACTS)
+    start = time.perf_counter()
+    views = render_views(avatar, tools, settings)
+    protocol = view_protocol(settings, tools.prior_settings)
+    with replacing(folder / "views.npz") as path:
+        np.savez_compressed(path, protocol=np.array(json.dumps(protocol, sort_keys=True)), **views)
+    with replacing(folder / "sheet.png") as path:
+        sheet_of(avatar, tools, settings).save(path, optimize=True)
+    with replacing(folder / "turntable.mp4") as path:
+        write_video(path, turntable_frames(avatar, tools, settings))
+    seconds = round(time.perf_counter() - start, 3)
+    return write_facts(folder, FACTS, fingerprint, files=list(FILES), seconds=seconds)
+
+
+def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):
+    """The contact sheet of an avatar, a PIL image, from the protocol's cameras."""
+    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation)
+    baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
+    neural = neural_colour(avatar, tools, cameras, CELL, settings.background)
+    rows = {"Neural": neural, "Exported": baked, "Geometry": clay}
+    rows = {name: images for name, images in rows.items() if images is not None}
+    note = f"{avatar.method} · seed {avatar.seed}" + ("" if avatar.status == "ok" else f" · {avatar.status}")
+    return contact_sheet(avatar.prompt, note, rows, cameras.azimuth[0].tolist())
+
+
+def turntable_frames(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> Images:
+    """Exported colours beside clay, one frame for each azimuth of a full turn: (frames, H, 2 H, 3)."""
+    cameras = turntable_cameras(1, settings.turntable_frames)
+    size = settings.turntable_size - settings.turntable_size % 2  # yuv420p halves the rows and columns
+    colour, clay = colour_and_clay(avatar, tools, cameras, size, TURNTABLE_SAMPLES, settings.background)
+    return np.concatenate((colour, clay), axis=2)
+
+
+def write_video(path: Path, frames: Images) -> None:
+    """Write frames as an MP4 that plays in browsers."""
+    with imageio.get_writer(
+        path,
+        fps=FRAMES_PER_SECOND,
+        codec="libx264",
+        pixelformat="yuv420p",
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        output_params=["-movflags", "+faststart", "-crf", "20", "-preset", "veryfast", "-threads", "1"],
+    ) as writer:
+        for frame in frames:
+            writer.append_data(frame)
