@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 
 import torch
@@ -58,3 +59,44 @@ class HeadModel(ABC):
             joints=zeros(batch, len(self.joint_names), 3),
             offsets=zeros(batch, vertices, 3),
         )
+
+    def shape_from(self, **values: float) -> Float[Tensor, " S"]:
+        """The template's shape with some coefficients set by name; dashes may be written as underscores.
+
+        Raises:
+            ValueError: a name is unknown or a value lies outside its bounds.
+        """
+        return _set(self.shape_template, self.shape_names, self.shape_bounds, values, "shape coefficient")
+
+    def expression_from(self, **values: float) -> Float[Tensor, " E"]:
+        """A neutral expression with some coefficients set by name.
+
+        Raises:
+            ValueError: a name is unknown or a value lies outside its bounds.
+        """
+        neutral = torch.zeros_like(self.expression_bounds[0])
+        return _set(neutral, self.expression_names, self.expression_bounds, values, "expression")
+
+
+def _set(
+    start: Tensor, names: tuple[str, ...], bounds: Tensor, values: dict[str, float], kind: str
+) -> Float[Tensor, " K"]:
+    """A copy of `start` with named entries replaced; all problems are reported at once."""
+    known = {name.replace("-", "_").lower(): index for index, name in enumerate(names)}
+    result, problems = start.clone(), []
+    for name, value in values.items():
+        key = name.replace("-", "_").lower()
+        index = known.get(key)
+        if index is None:
+            close = [names[known[match]] for match in difflib.get_close_matches(key, list(known), n=4, cutoff=0.4)]
+            hint = f"; did you mean {', '.join(close)}?" if close else ""
+            problems.append(f"unknown {kind} {name!r}{hint}")
+            continue
+        low, high = bounds[:, index].tolist()
+        if not low - 1e-6 <= value <= high + 1e-6:
+            problems.append(f"{kind} {names[index]!r} must be in [{low:g}, {high:g}], got {value:g}")
+            continue
+        result[index] = value
+    if problems:
+        raise ValueError("; ".join(problems))
+    return result

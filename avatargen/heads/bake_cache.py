@@ -1,0 +1,39 @@
+"""Keys and files of baked data: a hash of what the code says, and writes that never leave half a file."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def source_hash(package: str, modules: tuple[str, ...]) -> str:
+    """Twelve hex digits over the parsed source of modules; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for module in modules:
+        spec = importlib.util.find_spec(f"{package}.{module}")
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"{package}.{module}, which decides what is baked, cannot be found")
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            if documented and node.body and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write to a temporary neighbour, then rename; readers and parallel writers see all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

