@@ -1,16 +1,28 @@
 """The experiment's configuration: what a user writes, validated whole before the first job.
 
 ``workflow/config/{experiment}.yaml`` is an :class:`Experiment`; ``methods.yaml``, ``priors.yaml`` and
-``judges.yaml`` beside it hold the named methods, priors and judges it refers to.
+``judges.yaml`` beside it hold the named methods, priors and judges it refers to. A user's own files go
+into ``workflow/config/`` and ``prompts/`` of the working directory, which are looked into first.
+
+The Snakefile imports this module at every parse: it imports neither torch nor pandas.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+import yaml
+from pydantic import Field, ValidationError
 
+from avatargen.errors import InputError, unknown
 from avatargen.settings import Frozen, MethodSettings, PriorSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+_TABLES = ("methods", "priors", "judges")
+Model = TypeVar("Model", bound=Frozen)
 
 
 class JudgeSettings(Frozen):
@@ -45,11 +57,16 @@ class Experiment(Frozen):
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="prompts for one Snakemake job")
-    batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
+    batch_size: int = Field(
+        4, ge=1, le=256, description="avatars optimised together; part of the fingerprint"
+    )
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
     gpus_per_worker: float = Field(0.0, ge=0)
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
     max_failed_fraction: float = Field(0.5, ge=0, le=1, description="more than this fails the job")
+    overrides: dict[str, Any] = Field(
+        {}, description="settings of every method, under the method's own overrides"
+    )
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
@@ -64,3 +81,209 @@ class RunConfig(Frozen):
     renderer: str
     batch_size: int
     threads: int
+
+
+class NamedMethod(Frozen):
+    """A method as ``methods.yaml`` states it: what it changes of the full method, and why."""
+
+    reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
+    overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
+
+
+@dataclass(frozen=True)
+class Library:
+    """What an experiment may name."""
+
+    methods: dict[str, NamedMethod]
+    priors: dict[str, PriorSettings]
+    judges: dict[str, JudgeSettings]
+
+
+def config_folders(root: Path = ROOT) -> tuple[Path, ...]:
+    """Where configuration is looked for: the working directory, then the repository."""
+    return _folders("workflow/config", root)
+
+
+def list_folders(root: Path = ROOT) -> tuple[Path, ...]:
+    """Where prompt lists are looked for: the working directory, then the repository."""
+    return _folders("prompts", root)
+
+
+def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> Experiment:
+    """An experiment, by name or by the path of its file, with some fields changed on the command line.
+
+    Raises:
+        InputError: no such file, not YAML, unknown keys, values out of bounds.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        found = [folder / f"{name}.yaml" for folder in config_folders(root)]
+        path = next((path for path in found if path.is_file()), None)
+        if path is None or name in _TABLES:
+            known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
+            raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
+    stated = read_yaml(path)
+    if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
+        raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
+    return parse(Experiment, {"experiment": path.stem, **stated, **(changes or {})}, shown(path))
+
+
+def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
+    """The named methods. Raises InputError: see `parse`."""
+    return _load_table("methods", NamedMethod, root)
+
+
+def load_priors(root: Path = ROOT) -> dict[str, PriorSettings]:
+    """The named priors. Raises InputError: see `parse`."""
+    return _load_table("priors", PriorSettings, root)
+
+
+def load_judges(root: Path = ROOT) -> dict[str, JudgeSettings]:
+    """The named judges. Raises InputError: see `parse`."""
+    return _load_table("judges", JudgeSettings, root)
+
+
+def load_library(root: Path = ROOT) -> Library:
+    """All named methods, priors and judges.
+
+    Raises:
+        InputError: problems of the three files, together.
+    """
+    tables, problems = [], []
+    for load in (load_methods, load_priors, load_judges):
+        try:
+            tables.append(load(root))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return Library(*tables)
+
+
+def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
+    """Everything that decides one method's avatars.
+
+    Raises:
+        InputError: the method or the prior is not known, or overrides do not make valid settings.
+    """
+    problems = []
+    if method not in library.methods:
+        problems.append(unknown("method", method, library.methods, f"{experiment.experiment}: methods"))
+    if experiment.prior not in library.priors:
+        problems.append(unknown("prior", experiment.prior, library.priors, f"{experiment.experiment}: prior"))
+    if problems:
+        raise InputError(problems)
+    parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
+    settings = {**experiment.overrides, **library.methods[method].overrides}
+    return RunConfig(
+        method_name=method,
+        method=parse(MethodSettings, settings, f"methods.yaml: {method}: overrides"),
+        prior_name=experiment.prior,
+        prior=library.priors[experiment.prior],
+        head=experiment.head,
+        renderer=experiment.renderer,
+        batch_size=experiment.batch_size,
+        threads=experiment.cpus_per_worker,
+    )
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """`values` as a model.
+
+    Raises:
+        InputError: one problem for each key that is unknown (with the nearest known) or out of bounds.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError([_problem(model, fault, where) for fault in error.errors()]) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        InputError: not readable, not YAML, a key that is there twice, or not a mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except OSError as error:
+        raise InputError([f"{shown(path)}: not readable: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise InputError([f"{shown(path)}: not UTF-8"]) from error
+    except yaml.YAMLError as error:
+        raise InputError([f"{shown(path)}: not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError([f"{shown(path)}: got {type(values).__name__}; expected a mapping of names"])
+    return values
+
+
+def shown(path: Path) -> str:
+    """A path as messages show it: relative to the working directory or the repository where it lies in one."""
+    for base in (Path.cwd(), ROOT):
+        if path.resolve().is_relative_to(base.resolve()):
+            return str(path.resolve().relative_to(base.resolve()))
+    return str(path)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        names = [key.value for key, _ in node.value]
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(mapping) < len(names) else []
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"duplicate key {twice[0]!r}", node.start_mark
+            )
+        return mapping
+
+
+def _folders(inside: str, root: Path) -> tuple[Path, ...]:
+    here, repository = Path(inside), root / inside
+    if not here.is_dir() or here.resolve() == repository.resolve():
+        return (repository,)
+    return (here, repository)
+
+
+def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
+    """The entries of ``NAME.yaml`` in each configuration folder; the working directory's win."""
+    table: dict[str, Model] = {}
+    problems: list[str] = []
+    files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
+    for path in [file for file in files if file.is_file() or file.parent == root / "workflow/config"]:
+        try:
+            entries = read_yaml(path)
+        except InputError as error:
+            problems += error.problems
+            continue
+        for key, values in entries.items():
+            try:
+                table[key] = parse(model, values, f"{shown(path)}: {key}")
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return table
+
+
+def _problem(model: type[Frozen], fault: Mapping[str, Any], where: str) -> str:
+    """One line for one fault that pydantic found."""
+    names = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        owner = _nested(model, names[:-1])
+        return unknown("key", names[-1], owner.model_fields, ": ".join([where, *names[:-1]]))
+    text = fault["msg"].removeprefix("Value error, ")
+    got = "" if fault["type"] in ("missing", "value_error") else f"; got {str(fault['input'])[:60]!r}"
+    return f"{': '.join([where, '.'.join(names)]) if names else where}: {text}{got}"
+
+
+def _nested(model: type[Frozen], names: list[str]) -> type[Frozen]:
+    """The model of a nested field."""
+    for name in names:
+        field = model.model_fields.get(name)
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
+            model = field.annotation
+    return model

@@ -1,0 +1,48 @@
+# make reproduce   from prompt lists to the report (EXPERIMENT=embedded)
+# make test        the tests        make lint    style of code and workflow
+# make bench       the renderer's benchmark
+# make train       the shipped prior and judge, from nothing (about an hour on two cores)
+# make clean       results of EXPERIMENT; the environment stays
+#
+# Needs Python 3.11 to 3.13 and nothing else; the first call makes an environment in .venv.
+
+PYTHON ?= python3
+EXPERIMENT ?= embedded
+CORES ?= all
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := avatargen eval tests benchmarks workflow/scripts
+
+.PHONY: reproduce test lint bench train clean env
+
+reproduce: $(READY)
+	$(BIN)/snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=avatargen,eval,beartype.beartype $(TESTS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.render
+
+train: $(READY)
+	$(BIN)/python -m avatargen.headworld.train_vae
+	$(BIN)/python -m avatargen.headworld.train_prior
+	$(BIN)/python -m avatargen.headworld.train_judge
+
+clean:
+	rm -rf results/$(EXPERIMENT)
+
+env: $(READY)
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; PYTHON={sys.executable} is {v[0]}.{v[1]}")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@

@@ -1,0 +1,35 @@
+# The whole benchmark: prompt lists -> avatars -> renders -> embeddings -> tables, plots, report.
+#
+#   snakemake --cores all                                   the embedded experiment, on any machine
+#   snakemake --cores all --config experiment=NAME          workflow/config/NAME.yaml
+#   snakemake --cores all --config batch_size=8 seeds=[0,1] with fields of the experiment changed
+#
+# Everything a run needs is checked here, before the first job.
+from snakemake.utils import min_version
+
+min_version("9.13")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/present.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report/index.html",
+
+
+onstart:
+    begin_run()
+
+
+onsuccess:
+    launch.forget_owner()
+    print(f"Report: {RESULTS}/report/index.html")
+
+
+onerror:
+    launch.forget_owner()

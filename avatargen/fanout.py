@@ -1,0 +1,279 @@
+"""Fans the avatars of a chunk out to workers: Ray actors, or this process (the `serial` back end).
+
+Only this module and ``rayhead`` import Ray. Where ``RAY_ADDRESS`` names a cluster, that cluster is used and
+the driver of a chunk owns its actors. With the workflow's own head, actors are named and detached: they
+outlive a chunk and keep the model loaded for the next method, and end with the head.
+
+A failing avatar is recorded and the rest go on. A worker that is killed is restarted by Ray and resumes from
+the avatars' checkpoints. A full disk stops the chunk; everything finished stands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from avatargen import rayhead
+from avatargen.config import ROOT, RunConfig
+from avatargen.fingerprint import digest, of_avatars
+from avatargen.progress import Board
+from avatargen.prompts import PromptItem
+from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_facts
+
+RESTARTS = 2
+POLL_S = 1.0
+
+
+class TooManyFailuresError(RuntimeError):
+    """More avatars of a chunk failed than the experiment permits."""
+
+
+@dataclass(frozen=True)
+class Fanout:
+    """How a chunk is spread.
+
+    Attributes:
+        backend: `ray` or `serial`.
+        threads: torch threads, and Ray CPUs, of a worker; gpus: its share of a GPU.
+        head_file: file of the workflow's own Ray head; None looks at RAY_ADDRESS, else starts a local Ray.
+        spec: ``module:Class`` of the generator.
+    """
+
+    backend: Literal["ray", "serial"]
+    threads: int
+    gpus: float = 0.0
+    head_file: Path | None = None
+    spec: str = GENERATOR
+
+
+def make_chunk(
+    run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: Fanout
+) -> list[dict[str, Any]]:
+    """Make what is missing of a chunk, and list all of it.
+
+    Args:
+        run: the method.
+        items: the chunk's prompts and seeds.
+        avatars: folder of the avatars' folders.
+        how: where to run.
+
+    Returns:
+        One manifest row for each item, in order, failures included.
+
+    Raises:
+        DiskFullError: no space left.
+        RayUnavailableError: Ray cannot be reached.
+    """
+    prints = of_avatars(run, items)
+    tasks = [
+        Task(item, (avatars / item.id).absolute(), print_) for item, print_ in zip(items, prints, strict=True)
+    ]
+    waiting = [task for task in tasks if not is_done(task)]
+    if waiting:
+        board = Board.shared(avatars.parent / ".board.jsonl", [run] * len(waiting))
+        batches = [waiting[i : i + run.batch_size] for i in range(0, len(waiting), run.batch_size)]
+        spread = _serial if how.backend == "serial" else _ray
+        spread(run, batches, how, board)
+    return [row(run, task, avatars / task.item.id) for task in tasks]
+
+
+def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:
+    """An avatar's row of the manifest."""
+    facts = read_facts(task.folder / "done.json")
+    return {
+        "id": task.item.id,
+        **task.item.facts(),
+        "method": run.method_name,
+        "status": facts.get("status", "error"),
+        "message": facts.get("message", "no record was written"),
+        "seconds": facts.get("seconds"),
+        "peak_memory_mb": facts.get("peak_memory_mb"),
+        "fingerprint": task.fingerprint,
+        "folder": str(folder),
+    }
+
+
+def check_failures(rows: Sequence[dict[str, Any]], allowed: float) -> None:
+    """Raise where too many avatars failed.
+
+    Raises:
+        TooManyFailuresError: more than the fraction `allowed`; lists the first few.
+    """
+    failed = [entry for entry in rows if entry["status"] != "ok"]
+    if len(failed) > allowed * len(rows):
+        lines = [f"  - {entry['id']}: {entry['status']}: {entry['message']}" for entry in failed[:10]]
+        raise TooManyFailuresError(
+            f"{len(failed)} of {len(rows)} avatars failed (max_failed_fraction is {allowed:g}):\n"
+            + "\n".join(lines)
+        )
+
+
+def _serial(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board) -> None:
+    """All batches in this process."""
+    worker = Worker(how.threads, how.gpus, how.spec)
+    for batch in batches:
+        worker.make(run, batch)
+        _report(run, batch, board)
+
+
+def _ray(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board) -> None:
+    """All batches on Ray actors."""
+    crew = _Crew(_connect(how), run, how, board.path.parent)
+    try:
+        crew.work(run, batches, board)
+    finally:
+        crew.dismiss()
+
+
+def _report(run: RunConfig, batch: list[Task], board: Board) -> None:
+    for task in batch:
+        facts = read_facts(task.folder / "done.json")
+        board.finished(run, task.item.prompt, facts.get("status", "error"), facts.get("seconds") or 0.0)
+
+
+@dataclass(frozen=True)
+class _Ray:
+    """A connection: the imported module, and whether actors may outlive the driver."""
+
+    ray: Any
+    own_head: bool
+
+
+def _connect(how: Fanout) -> _Ray:
+    """Connect to RAY_ADDRESS, else to the workflow's head, else start a Ray for this process alone."""
+    address, token = os.environ.get("RAY_ADDRESS") or "local", None
+    head = rayhead.reach(how.head_file) if address == "local" and how.head_file else None
+    if head:
+        address, token = head.address, head.token
+    os.environ.update(rayhead.environment(token))
+    import ray  # reads the environment when it is imported
+
+    options: dict[str, Any] = {"log_to_driver": False, "namespace": "avatargen", "logging_level": "warning"}
+    if address == "local":
+        cpus = max(how.threads, os.cpu_count() or 1)
+        options |= {"num_cpus": cpus, "num_gpus": None if how.gpus else 0, "include_dashboard": False}
+        options |= {"object_store_memory": rayhead.OBJECT_STORE_BYTES}
+    elif not head:
+        options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}}}
+    try:
+        ray.init(address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise rayhead.RayUnavailableError(_advice(address, error)) from error
+    return _Ray(ray, own_head=bool(head))
+
+
+def _advice(address: str, error: Exception) -> str:
+    """What to do about a Ray that cannot be joined."""
+    text = f"Ray at '{address}' cannot be joined: {str(error).splitlines()[0]}"
+    if "uthenticat" in str(error):
+        text += " (set RAY_AUTH_MODE and RAY_AUTH_TOKEN here as they are on the cluster)"
+    return text
+
+
+@dataclass
+class _Crew:
+    """The actors of a chunk, and what each is doing."""
+
+    connection: _Ray
+    run: RunConfig
+    how: Fanout
+    folder: Path
+    idle: list[tuple[int, Any]] = field(default_factory=list)
+    busy: dict[Any, tuple[int, Any, list[Task]]] = field(default_factory=dict)
+
+    def work(self, run: RunConfig, batches: list[list[Task]], board: Board) -> None:
+        """Make all batches; one that loses its worker for good is tried one avatar at a time."""
+        ray = self.connection.ray
+        queue = deque(batches)
+        self.idle = [(slot, self._hire(slot)) for slot in range(min(len(batches), self._room()))]
+        while queue or self.busy:
+            while queue and self.idle:
+                slot, actor = self.idle.pop()
+                batch = queue.popleft()
+                self.busy[actor.make.remote(run, batch)] = (slot, actor, batch)
+            ready, _ = ray.wait(list(self.busy), timeout=POLL_S)
+            for reference in ready:
+                slot, actor, batch = self.busy.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayActorError as error:
+                    actor = self._lost(run, slot, batch, queue, error)
+                self.idle.append((slot, actor))
+                _report(run, [task for task in batch if _is_recorded(task)], board)
+            self._show_steps(run, board)
+
+    def dismiss(self) -> None:
+        """Leave the cluster. Detached actors stay with the head; others end with this connection."""
+        self.connection.ray.shutdown()
+
+    def _lost(self, run: RunConfig, slot: int, batch: list[Task], queue: deque, error: Exception) -> Any:
+        """A worker is dead for good: hire another; split its batch, or record a failure if that is one avatar."""
+        actor = self._hire(slot)
+        if len(batch) > 1:
+            queue.extendleft([task] for task in reversed(batch) if not _is_recorded(task))
+            return actor
+        message = f"the worker died {RESTARTS + 1} times: {str(error).splitlines()[0]}"
+        self.connection.ray.get(actor.fail.remote(run, batch[0], "error", message))
+        return actor
+
+    def _hire(self, slot: int) -> Any:
+        """An actor for a slot: the one that is there already, or a new one."""
+        how = self.how
+        options = {"num_cpus": how.threads, "num_gpus": how.gpus, "max_restarts": RESTARTS}
+        options |= {"max_task_retries": RESTARTS}
+        if self.connection.own_head:
+            run = self.run
+            kept = digest(
+                run.head, run.renderer, run.prior.model_dump(mode="json"), how.threads, how.gpus, how.spec
+            )
+            options |= {"name": f"worker-{kept}-{slot}", "get_if_exists": True, "lifetime": "detached"}
+        actor = self.connection.ray.remote(Worker).options(**options)
+        return actor.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))
+
+    def _room(self) -> int:
+        """How many workers fit into the cluster.
+
+        Raises:
+            RayUnavailableError: not even one does.
+        """
+        nodes = [node["Resources"] for node in self.connection.ray.nodes() if node["Alive"]]
+        room = sum(
+            int(min(_fit(node, "CPU", self.how.threads), _fit(node, "GPU", self.how.gpus))) for node in nodes
+        )
+        if not room:
+            have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+            raise rayhead.RayUnavailableError(
+                f"no node of the Ray cluster holds a worker of {self.how.threads} CPUs and "
+                f"{self.how.gpus:g} GPUs (nodes: {have}); change cpus_per_worker or gpus_per_worker"
+            )
+        return room
+
+    def _heartbeat(self, slot: int) -> Path:
+        return (self.folder / f".steps-{slot}").absolute()
+
+    def _show_steps(self, run: RunConfig, board: Board) -> None:
+        """Print how far the first running batch is."""
+        for slot, _, batch in list(self.busy.values())[:1]:
+            try:
+                done, total = map(int, self._heartbeat(slot).read_text().split())
+            except (OSError, ValueError):
+                return
+            board.step(run, done, total, len(batch))
+
+
+def _is_recorded(task: Task) -> bool:
+    """Whether an avatar ended in this run, well or not."""
+    facts = read_facts(task.folder / "done.json")
+    return facts.get("fingerprint") == task.fingerprint and facts.get("status") in (
+        *FINISHED,
+        "error",
+        "out_of_memory",
+    )
+
+
+def _fit(node: dict[str, float], kind: str, need: float) -> float:
+    return node.get(kind, 0.0) // need if need else float("inf")

@@ -1,0 +1,137 @@
+"""What the Snakefile does before and at the start of a run, kept in Python so that it can be tested.
+
+`Launch` validates the study at parse, clears the lock that a killed Snakemake left, and starts what a run
+needs: a Ray head and the board of progress.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from avatargen import rayhead, watch
+from avatargen.config import ROOT, Experiment, RunConfig
+from avatargen.errors import InputError, unknown
+from avatargen.fingerprint import of_avatars
+from avatargen.progress import BOARD, Board
+from avatargen.validate import Study, check_space, validate_all
+from avatargen.worker import Task, is_done
+
+STATE = Path(".snakemake/avatargen")
+LOCKS = Path(".snakemake/locks")
+DEFAULT_EXPERIMENT = "embedded"
+
+
+def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> Study:
+    """The study that Snakemake's ``--config`` asks for.
+
+    Args:
+        config: ``experiment`` names it (or its file); other keys change fields of the experiment.
+        check_disk: estimate the space too.
+
+    Raises:
+        InputError: anything is wrong; all of it.
+    """
+    known = {name for name in Experiment.model_fields if name != "evaluation"} | {"evaluation"}
+    bad = [unknown("key", key, known, "--config") for key in config if key not in known]
+    if bad:
+        raise InputError(bad)
+    name = str(config.get("experiment", DEFAULT_EXPERIMENT))
+    changes = {key: _as_tuple(key, value) for key, value in config.items() if key != "experiment"}
+    study = validate_all(name, changes, root)
+    if check_disk:
+        check_space(study, Path("results") / study.experiment.experiment)
+    return study
+
+
+def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:
+    """Remove the lock of a Snakemake that was killed. Returns whether there was one.
+
+    A run notes its process (`note_owner`) and takes the note away when it ends. A note of a process that no
+    longer runs on this machine therefore means a crash, and only then is the lock touched.
+    """
+    note = state / "owner"
+    if not note.is_file():
+        return False
+    with _guard(state):
+        try:
+            crashed = not watch.is_alive(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        held = crashed and locks.is_dir() and any(locks.iterdir())
+        if crashed:
+            shutil.rmtree(locks, ignore_errors=True)
+            locks.mkdir(parents=True, exist_ok=True)
+            note.unlink(missing_ok=True)
+            note_owner(state) if held else None
+        return held
+
+
+def note_owner(state: Path = STATE) -> None:
+    """Note that this process runs the workflow here."""
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "owner").write_text(watch.stamp(), encoding="utf-8")
+
+
+def forget_owner(state: Path = STATE) -> None:
+    """The run has ended in an orderly way."""
+    (state / "owner").unlink(missing_ok=True)
+
+
+def start_run(study: Study, cores: int, local: bool) -> None:
+    """At the start of a run: note the owner, count what is to be made, start Ray where it is needed.
+
+    Args:
+        study: what runs.
+        cores: that Snakemake was given.
+        local: whether jobs run on this machine (not through a cluster's executor).
+    """
+    with _guard(STATE):
+        note_owner()
+    waiting = list(_waiting(study))
+    board = Board.create(STATE / "board.jsonl", waiting)
+    os.environ[BOARD] = str(board.path.absolute())
+    experiment = study.experiment
+    own_head = local and experiment.backend == "ray" and not os.environ.get("RAY_ADDRESS")
+    if not own_head or not waiting:
+        return
+    file = (STATE / "ray.json").absolute()
+    os.environ[rayhead.HEAD_FILE] = str(file)
+    cpus = max(cores, experiment.cpus_per_worker)
+    rayhead.spawn(file, cpus, experiment.gpus_per_worker > 0, STATE / "ray.log")
+
+
+def serve_jobs() -> None:
+    """Set what jobs inherit: the process they live for."""
+    os.environ[watch.PARENT] = watch.stamp()
+
+
+def _waiting(study: Study) -> Iterator[RunConfig]:
+    """The method of each avatar that is not there yet."""
+    results = Path("results") / study.experiment.experiment
+    for run in study.runs.values():
+        for name, items in study.lists.items():
+            avatars = results / name / run.method_name / "avatars"
+            for item, fingerprint in zip(items, of_avatars(run, items), strict=True):
+                if not is_done(Task(item, avatars / item.id, fingerprint)):
+                    yield run
+
+
+@contextmanager
+def _guard(state: Path) -> Iterator[None]:
+    """One process at a time."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "guard").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _as_tuple(key: str, value: Any) -> Any:
+    """``methods=full`` on the command line means a list of one."""
+    is_list = key in ("lists", "methods", "judges", "seeds")
+    return [value] if is_list and not isinstance(value, list | tuple) else value

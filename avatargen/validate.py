@@ -1,0 +1,234 @@
+"""Everything a run will need, checked before the first job, with all problems in one message.
+
+Called at the Snakefile's parse: imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from avatargen import disk
+from avatargen.config import (
+    ROOT,
+    Experiment,
+    JudgeSettings,
+    Library,
+    RunConfig,
+    list_folders,
+    load_experiment,
+    load_library,
+    resolve,
+)
+from avatargen.errors import InputError, unknown
+from avatargen.plugins import HEADS, PRIORS, RENDERERS
+from avatargen.prompts import PromptItem, find_list, read_list, with_seeds
+from avatargen.settings import PriorSettings
+
+CONNECT_TIMEOUT_S = 3.0
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment with everything that it names resolved.
+
+    Attributes:
+        experiment: as the user wrote it.
+        runs: resolved configuration of each method, in order.
+        reasons: one line for each method.
+        prior: settings of the prior.
+        judges: settings of each judge.
+        lists: prompts × seeds of each list, in order; files: where each list lies.
+        pool: captions that pool the geometry track, if the experiment names a list for it.
+    """
+
+    experiment: Experiment
+    runs: dict[str, RunConfig]
+    reasons: dict[str, str]
+    prior: PriorSettings
+    judges: dict[str, JudgeSettings]
+    lists: dict[str, tuple[PromptItem, ...]]
+    files: dict[str, Path]
+    pool: Path | None
+
+    def chunks(self, name: str) -> dict[str, tuple[PromptItem, ...]]:
+        """A list in pieces of `chunk_size`, by the name of each piece."""
+        items, size = self.lists[name], self.experiment.chunk_size
+        return {f"{start // size:04d}": items[start : start + size] for start in range(0, len(items), size)}
+
+
+def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path = ROOT) -> Study:
+    """Load an experiment with all that it names, and check all that can be checked cheaply.
+
+    Args:
+        name: of the experiment, or the path of its file.
+        changes: fields of the experiment that the command line changes.
+        root: the repository.
+
+    Raises:
+        InputError: unknown keys, methods, lists, priors, judges, heads; bad lists; missing weights; a wrong
+            or unreachable RAY_ADDRESS; all of them together.
+    """
+    problems = _Problems()
+    experiment = problems.of(lambda: load_experiment(name, root, changes))
+    library = problems.of(lambda: load_library(root))
+    if experiment is None or library is None:
+        problems.check()
+    lists, files = _read_lists(experiment, root, problems)
+    runs = {
+        method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods
+    }
+    judges = _judges(experiment, library, root, problems)
+    pool = experiment.geometry_pool
+    pool_file = problems.of(lambda: find_list(pool, list_folders(root))) if pool else None
+    problems.lines += _names(experiment) + _machine(experiment)
+    if experiment.prior in library.priors:
+        problems.lines += prior_problems(experiment.prior, library, root)
+    problems.check()
+    reasons = {method: library.methods[method].reason for method in experiment.methods}
+    prior = library.priors[experiment.prior]
+    return Study(experiment, runs, reasons, prior, judges, lists, files, pool_file)
+
+
+def check_space(study: Study, results: Path) -> None:
+    """Estimate what the avatars that are not there yet will take.
+
+    Raises:
+        InputError: the disk has too little space.
+    """
+    settings = study.experiment.evaluation
+    needed = 0
+    for run in study.runs.values():
+        for name, items in study.lists.items():
+            folder = results / name / run.method_name / "avatars"
+            missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
+            needed += missing * disk.avatar_bytes(run, settings)
+            needed += min(missing, study.experiment.batch_size) * disk.checkpoint_bytes(run)
+    problem = disk.space_problem(needed, results) if needed else None
+    if problem:
+        raise InputError([problem])
+
+
+def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
+    """What is wrong with a prior: its kind, or a weights folder that is missing or not complete."""
+    prior = library.priors[name]
+    where = f"priors.yaml: {name}"
+    lines = [] if prior.kind in PRIORS else [unknown("kind of prior", prior.kind, PRIORS, where)]
+    folder = root / prior.path
+    if not folder.is_dir():
+        return lines + _not_a_folder(prior.path, where)
+    try:
+        parts = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [
+            *lines,
+            f"{where}: {prior.path}/model_index.json: missing or not JSON; expected a diffusers folder",
+        ]
+    for part in ("unet", "vae", "text_encoder"):
+        if part in parts and not _has_weights(folder / part):
+            lines.append(f"{where}: {prior.path}/{part}: no weights; `make train` makes the embedded prior's")
+    return lines
+
+
+class _Problems:
+    """Collects the problems of several steps."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def of(self, step: Callable[[], Value]) -> Value | None:
+        try:
+            return step()
+        except InputError as error:
+            self.lines += [line for line in error.problems if line not in self.lines]
+            return None
+
+    def check(self) -> None:
+        if self.lines:
+            raise InputError(self.lines)
+
+
+def _read_lists(experiment: Experiment, root: Path, problems: _Problems):
+    """The prompts and the file of each list that can be read."""
+    lists: dict[str, tuple[PromptItem, ...]] = {}
+    files: dict[str, Path] = {}
+    for name in experiment.lists:
+        path = problems.of(lambda n=name: find_list(n, list_folders(root)))
+        items = problems.of(lambda p=path: read_list(p)) if path else None
+        if path and items:
+            files[name], lists[name] = path, with_seeds(items, experiment.seeds)
+    return lists, files
+
+
+def _judges(
+    experiment: Experiment, library: Library, root: Path, problems: _Problems
+) -> dict[str, JudgeSettings]:
+    """The judges that are known and whose weights are there."""
+    found = {}
+    for name in experiment.judges:
+        if name not in library.judges:
+            problems.lines.append(unknown("judge", name, library.judges, f"{experiment.experiment}: judges"))
+            continue
+        found[name] = judge = library.judges[name]
+        folder, where = root / judge.model, f"judges.yaml: {name}"
+        if "/" in judge.model and not folder.is_dir():
+            problems.lines += _not_a_folder(judge.model, where)
+        elif folder.is_dir() and not (folder / "open_clip_config.json").is_file():
+            problems.lines.append(f"{where}: {judge.model}/open_clip_config.json: missing")
+        elif folder.is_dir() and not _has_weights(folder):
+            problems.lines.append(
+                f"{where}: {judge.model}: no weights; `make train` makes the embedded judge's"
+            )
+    return found
+
+
+def _names(experiment: Experiment) -> list[str]:
+    """Names that stand for code, and names that are there twice."""
+    where = experiment.experiment
+    lines = [] if experiment.head in HEADS else [unknown("head", experiment.head, HEADS, f"{where}: head")]
+    if experiment.renderer not in RENDERERS:
+        lines.append(unknown("renderer", experiment.renderer, RENDERERS, f"{where}: renderer"))
+    for kind in ("lists", "methods", "judges", "seeds"):
+        values = getattr(experiment, kind)
+        lines += [
+            f"{where}: {kind}: '{value}' is there twice"
+            for value in {v for v in values if values.count(v) > 1}
+        ]
+    return lines
+
+
+def _machine(experiment: Experiment) -> list[str]:
+    """A RAY_ADDRESS that is not one, or that nothing answers at."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if experiment.backend != "ray" or address in ("", "local"):
+        return []
+    match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
+    if not match or not 0 < int(match[2]) < 65536:
+        return [
+            f"RAY_ADDRESS: got '{address}'; expected HOST:PORT of a Ray head (by default port 6379) or 'local'"
+        ]
+    try:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [f"RAY_ADDRESS: nothing answers at {address} ({reason}); unset it to use this machine"]
+    return []
+
+
+def _not_a_folder(path: str, where: str) -> list[str]:
+    """Nothing, for what may be the id of a model on a hub; a problem otherwise."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        return []
+    return [f"{where}: {path}: no such folder; `make train` makes the embedded weights"]
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.suffix in _WEIGHTS and file.stat().st_size > 0 for file in folder.glob("*"))

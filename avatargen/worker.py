@@ -1,0 +1,189 @@
+"""What one worker does: makes a batch of avatars, records each, and lets one failure stay one failure.
+
+The same class runs as a Ray actor and, in the serial back end, in the driver's process. The work folder of
+an avatar holds ``work.json`` (the fingerprint its checkpoints belong to), the generator's checkpoints while
+it runs, then the avatar file, and last ``done.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from avatargen.config import RunConfig
+from avatargen.disk import DiskFullError, is_full, write_text
+from avatargen.prompts import PromptItem
+
+GENERATOR = "avatargen.generator:Generator"
+FINISHED = ("ok", "diverged")
+HEARTBEAT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One avatar to make: what, where, and the fingerprint it will carry."""
+
+    item: PromptItem
+    folder: Path
+    fingerprint: str
+
+
+@dataclass
+class Worker:
+    """Holds a generator (loaded at first use) and makes batches with it.
+
+    Attributes:
+        threads: torch threads, fixed since results depend on them.
+        gpus: share of a GPU; 0 keeps to the CPU.
+        spec: ``module:Class`` of the generator.
+        heartbeat: file for (steps done, steps in all) of the running batch.
+    """
+
+    threads: int
+    gpus: float = 0.0
+    spec: str = GENERATOR
+    heartbeat: Path | None = None
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, run: RunConfig, tasks: list[Task]) -> int:
+        """Make avatars, all but those that are done. Returns how many it worked on.
+
+        Raises:
+            DiskFullError: no space left; finished avatars and checkpoints stand.
+        """
+        waiting = [task for task in tasks if not is_done(task)]
+        try:
+            for task in waiting:
+                prepare(task)
+            if waiting:
+                self._make(run, waiting)
+        except (OSError, RuntimeError) as error:
+            if is_full(error):
+                raise DiskFullError(str(tasks[0].folder.parent)) from error
+            raise
+        return len(waiting)
+
+    def fail(self, run: RunConfig, task: Task, status: str, message: str) -> None:
+        """Record that an avatar could not be made: a template avatar with a status."""
+        generator = self._generator(run)
+        prepare(task)
+        record(task, run, failed_avatar(generator, run, task.item, status, message), 0.0)
+
+    def _make(self, run: RunConfig, tasks: list[Task]) -> None:
+        generator = self._generator(run)
+        waiting = {task.item.id: task for task in tasks}
+        items, folders = [task.item for task in tasks], [task.folder for task in tasks]
+        started = time.monotonic()
+        try:
+            for avatar in generator.run(run, items, folders, self._on_step()):
+                record(waiting.pop(avatar.id), run, avatar, (time.monotonic() - started) / len(tasks))
+        except Exception as error:
+            if is_full(error):
+                raise
+            self._isolate(run, list(waiting.values()), error)
+
+    def _isolate(self, run: RunConfig, tasks: list[Task], error: Exception) -> None:
+        """A batch failed: try its avatars one at a time, so that only the cause is recorded as failed."""
+        if len(tasks) > 1:
+            for task in tasks:
+                self._make(run, [task])
+            return
+        for task in tasks:
+            write_text(task.folder / "error.txt", "".join(traceback.format_exception(error)))
+            self.fail(run, task, _status(error), f"{type(error).__name__}: {error}"[:500])
+
+    def _generator(self, run: RunConfig) -> Any:
+        key = f"{run.head} {run.renderer} {run.prior.model_dump_json()} {run.threads}"
+        if key not in self._loaded:
+            if not self.gpus:
+                os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            module, _, name = self.spec.partition(":")
+            loader = getattr(import_module(module), name)
+            self._loaded = {key: loader.load(run.head, run.renderer, run.prior, self.threads)}
+        return self._loaded[key]
+
+    def _on_step(self) -> Callable[[int, int], None] | None:
+        """Writes (done, total) into the heartbeat, at most once a second."""
+        if self.heartbeat is None:
+            return None
+        last = 0.0
+
+        def on_step(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > HEARTBEAT_S:
+                last = time.monotonic()
+                write_text(self.heartbeat, f"{done} {total}")
+
+        return on_step
+
+
+def is_done(task: Task) -> bool:
+    """Whether an avatar is there, made by the present code and configuration, and not to be tried again."""
+    facts = read_facts(task.folder / "done.json")
+    current = facts.get("fingerprint") == task.fingerprint and facts.get("status") in FINISHED
+    return current and (task.folder / "avatar.json").is_file()
+
+
+def prepare(task: Task) -> None:
+    """An empty folder for an avatar, or one whose checkpoints belong to the same fingerprint."""
+    if read_facts(task.folder / "work.json").get("fingerprint") != task.fingerprint and task.folder.exists():
+        shutil.rmtree(task.folder)
+    (task.folder / "done.json").unlink(missing_ok=True)
+    write_text(task.folder / "work.json", json.dumps({"fingerprint": task.fingerprint}))
+
+
+def record(task: Task, run: RunConfig, avatar: Any, seconds: float) -> None:
+    """Write an avatar, then what says that it is done."""
+    from avatargen.avatar_file import save_avatar  # imports torch, which a driver does without
+
+    provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
+    config = avatar.config or run.model_dump(mode="json")
+    save_avatar(task.folder, replace(avatar, provenance=provenance, config=config))
+    facts = {
+        "fingerprint": task.fingerprint,
+        "status": avatar.status,
+        "message": avatar.message,
+        "seconds": avatar.cost.get("seconds", seconds),
+        "peak_memory_mb": avatar.cost.get("peak_memory_mb"),
+    }
+    write_text(task.folder / "done.json", json.dumps(facts, indent=1, sort_keys=True))
+
+
+def failed_avatar(generator: Any, run: RunConfig, item: PromptItem, status: str, message: str) -> Any:
+    """A template avatar in mid-grey that says what went wrong."""
+    from avatargen.avatar_file import Avatar, zero_avatar_tensors  # see `record`
+
+    return Avatar(
+        id=item.id,
+        prompt=item.prompt,
+        seed=item.seed,
+        method=run.method_name,
+        head_id=generator.head.id,
+        prior_id=run.prior_name,
+        status=status,
+        message=message,
+        **zero_avatar_tensors(generator.head.template(1), run.prior.texture_size),
+    )
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """A small JSON file; empty where it is missing or damaged."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _status(error: Exception) -> str:
+    """Which status an error stands for."""
+    memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    return "out_of_memory" if memory or "out of memory" in str(error).lower() else "error"

@@ -1,0 +1,69 @@
+# What all rules share: the validated study, paths, and functions for parameters.
+import os
+import sys
+
+sys.path.insert(0, str(workflow.basedir))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(workflow.basedir), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+from avatargen import fingerprint, launch
+from avatargen.errors import InputError
+from snakemake.exceptions import WorkflowError
+
+launch.serve_jobs()
+if workflow.is_main_process and launch.clear_after_crash():
+    print("A run was killed here before; its lock is removed.", file=sys.stderr)
+try:
+    STUDY = launch.study_of(config, check_disk=workflow.is_main_process)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+EXPERIMENT = STUDY.experiment
+RESULTS = f"results/{EXPERIMENT.experiment}"
+LOGS = f"{RESULTS}/logs"
+
+
+wildcard_constraints:
+    list="|".join(STUDY.lists),
+    method="|".join(STUDY.runs),
+    chunk=r"\d+",
+
+
+def chunks_of(stage):
+    """The manifests of a stage, for all methods, lists and chunks."""
+    return [
+        f"{RESULTS}/{name}/{method}/{stage}/{chunk}.jsonl"
+        for method in STUDY.runs
+        for name in STUDY.lists
+        for chunk in STUDY.chunks(name)
+    ]
+
+
+def run_of(wildcards):
+    """The resolved configuration of a method."""
+    return STUDY.runs[wildcards.method].model_dump(mode="json")
+
+
+def items_of(wildcards):
+    """The prompts and seeds of a chunk."""
+    return [item.facts() for item in STUDY.chunks(wildcards.list)[wildcards.chunk]]
+
+
+def generate_threads(wildcards):
+    """All cores for the one chunk that runs on this machine; one for the driver of a cluster's workers."""
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return 1
+    return workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
+
+
+def begin_run():
+    """At the start of a run: see avatargen/launch.py."""
+    cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
+    launch.start_run(STUDY, cores, workflow.local_exec)
+
+
+def caption_files():
+    """Hard negatives beside the lists that have some."""
+    beside = [path.with_name(f"{name}.negatives.txt") for name, path in STUDY.files.items()]
+    return [str(path) for path in beside if path.is_file()]

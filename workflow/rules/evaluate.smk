@@ -1,0 +1,54 @@
+# What judges look at, and what they see. Both skip avatars whose folder already holds the work.
+rule render:
+    input:
+        rules.generate.output,
+    output:
+        RESULTS + "/{list}/{method}/render/{chunk}.jsonl",
+    log:
+        LOGS + "/render/{list}-{method}-{chunk}.log",
+    threads: 1
+    params:
+        run=run_of,
+        settings=EXPERIMENT.evaluation.model_dump(mode="json"),
+        code=lambda wildcards: fingerprint.render_code(STUDY.runs[wildcards.method]),
+        truth_code=lambda wildcards: fingerprint.truth_code(STUDY.runs[wildcards.method]),
+    script:
+        "../scripts/render.py"
+
+
+rule embed:
+    input:
+        rules.render.output,
+    output:
+        RESULTS + "/{list}/{method}/embed/{chunk}.jsonl",
+    log:
+        LOGS + "/embed/{list}-{method}-{chunk}.log",
+    threads: 1
+    params:
+        judges={name: judge.model_dump(mode="json") for name, judge in STUDY.judges.items()},
+        weights=[fingerprint.weights_id(judge.model) for judge in STUDY.judges.values()],
+        code=fingerprint.embed_code(),
+    script:
+        "../scripts/embed.py"
+
+
+rule collect:
+    input:
+        generated=chunks_of("generate"),
+        embedded=chunks_of("embed"),
+        negatives=caption_files(),
+        pool=[str(STUDY.pool)] if STUDY.pool else [],
+    output:
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "truth", "cost", "failures"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
+        f"{RESULTS}/tables/protocols.json",
+    log:
+        f"{LOGS}/collect.log",
+    threads: 1
+    params:
+        experiment=EXPERIMENT.model_dump(mode="json"),
+        prior=STUDY.prior.model_dump(mode="json"),
+        judges={name: judge.model_dump(mode="json") for name, judge in STUDY.judges.items()},
+        code=fingerprint.table_code(),
+    script:
+        "../scripts/collect.py"

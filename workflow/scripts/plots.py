@@ -1,0 +1,11 @@
+"""Rule plots: figures from the tables."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from avatargen.job import job
+from eval.plots import write_plots
+
+with job(snakemake.log[0], snakemake.threads):
+    write_plots(Path(snakemake.input[0]).parent, Path(snakemake.output[0]).parent)

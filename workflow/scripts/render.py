@@ -1,0 +1,32 @@
+"""Rule render: turntables, contact sheets, the judges' views, and distances to the true heads."""
+
+from functools import cache
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from avatargen import fingerprint
+from avatargen.avatar_file import load_avatar
+from avatargen.config import EvaluationSettings, RunConfig
+from avatargen.job import job, read_rows, write_rows
+from eval.finished import is_current
+from eval.manifest import Row
+from eval.truth import measure_avatar
+from eval.turntable import FACTS, FILES, render_avatar
+from eval.views import RenderTools
+
+with job(snakemake.log[0], snakemake.threads):
+    run = RunConfig.model_validate(snakemake.params.run)
+    settings = EvaluationSettings.model_validate(snakemake.params.settings)
+    tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior))  # only where there is work
+    done = []
+    for facts in read_rows(snakemake.input[0]):
+        row, folder = Row.model_validate(facts), Path(facts["folder"])
+        render = fingerprint.of_render(row.fingerprint, run, settings)
+        truth = fingerprint.of_truth(row.fingerprint, run)
+        if not is_current(folder, FACTS, render, FILES):
+            render_avatar(load_avatar(folder), tools(), settings, folder, render)
+        if not is_current(folder, "truth.json", truth):
+            measure_avatar(row, folder, tools().head, truth)
+        done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
+    write_rows(snakemake.output[0], done)
