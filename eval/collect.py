@@ -1,8 +1,8 @@
 """From manifests, embeddings and distances on disk to the tables of an experiment.
 
-Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``, ``judges``,
-``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv`` and ``truth_records.csv`` with one line an
-avatar; ``protocols.json``, which spells out the protocol hashes.
+Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``,
+``judges``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv`` and ``truth_records.csv``
+with one line an avatar; ``protocols.json``, which spells out the protocol hashes.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ from avatargen.avatar_file import write_json
 from avatargen.config import Experiment
 from avatargen.errors import InputError
 from avatargen.settings import PriorSettings
-from eval import summaries
 from eval.embed import Judge, load_embeddings
-from eval.finished import read_facts
+from eval.finished import TRUTH_FACTS, read_facts
+from eval.images import view_protocol
 from eval.manifest import Row
 from eval.pools import Pool, build_pools
 from eval.records import TRACKS, Protocol, Record, make_record, to_frame
 from eval.retrieval import Retrieval, retrieve
+from eval.summaries import (
+    UNIT,
+    baked_gap,
+    clip_r,
+    cost,
+    failures,
+    judge_agreement,
+    paired,
+    truth,
+    truth_regions,
+)
 from eval.tables import write_table
-from eval.truth import FACTS
-from eval.views import view_protocol
 
 TRUTH_COLUMNS = ("geometry_mm", "geometry_mm_p95", "expression_error", "colour_error")
 
@@ -65,16 +74,16 @@ def collect(
     records, protocols = score(rows, judges, pools, views, root)
     frame, truths = to_frame(records), read_truths(rows, root)
     baseline = "full" if "full" in experiment.methods else experiment.methods[0]
-    table = summaries.clip_r(frame)
+    table = clip_r(frame)
     named = {
         "clip_r": table,
-        "paired": summaries.paired(frame, truths, baseline),
-        "truth": summaries.truth(truths),
-        "truth_regions": summaries.truth_regions(truths),
-        "baked_gap": summaries.baked_gap(table),
-        "judges": summaries.judge_agreement(table),
-        "cost": summaries.cost(rows),
-        "failures": summaries.failures(rows),
+        "paired": paired(frame, truths, baseline),
+        "truth": truth(truths),
+        "truth_regions": truth_regions(truths),
+        "baked_gap": baked_gap(table),
+        "judges": judge_agreement(table),
+        "cost": cost(rows),
+        "failures": failures(rows),
     }
     for name, content in named.items():
         write_table(content, tables, name)
@@ -132,10 +141,10 @@ def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
     Raises:
         InputError: a row has no distances where another method's avatar of the same prompt has.
     """
-    scores = {row: read_facts(root / row.folder, FACTS).get("score") for row in rows}
+    scores = {row: read_facts(root / row.folder, TRUTH_FACTS).get("score") for row in rows}
     known = {row.unit for row, found in scores.items() if found}
     problems = [
-        f"{root / row.folder / FACTS}: missing, though the true head of '{row.item}' is known; measure it first"
+        f"{root / row.folder / TRUTH_FACTS}: missing, though '{row.item}' has a true head; measure it first"
         for row, found in scores.items()
         if row.unit in known and not found
     ]
@@ -147,13 +156,13 @@ def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
             facts = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "status")}
             regions = {f"mm_{name}": value for name, value in found["regions_mm"].items()}
             lines.append({**facts, **{name: found[name] for name in TRUTH_COLUMNS}, **regions})
-    return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *summaries.UNIT, *TRUTH_COLUMNS])
+    return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *UNIT, *TRUTH_COLUMNS])
 
 
 def _retrieve(
     images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int
 ) -> Retrieval | None:
-    """The retrieval of an avatar; None where its embeddings are not finite (a broken render counts as a failure)."""
+    """The retrieval of an avatar; None where its embeddings are not finite: a broken render is a failure."""
     return retrieve(images, captions, own) if np.isfinite(images).all() else None
 
 

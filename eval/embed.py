@@ -1,7 +1,8 @@
 """What judges see: CLIP embeddings of an avatar's views, kept beside them, and of captions.
 
 A judge is any model that open_clip loads: one of its names with a pretrained tag, or a folder with
-``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings are unit-norm.
+``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings have unit
+norm.
 
 ``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, and the strings
 ``fingerprint`` and ``protocol`` (the JSON that came with the views).
@@ -25,7 +26,7 @@ from torch.nn.functional import normalize
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
 from eval.finished import replacing
-from eval.views import KINDS
+from eval.images import KINDS
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: st
     kind = "folder" if is_folder else "open_clip model"
     return (
         f"judge '{name}': {kind} '{settings.model}' (pretrained: {settings.pretrained}) cannot be loaded: "
-        f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose weights "
-        "can be had, or a folder with open_clip_config.json and weights"
+        f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose "
+        "weights can be had, or a folder with open_clip_config.json and weights"
     )
 
 
@@ -100,7 +101,7 @@ class Embeddings:
     """An avatar's views under one judge.
 
     Attributes:
-        kinds: unit-norm (V, D) arrays, one for each of :data:`eval.views.KINDS`.
+        kinds: unit-norm (V, D) arrays, one for each of :data:`eval.images.KINDS`.
         protocol: how the views were made.
         fingerprint: of the views and the judge.
     """

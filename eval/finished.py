@@ -11,9 +11,11 @@ from typing import Any
 
 from avatargen.avatar_file import write_json
 
+RENDER_FACTS, TRUTH_FACTS = "render.json", "truth.json"
+
 
 def is_current(folder: Path, name: str, fingerprint: str, products: Iterable[str] = ()) -> bool:
-    """Whether `name` (``render.json``, ``truth.json``, …) in `folder` carries `fingerprint` and its files exist.
+    """Whether the facts `name` in `folder` carry `fingerprint`, and `products` and the files they list exist.
 
     A file that is missing, or damaged, or of another fingerprint, is not current.
     """

@@ -1,4 +1,4 @@
-"""Plots of an experiment's tables, each as SVG and PNG. Colours: Okabe & Ito 2008, safe for the colour-blind."""
+"""Plots of an experiment's tables, each as SVG and PNG. Colours: Okabe & Ito 2008 (colour-blind safe)."""
 
 from __future__ import annotations
 

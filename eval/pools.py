@@ -40,7 +40,7 @@ class Pool:
 
 
 def read_captions(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Captions of text files, one a line; blank lines, lines that start with # and missing files give none."""
+    """Captions of text files, one a line; blank lines, lines that start with #, missing files give none."""
     lines = [
         line for path in paths if path.is_file() for line in path.read_text(encoding="utf-8").splitlines()
     ]

@@ -53,7 +53,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Record:
-    """One avatar under one judge on one track; `_baked` repeats a score on the exported texture (NaN: no such)."""
+    """One avatar, judge and track; `_baked` repeats a score on the exported texture (NaN: there is none)."""
 
     method: str
     list: str
@@ -82,10 +82,9 @@ def make_record(
     score = neural or Retrieval(rank=size, view_hits=0.0, clip_score=0.0)
     exported = baked or (score if neural is None and protocol.track == "texture" else None)
     extra = {f"{name}_baked": float(value) for name, value in asdict(exported).items()} if exported else {}
-    return Record(
-        row.method, row.list, row.item, row.seed, row.prompt, row.status, judge, protocol.track, protocol.pool,
-        size, protocol.hash, **asdict(score), **extra,
-    )  # fmt: skip
+    asked = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "prompt", "status")}
+    pool = {"track": protocol.track, "pool": protocol.pool, "pool_size": size, "protocol": protocol.hash}
+    return Record(**asked, judge=judge, **pool, **asdict(score), **extra)
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

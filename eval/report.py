@@ -1,7 +1,7 @@
 """The report: one HTML file that needs nothing beside it.
 
-Prompts, messages and names come from outside: everything is put into the page by Jinja2 with autoescaping on, and
-images only as data URIs.
+Prompts, messages and names come from outside: everything is put into the page by Jinja2 with autoescaping
+on, and images only as data URIs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eval.tables import numeric_columns, read_table, rounded
 
 GALLERY_PROMPTS = 40
 PLOTS = {
-    "clip_r": "How often the own prompt is the best match in the pool. Filled: neural colours; ring: exported texture.",
+    "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
     "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
     "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
     "cost": "What one avatar costs to make.",
@@ -152,7 +152,7 @@ def gallery(inputs: ReportInputs, methods: Sequence[str]) -> list[dict[str, Any]
 
 
 def hyper_parameters(methods: Mapping[str, MethodSettings]) -> list[dict[str, Any]]:
-    """One row a hyper-parameter: its values by method, which of them differ from the first, and its provenance."""
+    """One row a hyper-parameter: its values by method, which differ from the first, and its provenance."""
     tables = [provenance_table(settings) for settings in methods.values()]
     rows = []
     for same in zip(*tables, strict=True):
@@ -183,7 +183,8 @@ def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[s
     images = {name: getattr(thumbnails, name)(folder) for name in ("still", "sheet", "turning")}
     shown = images if row.status == "ok" else {}
     return {
-        **cell, **shown, "status": row.status, "message": row.message, "notes": notes.get((method, row.unit), []),
+        **cell, **shown, "status": row.status, "message": row.message,
+        "notes": notes.get((method, row.unit), []),
     }  # fmt: skip
 
 

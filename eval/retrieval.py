@@ -28,7 +28,7 @@ class Retrieval:
 
 
 def ranks(similarities: Float[np.ndarray, "Q N"], own: Int[np.ndarray, " Q"]) -> Int[np.ndarray, " Q"]:
-    """Pessimistic rank of each query's own caption: 1 + the number of other captions scored as high or higher.
+    """Pessimistic rank of each query's own caption: 1 + how many others score as high or higher.
 
     Raises:
         ValueError: a similarity is not finite, or an index lies outside the pool.

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from eval.views import Images
+from eval.images import Images
 
 CELL = 224  # pixels of a sheet's views
 GAP = 6
@@ -64,7 +64,7 @@ def _paste(sheet: Image.Image, image, x: int, y: int) -> None:
 
 
 def _wrap(text: str, typeface: ImageFont.FreeTypeFont, width: float, most: int = 2) -> list[str]:
-    """At most `most` lines that fit `width` pixels; the last one ends in an ellipsis where text is left over."""
+    """At most `most` lines that fit `width` pixels; an ellipsis stands for what is left over."""
     per_line = max(10, int(width / typeface.getlength("n")))
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return textwrap.wrap(clean, per_line, max_lines=most, placeholder=" …") or [""]

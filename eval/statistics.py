@@ -52,11 +52,11 @@ def bootstrap_mean(values: Float[np.ndarray, " n"]) -> Interval:
 def paired_p(differences: Float[np.ndarray, " n"]) -> float:
     """Two-sided p of the null hypothesis that each prompt's difference is as likely as its negative.
 
-    NaN where n is 0; 1 where no prompt differs.
+    NaN where n is 0; 1 where no prompt differs, or there is only one.
     """
     if len(differences) == 0:
         return float("nan")
-    if not differences.any():
+    if len(differences) == 1 or not differences.any():
         return 1.0
     result = stats.permutation_test(
         (differences, np.zeros_like(differences)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eval.manifest import Row
 from eval.records import TRACKS, check_protocols
-from eval.statistics import bootstrap_mean, paired_p, rank_agreement, wilson
+from eval.statistics import Interval, bootstrap_mean, paired_p, rank_agreement, wilson
 
 UNIT = ["list", "item", "seed"]
 PROMPT = ["list", "item"]
@@ -78,24 +79,38 @@ def clip_r(records: pd.DataFrame) -> pd.DataFrame:
     check_protocols(records)
     rows = []
     for (method, judge, track), group in records.groupby(["method", "judge", "track"], sort=False):
-        first = group.iloc[0]
-        rate = wilson(int((group["rank"] == 1).sum()), len(group))
-        rank, score = (_mean_over_prompts(group, column) for column in ("rank", "clip_score"))
-        baked = group["rank_baked"].dropna()
-        rows.append(
-            [
-                method, judge, track, len(group), int((group["status"] != "ok").sum()), first["pool_size"],
-                1 / first["pool_size"], rate.value, rate.low, rate.high, (group["rank"] <= 5).mean(),
-                group["view_hits"].mean(), rank.value, rank.low, rank.high, score.value, score.low, score.high,
-                (baked == 1).mean() if len(baked) else np.nan, group["clip_score_baked"].mean(), first["pool"],
-                first["protocol"],
-            ]
-        )  # fmt: skip
+        row = {"method": method, "judge": judge, "track": track, **_clip_r_of(group)}
+        rows.append([row[name] for name in CLIP_R])
     return pd.DataFrame(rows, columns=CLIP_R)
 
 
+def _clip_r_of(group: pd.DataFrame) -> dict[str, Any]:
+    first, baked = group.iloc[0], group["rank_baked"].dropna()
+    rate = wilson(int((group["rank"] == 1).sum()), len(group))
+    rank, score = (_mean_over_prompts(group, column) for column in ("rank", "clip_score"))
+    return {
+        "n": len(group),
+        "n_failed": int((group["status"] != "ok").sum()),
+        "pool": first["pool_size"],
+        "chance": 1 / first["pool_size"],
+        **_with_bounds("r_at_1", rate),
+        "r_at_5": (group["rank"] <= 5).mean(),
+        "r_at_1_views": group["view_hits"].mean(),
+        **_with_bounds("mean_rank", rank),
+        **_with_bounds("clip_score", score),
+        "r_at_1_baked": (baked == 1).mean() if len(baked) else np.nan,
+        "clip_score_baked": group["clip_score_baked"].mean(),
+        "pool_name": first["pool"],
+        "protocol": first["protocol"],
+    }
+
+
+def _with_bounds(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
 def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Differences of each method to the baseline on the same prompts (seeds averaged), with a permutation test.
+    """Differences of each method to the baseline on the same prompts; seeds are averaged.
 
     The metrics of the head world's truth stand under the judge ``truth``.
     """
@@ -128,7 +143,7 @@ def _paired_rows(group: pd.DataFrame, metric: str, judge: str, track: str, basel
 
 
 def truth(truths: pd.DataFrame) -> pd.DataFrame:
-    """One row a method: distances to the true heads, averaged over prompts and seeds, failures as the template's."""
+    """One row a method: distances to the true heads, over prompts and seeds; failures as the template's."""
     rows = []
     for method, group in truths.groupby("method", sort=False):
         mean = _mean_over_prompts(group, "geometry_mm")
@@ -186,6 +201,6 @@ def failures(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame([[getattr(row, name) for name in FAILURES] for row in failed], columns=FAILURES)
 
 
-def _mean_over_prompts(group: pd.DataFrame, column: str):
+def _mean_over_prompts(group: pd.DataFrame, column: str) -> Interval:
     """Mean and bootstrap interval over prompts; seeds of a prompt are averaged first."""
     return bootstrap_mean(group.groupby(PROMPT, sort=False)[column].mean().to_numpy(np.float64))

@@ -48,7 +48,7 @@ def distance_to_surface(
 def align_rigidly(
     moving: Float[Tensor, "N 3"], fixed: Float[Tensor, "N 3"], mask: Bool[Tensor, " N"]
 ) -> Float[Tensor, "N 3"]:
-    """`moving`, rotated and translated (not scaled) so that its masked vertices lie nearest to those of `fixed`.
+    """`moving`, rotated and translated (not scaled) so that its masked vertices lie nearest to `fixed`.
 
     Least squares over corresponding vertices; never a reflection.
     """

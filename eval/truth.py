@@ -1,13 +1,13 @@
 """How far an avatar is from the true head of its prompt; only in the head world, where that is known.
 
-geometry    neutral surfaces, rigidly aligned without scale: distance of each vertex to the other surface, both
-            directions averaged, mm; over skin and scalp (no eyes, teeth, tongue, mouth interior)
-expression  mean difference between what the two expressions do to the same vertices, mm; over the same region
-colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their area on
-            the template; over everything that can be seen from outside (eyes included)
+geometry    neutral surfaces, rigidly aligned without scale: distance of each vertex to the other surface,
+            both directions averaged, mm; over skin and scalp (no eyes, teeth, tongue, mouth interior)
+expression  mean difference between what the two expressions do to the same vertices, mm; same region
+colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their
+            area on the template; over everything that can be seen from outside (eyes included)
 
-What a prompt leaves unnamed is at its template value in the true head. An avatar that failed counts as the template
-in mid-grey. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
+What a prompt leaves unnamed is at its template value in the true head. An avatar that failed counts as the
+template in mid-grey. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from avatargen.headworld.truth import TrueHead, true_head
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from avatargen.avatar_file import load_avatar, zero_avatar_tensors
 from avatargen.heads.base import HeadModel
+from avatargen.headworld.truth import TrueHead, true_head
 from avatargen.types import HeadParameters, HeadTopology
-from eval.finished import is_current, read_facts, write_facts
+from eval.finished import TRUTH_FACTS, is_current, read_facts, write_facts
 from eval.manifest import Row
 from eval.surface import align_rigidly, distance_to_surface, faces_within
 
-FACTS = "truth.json"
 INNER = ("teeth", "tongue", "mouth_interior")
 HIDDEN = ("eyes", *INNER)
 REPORTED = ("skin", "scalp", "lips", "brows", "ears", "beard", "face", "neck", "nose")
@@ -65,11 +64,11 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel, fingerprint: str) ->
     Raises:
         AvatarFileError: an avatar whose status is ok is missing or damaged.
     """
-    if is_current(folder, FACTS, fingerprint):
-        return read_facts(folder, FACTS)
+    if is_current(folder, TRUTH_FACTS, fingerprint):
+        return read_facts(folder, TRUTH_FACTS)
     truth = true_head(row.prompt, row.tags, head)
     if truth is None:
-        return write_facts(folder, FACTS, fingerprint, score=None)
+        return write_facts(folder, TRUTH_FACTS, fingerprint, score=None)
     if row.status == "ok":
         avatar = load_avatar(folder)
         parameters, texture = avatar.parameters(), avatar.baked_texture
@@ -77,7 +76,7 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel, fingerprint: str) ->
         parameters = head.template(1)
         texture = zero_avatar_tensors(parameters, FAILED_TEXTURE)["baked_texture"]
     score = compare_heads(parameters, texture, truth, head)
-    return write_facts(folder, FACTS, fingerprint, score=asdict(score))
+    return write_facts(folder, TRUTH_FACTS, fingerprint, score=asdict(score))
 
 
 @torch.no_grad()
@@ -111,7 +110,7 @@ def symmetric_distances(
     topology: HeadTopology,
     surface: Bool[Tensor, " N"],
 ) -> Float[Tensor, " N"]:
-    """For each vertex of `surface`, the mean of both heads' distances to the other's surface there; 0 elsewhere.
+    """For each vertex of `surface`, the mean of both heads' distances to the other's surface; 0 elsewhere.
 
     `first` is rigidly aligned to `second` over `surface` before. Metres.
     """

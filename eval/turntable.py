@@ -1,8 +1,8 @@
 """What people and judges look at, written into an avatar's folder.
 
-views.npz       the images of the protocol (see :mod:`eval.views`): arrays ``texture``, ``baked``, ``geometry``,
-                each (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
-turntable.mp4   the head turning once: exported colours beside clay (H.264, yuv420p, starts before it is loaded)
+views.npz       the images of the protocol (see :mod:`eval.images`): arrays ``texture``, ``baked``,
+                ``geometry``, each (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
+turntable.mp4   the head turning once: exported colours beside clay (H.264, yuv420p, faststart)
 sheet.png       the contact sheet: neural colours, exported colours and clay from all sides
 render.json     the fingerprint, written last: a folder without it is rendered again
 """
@@ -16,15 +16,15 @@ from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
-from avatargen.cameras import evaluation_cameras, turntable_cameras
 
 from avatargen.avatar_file import Avatar
+from avatargen.cameras import evaluation_cameras, turntable_cameras
 from avatargen.config import EvaluationSettings
-from eval.finished import is_current, read_facts, replacing, write_facts
+from eval.finished import RENDER_FACTS, is_current, read_facts, replacing, write_facts
+from eval.images import Images, view_protocol
 from eval.sheet import CELL, contact_sheet
-from eval.views import Images, RenderTools, colour_and_clay, neural_colour, render_views, view_protocol
+from eval.views import RenderTools, colour_and_clay, neural_colour, render_views
 
-FACTS = "render.json"
 FILES = ("views.npz", "turntable.mp4", "sheet.png")
 TURNTABLE_SAMPLES = 2
 SHEET_SAMPLES = 2
@@ -46,8 +46,8 @@ def render_avatar(
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    if is_current(folder, FACTS, fingerprint, FILES):
-        return read_facts(folder, FACTS)
+    if is_current(folder, RENDER_FACTS, fingerprint, FILES):
+        return read_facts(folder, RENDER_FACTS)
     start = time.perf_counter()
     views = render_views(avatar, tools, settings)
     protocol = view_protocol(settings, tools.prior_settings)
@@ -58,7 +58,7 @@ def render_avatar(
     with replacing(folder / "turntable.mp4") as path:
         write_video(path, turntable_frames(avatar, tools, settings))
     seconds = round(time.perf_counter() - start, 3)
-    return write_facts(folder, FACTS, fingerprint, files=list(FILES), seconds=seconds)
+    return write_facts(folder, RENDER_FACTS, fingerprint, files=list(FILES), seconds=seconds)
 
 
 def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):

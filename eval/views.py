@@ -1,43 +1,25 @@
-"""The fixed images an avatar is judged by.
-
-Three kinds, all (V, H, W, 3), 8-bit RGB, row 0 at the top, over the protocol's background:
-
-neural    the latent texture rendered at the prior's latent size, over the latents of the background, and
-          decoded (what score distillation saw); the baked colours where the avatar has no latent texture
-baked     the baked RGB texture, unlit: what the exported asset shows
-geometry  clay: the same mesh without texture, one fixed light that moves with the camera
-
-Clay is Lambert-shaded, grey AMBIENT + DIFFUSE * max(0, n . l), with the light LIGHT_OFFSET degrees to the left of
-and above the camera: right behind the camera it would flatten the features that this track is about.
-"""
+"""Renders the fixed images an avatar is judged by; what they show is defined in :mod:`eval.images`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
-from avatargen.cameras import evaluation_cameras
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from avatargen.avatar_file import Avatar
+from avatargen.cameras import evaluation_cameras
 from avatargen.config import EvaluationSettings
 from avatargen.heads.base import HeadModel
 from avatargen.plugins import HEADS, RENDERERS, load_class
-from avatargen.priors.base import Prior, load_prior
+from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
 from avatargen.types import Cameras
-
-AMBIENT = 0.25
-DIFFUSE = 0.70
-LIGHT_OFFSET = (-25.0, 25.0)  # degrees of azimuth and elevation, relative to the camera
-KINDS = ("texture", "baked", "geometry")
-
-Images = UInt8[np.ndarray, "V H W 3"]
+from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 
 @dataclass(frozen=True)
@@ -55,28 +37,22 @@ class RenderTools:
     prior_settings: PriorSettings
 
     @classmethod
-    def load(cls, head_name: str, renderer_name: str, prior_settings: PriorSettings) -> RenderTools:
-        """Load head, renderer and prior by their configured names.
+    def load(
+        cls, head_name: str, renderer_name: str, prior_settings: PriorSettings, root: Path
+    ) -> RenderTools:
+        """Load head, renderer and prior by their configured names; a prior's folder is relative to `root`.
 
         Raises:
             InputError: an unknown name, or weights that are missing.
         """
         head = load_class("head", head_name, HEADS).load()
         renderer = load_class("renderer", renderer_name, RENDERERS)(head.topology)
-        return cls(head, renderer, load_prior(prior_settings), prior_settings)
-
-
-def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[str, Any]:
-    """What decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
-    facts = settings.model_dump(mode="json", include={"views", "elevation", "size", "samples", "background"})
-    shading = {"ambient": AMBIENT, "diffuse": DIFFUSE, "light_offset": list(LIGHT_OFFSET)}
-    latents = {"size": prior.latent_size, "samples": prior.samples}
-    return {**facts, "shading": shading, "latents": latents, "colour": "unlit"}
+        return cls(head, renderer, load_prior(prior_settings, root), prior_settings)
 
 
 @torch.no_grad()
 def render_views(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> dict[str, Images]:
-    """The images of the protocol, one array for each of KINDS."""
+    """The images of the protocol, one array for each of :data:`eval.images.KINDS`."""
     cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation)
     baked, geometry = colour_and_clay(
         avatar, tools, cameras, settings.size, settings.samples, settings.background
@@ -118,8 +94,7 @@ def neural_colour(
     if avatar.latent_texture is None:
         return None
     prior = tools.prior_settings
-    pixels = prior.latent_size * tools.prior.downscale
-    backdrop = torch.tensor(background).view(1, 3, 1, 1).expand(1, 3, pixels, pixels)
+    backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
     latents = tools.renderer.render(
         tools.head.vertices(avatar.parameters()),
         cameras,
@@ -127,7 +102,7 @@ def neural_colour(
         texture=avatar.latent_texture[None],
         samples=prior.samples,
         gradients=False,
-    ).over(tools.prior.encode(backdrop.contiguous())[:, None])
+    ).over(backdrop)
     decoded = tools.prior.decode(latents[0])
     return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
 
@@ -139,7 +114,7 @@ def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[T
     sideways, up, forward = azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()
     light = torch.stack((sideways, up, forward), dim=-1)[..., None, None]
     lambert = (normals * light).sum(dim=2, keepdim=True).clamp_min(0)
-    return (AMBIENT + DIFFUSE * lambert).expand_as(normals)
+    return (ALBEDO * (AMBIENT + DIFFUSE * lambert)).expand_as(normals)
 
 
 def to_bytes(images: Float[Tensor, "V 3 H W"]) -> Images:

@@ -1,0 +1,46 @@
+"""Ranks and scores, against hand-computed cases and a naive loop."""
+
+import numpy as np
+import pytest
+
+from eval.retrieval import hits_at, ranks, retrieve
+
+SIMILARITIES = np.array([[0.9, 0.1, 0.2], [0.5, 0.4, 0.6], [0.3, 0.3, 0.3]])
+
+
+def test_ranks_by_hand():
+    assert ranks(SIMILARITIES, np.array([0, 1, 2])).tolist() == [1, 3, 3]  # the third row is one tie: last
+
+
+def test_a_scorer_that_likes_everything_equally_never_hits():
+    assert not hits_at(ranks(np.zeros((5, 4)), np.arange(5) % 4), 1).any()
+
+
+def test_negative_cosines_rank_like_others():
+    assert ranks(np.array([[-0.1, -0.2, -0.3]]), np.array([1])).tolist() == [2]
+
+
+def test_ranks_against_a_naive_loop():
+    rng = np.random.default_rng(0)
+    similarities = rng.integers(0, 6, size=(50, 9)).astype(float)  # many ties
+    own = rng.integers(0, 9, size=50)
+    naive = [
+        1 + sum(row[j] >= row[i] for j in range(9) if j != i)
+        for row, i in zip(similarities, own, strict=True)
+    ]
+    assert ranks(similarities, own).tolist() == naive
+
+
+def test_the_rank_averages_views_and_the_view_rate_does_not():
+    captions = np.eye(2)
+    images = np.array([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+    result = retrieve(images, captions, own=1)
+    assert (result.rank, result.view_hits) == (1, pytest.approx(2 / 3))
+    assert result.clip_score == pytest.approx((0.6 + 0.8 + 1.0) / 3)
+
+
+def test_broken_input_is_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        ranks(np.array([[np.nan, 1.0]]), np.array([0]))
+    with pytest.raises(ValueError, match="expected 0"):
+        ranks(np.zeros((1, 2)), np.array([2]))
