@@ -1,0 +1,78 @@
+"""Judges in open_clip's own format, and embeddings on disk."""
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from avatargen.config import JudgeSettings
+from avatargen.errors import InputError
+from eval.embed import Judge, embed_avatar, embeddings_path, is_embedded, load_embeddings
+from eval.images import KINDS
+
+
+@pytest.fixture(scope="module")
+def judge(clip_folder) -> Judge:
+    return Judge.load("tiny", JudgeSettings(model=clip_folder.name), clip_folder.parent)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, size=(5, 40, 40, 3), dtype=np.uint8)
+
+
+def write_views(folder, images) -> None:
+    np.savez(folder / "views.npz", protocol=json.dumps({"views": 5}), **dict.fromkeys(KINDS, images))
+
+
+def test_images_are_embedded_as_open_clip_would(judge, clip_folder, images):
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{clip_folder}")
+    with torch.no_grad():
+        naive = [model.eval().encode_image(preprocess(Image.fromarray(i))[None], normalize=True) for i in images]
+    np.testing.assert_allclose(judge.embed_images(images, batch=2), torch.cat(naive).numpy(), atol=1e-5)
+
+
+def test_texts_have_unit_norm_and_differ(judge):
+    texts = judge.embed_texts(["a pale baby", "an old man", "a woman"], batch=2)
+    np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
+    assert (texts @ texts.T)[0, 1] < 0.999
+
+
+def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_path):
+    write_views(tmp_path, images)
+    path = embed_avatar(tmp_path, judge, "one")
+    first = path.stat().st_mtime_ns
+    assert embed_avatar(tmp_path, judge, "one").stat().st_mtime_ns == first
+    assert not is_embedded(tmp_path, "tiny", "two")
+    embed_avatar(tmp_path, judge, "two")
+    embeddings = load_embeddings(tmp_path, "tiny")
+    assert (embeddings.fingerprint, embeddings.protocol) == ("two", {"views": 5})
+    assert {kind: value.shape for kind, value in embeddings.kinds.items()} == dict.fromkeys(KINDS, (5, 16))
+    np.testing.assert_array_equal(embeddings.kinds["geometry"], judge.embed_images(np.tile(images, (3, 1, 1, 1)))[10:])
+
+
+def test_damaged_embeddings_are_made_again(judge, images, tmp_path):
+    write_views(tmp_path, images)
+    embeddings_path(tmp_path, "tiny").write_bytes(b"PK half a file")
+    assert not is_embedded(tmp_path, "tiny", "one")
+    assert is_embedded(embed_avatar(tmp_path, judge, "one").parent, "tiny", "one")
+
+
+def test_missing_views_say_what_to_do(judge, tmp_path):
+    with pytest.raises(InputError, match="render the avatar first"):
+        embed_avatar(tmp_path, judge, "one")
+
+
+@pytest.mark.parametrize("settings", [{"model": "no-such-model"}, {"model": "ViT-B-32", "pretrained": "no-tag"}])
+def test_missing_weights_are_an_input_error(settings, tmp_path):
+    with pytest.raises(InputError, match=r"judge 'big': open_clip model .* cannot be loaded"):
+        Judge.load("big", JudgeSettings(**settings), tmp_path)
+
+
+def test_a_folder_without_weights_is_an_input_error(clip_folder, tmp_path):
+    (tmp_path / "open_clip_config.json").write_bytes((clip_folder / "open_clip_config.json").read_bytes())
+    with pytest.raises(InputError, match="judge 'empty': folder"):
+        Judge.load("empty", JudgeSettings(model=tmp_path.name), tmp_path.parent)
