@@ -26,7 +26,7 @@ from avatargen.render.geometry import Frames, image_from_world
 from avatargen.render.visibility import FAR, MeshBatch, camera_arrays, view_direction
 
 STEP = 0.5  # pixels; longest segment. Halving it changes directional derivatives by under 1% (tests/render)
-NUDGE = 1.0e-4  # half image heights; how far inside and outside of the outline rays are cast
+NUDGE = 1.0e-5  # half image heights; how far inside and outside of the outline rays are cast
 NEAR = 1.0e-6  # metres; edges nearer than this to the camera plane are left out
 
 
@@ -38,6 +38,30 @@ def to_image(point: wp.vec3, position: wp.vec3, basis: wp.mat33, extent: wp.floa
     return wp.vec3(view[0] / (extent * view[2]), view[1] / (extent * view[2]), view[2])
 
 
+@wp.func
+@no_type_check
+def overlaps_image(first: wp.vec3, last: wp.vec3):
+    """Whether the box around two image points overlaps the image."""
+    low, high = wp.min(first, last), wp.max(first, last)
+    return low[0] < 1.0 and low[1] < 1.0 and high[0] > -1.0 and high[1] > -1.0
+
+
+@wp.func
+@no_type_check
+def surrounded(seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32):
+    """Whether the 3 x 3 samples around an image point all show the mesh; False at the image's border."""
+    size = seen.shape[3]
+    half = 0.5 * wp.float32(size)
+    column, row = wp.int32((x + 1.0) * half), wp.int32((1.0 - y) * half)
+    if column < 1 or row < 1 or column > size - 2 or row > size - 2:
+        return False
+    for i in range(row - 1, row + 2):
+        for j in range(column - 1, column + 2):
+            if seen[b, v, i, j] < 0:
+                return False
+    return True
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _face_sides(
@@ -46,11 +70,13 @@ def _face_sides(
     positions: wp.array(dtype=wp.vec3, ndim=2),
     front: wp.array(dtype=wp.bool, ndim=3),
 ):
-    b, f = wp.tid()
-    corner = points[b, faces[f, 0]]
-    normal = wp.cross(points[b, faces[f, 1]] - corner, points[b, faces[f, 2]] - corner)
-    for v in range(front.shape[1]):
-        front[b, v, f] = wp.dot(normal, positions[b, v] - corner) > 0.0
+    f = wp.tid()  # one dimension, loops within: decoding several costs as much as the work on the CPU
+    first, second, third = faces[f, 0], faces[f, 1], faces[f, 2]
+    for b in range(front.shape[0]):
+        corner = points[b, first]
+        normal = wp.cross(points[b, second] - corner, points[b, third] - corner)
+        for v in range(front.shape[1]):
+            front[b, v, f] = wp.dot(normal, positions[b, v] - corner) > 0.0
 
 
 @wp.kernel(enable_backward=False)
@@ -67,21 +93,21 @@ def _count_segments(
     near: wp.float32,
     counts: wp.array(dtype=wp.int32, ndim=3),
 ):
-    b, v, e = wp.tid()
-    count = wp.int32(0)
-    other = sides[e, 1]
-    contour = other < 0
-    if not contour:
-        contour = front[b, v, sides[e, 0]] != front[b, v, other]
-    if contour:
-        first = to_image(points[b, ends[e, 0]], positions[b, v], bases[b, v], extents[b, v])
-        last = to_image(points[b, ends[e, 1]], positions[b, v], bases[b, v], extents[b, v])
-        if first[2] > near and last[2] > near:
-            low, high = wp.min(first, last), wp.max(first, last)
-            if low[0] < 1.0 and low[1] < 1.0 and high[0] > -1.0 and high[1] > -1.0:
-                length = wp.length(wp.vec2(last[0] - first[0], last[1] - first[1]))
-                count = wp.int32(wp.ceil(length * steps_per_half_height))
-    counts[b, v, e] = count
+    e = wp.tid()
+    side, other = sides[e, 0], sides[e, 1]
+    for b in range(counts.shape[0]):
+        for v in range(counts.shape[1]):
+            count = wp.int32(0)
+            contour = other < 0
+            if not contour:
+                contour = front[b, v, side] != front[b, v, other]
+            if contour:
+                first = to_image(points[b, ends[e, 0]], positions[b, v], bases[b, v], extents[b, v])
+                last = to_image(points[b, ends[e, 1]], positions[b, v], bases[b, v], extents[b, v])
+                if first[2] > near and last[2] > near and overlaps_image(first, last):
+                    length = wp.length(wp.vec2(last[0] - first[0], last[1] - first[1]))
+                    count = wp.int32(wp.ceil(length * steps_per_half_height))
+            counts[b, v, e] = count
 
 
 @wp.kernel(enable_backward=False)
@@ -94,6 +120,7 @@ def _find_outline(
     positions: wp.array(dtype=wp.vec3, ndim=2),
     bases: wp.array(dtype=wp.mat33, ndim=2),
     extents: wp.array(dtype=wp.float32, ndim=2),
+    seen: wp.array(dtype=wp.int32, ndim=4),
     segments: wp.array(dtype=wp.int64, ndim=2),
     fractions: wp.array(dtype=wp.float32),
     nudge: wp.float32,
@@ -113,6 +140,8 @@ def _find_outline(
     x = wp.lerp(first[0], last[0], fractions[i])
     y = wp.lerp(first[1], last[1], fractions[i])
     found = wp.abs(x) < 1.0 and wp.abs(y) < 1.0
+    if found:
+        found = not surrounded(seen, b, v, x, y)
     if found:
         outside = view_direction(x + nudge * normal[0], y + nudge * normal[1], extent, basis)
         found = not wp.mesh_query_ray_anyhit(meshes[b], position, wp.normalize(outside), far)
@@ -153,42 +182,50 @@ class ContourEdges:
         ]
 
 
-def _contour_counts(vertices, frames, edges: ContourEdges, meshes: MeshBatch, size: int) -> Int[Tensor, "B V E"]:
+def _contour_counts(points, cameras, edges: ContourEdges, meshes: MeshBatch, size: int) -> Int[Tensor, "B V E"]:
     """Into how many segments each contour edge is cut, 0 for all other edges."""
     faces, ends, sides, _ = edges.arrays
-    cameras, points = camera_arrays(frames), wp.from_torch(vertices, dtype=wp.vec3)
-    shape, device = frames.extents.shape, vertices.device
+    shape, device = cameras[0].shape, edges.ends.device
     front = torch.empty((*shape, faces.shape[0]), dtype=torch.bool, device=device)
     inputs = [points, faces, cameras[0], wp.from_torch(front)]
-    wp.launch(_face_sides, dim=(shape[0], faces.shape[0]), inputs=inputs, device=meshes.device)
+    wp.launch(_face_sides, dim=faces.shape[0], inputs=inputs, device=meshes.device)
     counts = torch.empty((*shape, ends.shape[0]), dtype=torch.int32, device=device)
-    inputs = [points, ends, sides, wp.from_torch(front), *cameras, size / (2 * STEP), NEAR, wp.from_torch(counts)]
-    wp.launch(_count_segments, dim=counts.shape, inputs=inputs, device=meshes.device)
+    inputs = [points, ends, sides, inputs[-1], *cameras, size / (2 * STEP), NEAR, wp.from_torch(counts)]
+    wp.launch(_count_segments, dim=ends.shape[0], inputs=inputs, device=meshes.device)
     return counts
 
 
 def outline_segments(
-    vertices: Float[Tensor, "B N 3"], frames: Frames, edges: ContourEdges, meshes: MeshBatch, size: int
+    vertices: Float[Tensor, "B N 3"],
+    frames: Frames,
+    edges: ContourEdges,
+    meshes: MeshBatch,
+    seen: Int[Tensor, "B V Hk Wk"],
+    size: int,
 ) -> tuple[Int[Tensor, "S 3"], Float[Tensor, " S"], Float[Tensor, " S"], Float[Tensor, "S 2"]]:
     """The segments of the outline in every view.
 
+    Args:
+        seen: the face at each sample (int32, -1 for none). Contours amid samples that all hit cast no rays: where
+            the background shows there, the gap is narrower than a sample, and coverage does not know of it either.
+
     Returns:
-        (avatar, view, edge) of each; where along its edge its middle lies, in [0, 1]; which fraction of the edge it
-        is; and its outward unit normal in the image (column, row).
+        (avatar, view, edge) of each; where along its edge its middle lies, in [0, 1]; which fraction of the edge
+        it is; and its outward unit normal in the image (column, row).
     """
-    vertices = vertices.detach().contiguous()
-    counts = _contour_counts(vertices, frames, edges, meshes, size)
+    points, cameras = wp.from_torch(vertices.detach(), dtype=wp.vec3), camera_arrays(frames)
+    counts = _contour_counts(points, cameras, edges, meshes, size)
     contour = counts.nonzero()
     number = counts[contour.unbind(1)].long()
-    segments = contour.repeat_interleave(number, dim=0)
-    share = (1.0 / number).repeat_interleave(number)
-    rank = torch.arange(len(segments), device=number.device) - (number.cumsum(0) - number).repeat_interleave(number)
+    source = torch.arange(len(number), device=number.device).repeat_interleave(number)
+    segments, share = contour[source], (1.0 / number)[source]
+    rank = torch.arange(len(source), device=number.device) - (number.cumsum(0) - number)[source]
     fractions = (rank + 0.5) * share
     outward = fractions.new_empty(len(segments), 2)
     _, ends, _, opposite = edges.arrays
-    arrays = [wp.from_torch(tensor) for tensor in (segments, fractions)]
-    inputs = [meshes.ids, wp.from_torch(vertices, dtype=wp.vec3), ends, opposite, *camera_arrays(frames), *arrays]
-    inputs += [NUDGE, FAR, wp.from_torch(outward, dtype=wp.vec2)]
+    arrays = [wp.from_torch(tensor) for tensor in (seen, segments, fractions)]
+    inputs = [meshes.ids, points, ends, opposite, *cameras, *arrays, NUDGE, FAR]
+    inputs.append(wp.from_torch(outward, dtype=wp.vec2))
     wp.launch(_find_outline, dim=len(segments), inputs=inputs, device=meshes.device)
     found = (outward != 0).any(1).nonzero()[:, 0]
     flip = outward.new_tensor((1.0, -1.0))
@@ -201,20 +238,20 @@ def with_contour_gradient(
     frames: Frames,
     edges: ContourEdges,
     meshes: MeshBatch,
+    seen: Int[Tensor, "B V Hk Wk"],
 ) -> Float[Tensor, "B V 1 H W"]:
     """The same coverage, differentiable in the vertices (which `meshes` must already hold)."""
     size = coverage.shape[-1]
-    segments, fractions, share, outward = outline_segments(vertices, frames, edges, meshes, size)
+    segments, fractions, share, outward = outline_segments(vertices, frames, edges, meshes, seen, size)
     batch, view, edge = segments.unbind(1)
     rows = edges.ends[edge] + (batch * vertices.shape[1])[:, None]
     ends = vertices.reshape(-1, 3).index_select(0, rows.flatten()).view(-1, 2, 3)
     camera = (batch * frames.extents.shape[1] + view)[:, None]
-    place, _ = image_from_world(
-        ends, frames.positions.view(-1, 3)[camera], frames.bases.view(-1, 3, 3)[camera], frames.extents.view(-1)[camera], size
-    )
+    tables = (frames.positions.flatten(0, 1), frames.bases.flatten(0, 1), frames.extents.flatten())
+    place, _ = image_from_world(ends, *(table[camera] for table in tables), size)
     middle = torch.lerp(place[:, 0], place[:, 1], fractions[:, None])
     length = (place[:, 1] - place[:, 0]).detach().norm(dim=1) * share
     speed = ((middle - middle.detach()) * outward).sum(1) * length
     cell = middle.detach().long().clamp(0, size - 1)
     pixel = (camera[:, 0] * size + cell[:, 1]) * size + cell[:, 0]
-    return coverage + torch.zeros_like(coverage).view(-1).index_add(0, pixel, speed).view_as(coverage)
+    return torch.index_add(coverage.flatten(), 0, pixel, speed).view_as(coverage)

@@ -38,6 +38,24 @@ def weighted_rows(
     return _WeightedRows.apply(table, index, weights)
 
 
+class _AddRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, index, rows):
+        ctx.save_for_backward(index)
+        return values.new_zeros(rows, values.shape[1]).index_add_(0, index, values)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.contiguous().index_select(0, ctx.saved_tensors[0]), None, None
+
+
+def add_rows(
+    values: Float[Tensor, "P C"], index: Int[Tensor, " P"], rows: int
+) -> Float[Tensor, "{rows} C"]:
+    """A table of `rows` rows in which each is the sum of the values sent to it, differentiable in the values."""
+    return _AddRows.apply(values, index, rows)
+
+
 def bilinear(
     texture: Float[Tensor, "B C Ht Wt"], uv: Float[Tensor, "P 2"], batch: Int[Tensor, " P"]
 ) -> Float[Tensor, "P C"]:

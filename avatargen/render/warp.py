@@ -17,7 +17,7 @@ from avatargen.render.base import Renderer
 from avatargen.render.coverage import ContourEdges, with_contour_gradient
 from avatargen.render.geometry import Frames, camera_frames, intersect
 from avatargen.render.normals import VertexRings, vertex_normals
-from avatargen.render.sampling import bilinear, weighted_rows
+from avatargen.render.sampling import add_rows, bilinear, weighted_rows
 from avatargen.render.visibility import MeshBatch
 from avatargen.types import Cameras, HeadTopology, RenderOutput
 
@@ -78,22 +78,25 @@ class WarpRenderer(Renderer):
             normals: compute them; without, they are zero.
         """
         self._check(vertices, cameras, texture, attributes)
+        vertices = vertices.contiguous()
         self._meshes.update(vertices)
         frames = camera_frames(cameras)
         faces, directions = self._meshes.visible_faces(frames, size * samples)
         hits = self._hits(vertices, frames, faces, directions)
-        features = self._features(vertices, hits, texture, attributes)
-        channels = features.shape[1]
-        values = torch.cat((features, self._normals(vertices, hits)), dim=1) if normals else features
-        image, coverage = average_samples(values, hits.sample, faces.shape, samples)
+        pixels = Pixels.of(hits.sample, faces.shape, samples)
+        coverage = pixels.coverage(samples)
+        features = pixels.mean(self._features(vertices, hits, texture, attributes))
         depth = nearest_depth(hits.depth, hits.sample, faces.shape, samples)
         if gradients and torch.is_grad_enabled() and vertices.requires_grad:
             if self._edges is None:
                 self._edges = ContourEdges(self.topology.faces)
-            coverage = with_contour_gradient(coverage, vertices, frames, self._edges, self._meshes)
-        shaded = image[:, :, channels:] if normals else torch.zeros_like(depth).expand(-1, -1, 3, -1, -1)
+            coverage = with_contour_gradient(coverage, vertices, frames, self._edges, self._meshes, faces)
+        if normals:
+            shading = pixels.mean(self._normals(vertices, hits))
+        else:
+            shading = torch.zeros_like(depth).expand(-1, -1, 3, -1, -1)
         centres = faces[..., samples // 2 :: samples, samples // 2 :: samples]
-        return RenderOutput(image[:, :, :channels], coverage, depth, shaded, centres)
+        return RenderOutput(features, coverage, depth, shading, centres)
 
     def _check(self, vertices, cameras, texture, attributes) -> None:
         if texture is not None and attributes is not None:
@@ -132,36 +135,38 @@ class WarpRenderer(Renderer):
         return torch.nn.functional.normalize(smooth, dim=-1)
 
 
-def average_samples(
-    values: Float[Tensor, "P C"], sample: Int[Tensor, " P"], shape: torch.Size, samples: int
-) -> tuple[Float[Tensor, "B V C H W"], Float[Tensor, "B V 1 H W"]]:
-    """Mean over the samples that hit in each pixel, and the fraction of samples that hit (without gradient).
+@dataclass(frozen=True)
+class Pixels:
+    """Where the P samples that hit go.
 
-    Args:
-        values: one row for each sample that hit.
-        sample: its flat index in the (B, V, size * samples, size * samples) grid.
-        shape: of that grid.
-        samples: on each side of a pixel.
+    Attributes:
+        index: flat index, in the (B, V, H, W) grid of pixels, of the pixel that holds each sample.
+        counts: how many samples hit in each pixel.
     """
-    size = shape[-1] // samples
-    pixel = pixel_of_sample(sample, shape[-1], samples)
-    counts = values.new_zeros(shape[0] * shape[1] * size * size)
-    counts = counts.index_add_(0, pixel, counts.new_ones(()).expand(len(pixel)))
-    if samples > 1:
-        values = values / counts.index_select(0, pixel)[:, None]
-    image = values.new_zeros(len(counts), values.shape[1]).index_add(0, pixel, values)
-    image = image.view(*shape[:2], size, size, -1).movedim(-1, 2)
-    return image, (counts / samples**2).view(*shape[:2], 1, size, size)
 
+    index: Int[Tensor, " P"]
+    counts: Float[Tensor, "B V H W"]
 
-def pixel_of_sample(sample: Int[Tensor, " P"], width: int, samples: int) -> Int[Tensor, " P"]:
-    """Flat index of the pixel that holds each sample of a (..., width, width) grid."""
-    if samples == 1:
-        return sample
-    row, column = torch.div(sample, width, rounding_mode="floor"), sample % width
-    return torch.div(row, samples, rounding_mode="floor") * (width // samples) + torch.div(
-        column, samples, rounding_mode="floor"
-    )
+    @classmethod
+    def of(cls, sample: Int[Tensor, " P"], shape: torch.Size, samples: int) -> Pixels:
+        """Sort samples, given by flat index in a (B, V, H * samples, W * samples) grid, into pixels."""
+        size = shape[-1] // samples
+        index = sample
+        if samples > 1:
+            row = torch.div(sample, shape[-1] * samples, rounding_mode="floor")
+            index = row * size + torch.div(sample % shape[-1], samples, rounding_mode="floor")
+        counts = torch.zeros((*shape[:2], size, size), device=sample.device)
+        counts.view(-1).index_add_(0, index, counts.new_ones(()).expand(len(index)))
+        return cls(index, counts)
+
+    def coverage(self, samples: int) -> Float[Tensor, "B V 1 H W"]:
+        """Fraction of each pixel's samples that hit."""
+        return (self.counts / samples**2)[:, :, None]
+
+    def mean(self, values: Float[Tensor, "P C"]) -> Float[Tensor, "B V C H W"]:
+        """Mean over the samples that hit in each pixel, zero where none does."""
+        values = values / self.counts.view(-1).index_select(0, self.index)[:, None]
+        return add_rows(values, self.index, self.counts.numel()).view(*self.counts.shape, -1).movedim(-1, 2)
 
 
 def nearest_depth(
