@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -55,11 +56,35 @@ def skin(
 ) -> Float[Tensor, "B 3 N"]:
     """Move rest vertices by the weighted motions; what is missing to a weight of 1 stays at rest.
 
-    Coordinates come before vertices here: five times faster on a CPU.
+    Coordinates come before vertices here: several times faster on a CPU.
     """
-    blended = (motions.flatten(2).transpose(1, 2) @ weights).unflatten(1, (3, 4))
-    turned = sum(blended[:, :, k] * rest[:, None, k] for k in range(3))
-    return rest + turned + blended[:, :, 3]
+    return _Skin.apply(rest, motions, weights)
+
+
+class _Skin(torch.autograd.Function):
+    """`skin` with its gradient written out, for a third of the temporaries. `weights` is constant."""
+
+    @staticmethod
+    def forward(ctx: Any, rest: Tensor, motions: Tensor, weights: Tensor) -> Tensor:
+        blended = (motions.flatten(2).transpose(1, 2) @ weights).unflatten(1, (3, 4))
+        posed = rest + blended[:, :, 3]
+        for axis in range(3):
+            posed.addcmul_(blended[:, :, axis], rest[:, axis, None])
+        ctx.save_for_backward(rest, weights, blended)
+        return posed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        rest, weights, blended = ctx.saved_tensors
+        to_rest = gradient.clone()
+        to_blended = torch.empty_like(blended)
+        to_blended[:, :, 3] = gradient
+        for axis in range(3):
+            to_rest.addcmul_(blended[:, axis, :3], gradient[:, axis, None])
+            torch.mul(gradient, rest[:, axis, None], out=to_blended[:, :, axis])
+        to_motions = (to_blended.flatten(1, 2) @ weights.t()).transpose(1, 2)
+        return to_rest, to_motions.unflatten(-1, (3, 4)), None
 
 
 @dataclass(frozen=True)
