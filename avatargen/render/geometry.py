@@ -1,8 +1,8 @@
 """Cameras and triangles in plain torch: positions, bases, rays, projection, intersection.
 
 Conventions are those of :mod:`avatargen.types`. A camera's basis is (right, up, forward) in world space; view
-coordinates are (right, up, forward) too, so view depth is positive in front of the camera. Image coordinates are
-(column, row) in pixels, with (0, 0) the top left corner of the image and pixel centres at half-integers.
+coordinates are (right, up, forward) too, so view depth is positive in front of the camera. Image coordinates
+are (column, row) in pixels, with (0, 0) the top left corner of the image and pixel centres at half-integers.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def intersect(
 ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"]]:
     """Where each ray meets the plane of its triangle.
 
-    Möller and Trumbore, "Fast, Minimum Storage Ray/Triangle Intersection", 1997, eq. 6. Differentiable in all inputs.
+    Möller and Trumbore, "Fast, Minimum Storage Ray/Triangle Intersection", 1997, eq. 6. Differentiable in
+    all inputs.
 
     Returns:
-        Barycentric coordinates (perspective-correct, sum 1; outside [0, 1] where the ray misses the triangle), and the
-        distance along the ray in units of its direction's length.
+        Barycentric coordinates (perspective-correct, sum 1; outside [0, 1] where the ray misses the
+        triangle), and the distance along the ray in units of its direction's length.
     """
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     offset = origins - corners[:, 0]

@@ -1,8 +1,9 @@
 """Smooth vertex normals, only at the vertices that are seen.
 
-A vertex normal is the unit sum of the area-weighted normals of the faces around it (Gouraud, "Continuous Shading of
-Curved Surfaces", 1971, with area weights). Each visible vertex walks its ring of faces in a Warp kernel; the backward
-kernel walks the same ring. For one 64 x 64 view of 37k faces this is an order of magnitude cheaper than all normals.
+A vertex normal is the unit sum of the area-weighted normals of the faces around it (Gouraud, "Continuous
+Shading of Curved Surfaces", 1971, with area weights). Each visible vertex walks its ring of faces in a Warp
+kernel; the backward kernel walks the same ring. For one 64 x 64 view of 37k faces this is an order of
+magnitude cheaper than all normals.
 """
 
 from __future__ import annotations

@@ -49,17 +49,15 @@ class _AddRows(torch.autograd.Function):
         return grad.contiguous().index_select(0, ctx.saved_tensors[0]), None, None
 
 
-def add_rows(
-    values: Float[Tensor, "P C"], index: Int[Tensor, " P"], rows: int
-) -> Float[Tensor, "{rows} C"]:
-    """A table of `rows` rows in which each is the sum of the values sent to it, differentiable in the values."""
+def add_rows(values: Float[Tensor, "P C"], index: Int[Tensor, " P"], rows: int) -> Float[Tensor, "{rows} C"]:
+    """A table of `rows` rows, each the sum of the values sent to it; differentiable in the values."""
     return _AddRows.apply(values, index, rows)
 
 
 def bilinear(
     texture: Float[Tensor, "B C Ht Wt"], uv: Float[Tensor, "P 2"], batch: Int[Tensor, " P"]
 ) -> Float[Tensor, "P C"]:
-    """Texture values at points of the batch's textures, bilinear between texel centres, clamped at the border.
+    """Texture values at points, bilinear between texel centres, clamped at the border.
 
     Args:
         texture: row 0 is v = 1; texel centres are at half-integers.

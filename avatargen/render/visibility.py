@@ -1,8 +1,9 @@
 """What do rays hit? Queries against Warp's bounding volume hierarchies.
 
-One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel launch
-for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave this module.
-Runs on the CPU and on CUDA, on the device of the faces. Source: NVIDIA Warp, https://github.com/NVIDIA/warp.
+One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel
+launch for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave
+this module. Runs on the CPU and on CUDA, on the device of the faces. Source: NVIDIA Warp,
+https://github.com/NVIDIA/warp.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FAR = 1.0e6  # metres; beyond every scene
 @wp.func
 @no_type_check
 def view_direction(x: wp.float32, y: wp.float32, extent: wp.float32, basis: wp.mat33):
-    """World direction through (x, y) in half image heights from the centre, y up; 1 along the optical axis."""
+    """World direction through (x, y), half image heights from the centre, y up; 1 along the optical axis."""
     return wp.transpose(basis) * wp.vec3(x * extent, y * extent, 1.0)
 
 
@@ -57,8 +58,8 @@ class MeshBatch:
 
     Args:
         faces: vertex indices of each triangle; their device is the one everything runs on.
-        template: vertices that the hierarchies are built around (metres). Only the order in which exactly tied hits
-            are found depends on it; without it, the vertices first seen at each place in the batch serve.
+        template: vertices that the hierarchies are built around (metres). Only the order in which exactly tied
+            hits are found depends on it; without it, the vertices first seen at each place in the batch serve.
     """
 
     def __init__(self, faces: Int[Tensor, "F 3"], template: Float[Tensor, "N 3"] | None = None):

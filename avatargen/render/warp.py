@@ -1,8 +1,8 @@
 """The default renderer: Warp decides what is visible, torch computes what it looks like.
 
-A ray through each sample finds the visible face; position, depth, attributes, texture and normals are derived again
-in torch from that face's corners, so that gradients reach the vertices and the texture. Coverage is the fraction of
-samples that hit; its gradient comes from :mod:`avatargen.render.coverage`.
+A ray through each sample finds the visible face; position, depth, attributes, texture and normals are
+derived again in torch from that face's corners, so that gradients reach the vertices and the texture.
+Coverage is the fraction of samples that hit; its gradient comes from :mod:`avatargen.render.coverage`.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class WarpRenderer(Renderer):
         gradients: bool = True,
         normals: bool = True,
     ) -> RenderOutput:
-        """See the base class. With an even number of samples a side, the sample down and right of the pixel's centre
-        stands for it in `face_ids`.
+        """See the base class. With an even number of samples a side, the sample down and right of the
+        pixel's centre stands for it in `face_ids`.
 
         Args:
             normals: compute them; without, they are zero.
