@@ -14,6 +14,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,6 +117,7 @@ def _serial(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board
     """All batches in this process."""
     worker = Worker(how.threads, how.gpus, how.spec)
     for batch in batches:
+        worker.steps = partial(board.step, run, len(batch))
         worker.make(run, batch)
         _report(run, batch, board)
 
@@ -211,7 +213,7 @@ class _Crew:
         self.connection.ray.shutdown()
 
     def _lost(self, run: RunConfig, slot: int, batch: list[Task], queue: deque, error: Exception) -> Any:
-        """A worker is dead for good: hire another; split its batch, or record a failure if that is one avatar."""
+        """A worker is dead for good: hire another; split its batch, or record a single avatar's failure."""
         actor = self._hire(slot)
         if len(batch) > 1:
             queue.extendleft([task] for task in reversed(batch) if not _is_recorded(task))
@@ -262,7 +264,7 @@ class _Crew:
                 done, total = map(int, self._heartbeat(slot).read_text().split())
             except (OSError, ValueError):
                 return
-            board.step(run, done, total, len(batch))
+            board.step(run, len(batch), done, total)
 
 
 def _is_recorded(task: Task) -> bool:

@@ -30,13 +30,13 @@ def weight(run: RunConfig) -> float:
 class Board:
     """Counts of a run: how many avatars are expected and made, and how long the rest will take."""
 
-    def __init__(self, path: Path, stream: TextIO = sys.stdout):
+    def __init__(self, path: Path, stream: TextIO | None = None):
         self.path = path
         self.stream = stream
         self._last_step_line = time.monotonic()
 
     @classmethod
-    def create(cls, path: Path, expected: Iterable[RunConfig], stream: TextIO = sys.stdout) -> Board:
+    def create(cls, path: Path, expected: Iterable[RunConfig], stream: TextIO | None = None) -> Board:
         """A board for a new run.
 
         Args:
@@ -66,7 +66,7 @@ class Board:
         name = f"{run.method_name} · {shorten(label)}"
         self._print(f"[{made:>{width}}/{avatars}] {name}  {duration(seconds)}{verdict}{rest}")
 
-    def step(self, run: RunConfig, done: int, total: int, batch: int) -> None:
+    def step(self, run: RunConfig, batch: int, done: int, total: int) -> None:
         """Steps of a running batch, now and then."""
         if time.monotonic() - self._last_step_line < STEP_LINE_S or not total:
             return
@@ -86,7 +86,7 @@ class Board:
         return len(rest), expected, elapsed / done * left if done else 0.0
 
     def _print(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        print(line, file=self.stream or sys.stdout, flush=True)
 
 
 def shorten(label: str, length: int = _LABEL) -> str:

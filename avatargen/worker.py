@@ -25,6 +25,7 @@ from avatargen.prompts import PromptItem
 GENERATOR = "avatargen.generator:Generator"
 FINISHED = ("ok", "diverged")
 HEARTBEAT_S = 1.0
+OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class Worker:
         threads: torch threads, fixed since results depend on them.
         gpus: share of a GPU; 0 keeps to the CPU.
         spec: ``module:Class`` of the generator.
-        heartbeat: file for (steps done, steps in all) of the running batch.
+        steps: told (steps done, steps in all) of the running batch: a function, or a file to write.
     """
 
     threads: int
     gpus: float = 0.0
     spec: str = GENERATOR
-    heartbeat: Path | None = None
+    steps: OnStep | Path | None = None
     _loaded: dict[str, Any] = field(default_factory=dict)
 
     def make(self, run: RunConfig, tasks: list[Task]) -> int:
@@ -110,17 +111,17 @@ class Worker:
             self._loaded = {key: loader.load(run.head, run.renderer, run.prior, self.threads)}
         return self._loaded[key]
 
-    def _on_step(self) -> Callable[[int, int], None] | None:
-        """Writes (done, total) into the heartbeat, at most once a second."""
-        if self.heartbeat is None:
-            return None
+    def _on_step(self) -> OnStep | None:
+        """What the generator calls; a file is written at most once a second."""
+        if not isinstance(self.steps, Path):
+            return self.steps
         last = 0.0
 
         def on_step(done: int, total: int) -> None:
             nonlocal last
             if time.monotonic() - last > HEARTBEAT_S:
                 last = time.monotonic()
-                write_text(self.heartbeat, f"{done} {total}")
+                write_text(self.steps, f"{done} {total}")
 
         return on_step
 
@@ -133,8 +134,12 @@ def is_done(task: Task) -> bool:
 
 
 def prepare(task: Task) -> None:
-    """An empty folder for an avatar, or one whose checkpoints belong to the same fingerprint."""
-    if read_facts(task.folder / "work.json").get("fingerprint") != task.fingerprint and task.folder.exists():
+    """A folder for an avatar, without checkpoints of another fingerprint.
+
+    Only a folder that was made here, which ``work.json`` tells, is ever emptied.
+    """
+    work = task.folder / "work.json"
+    if work.is_file() and read_facts(work).get("fingerprint") != task.fingerprint:
         shutil.rmtree(task.folder)
     (task.folder / "done.json").unlink(missing_ok=True)
     write_text(task.folder / "work.json", json.dumps({"fingerprint": task.fingerprint}))
@@ -145,7 +150,7 @@ def record(task: Task, run: RunConfig, avatar: Any, seconds: float) -> None:
     from avatargen.avatar_file import save_avatar  # imports torch, which a driver does without
 
     provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
-    config = avatar.config or run.model_dump(mode="json")
+    config = run.model_dump(mode="json")
     save_avatar(task.folder, replace(avatar, provenance=provenance, config=config))
     facts = {
         "fingerprint": task.fingerprint,

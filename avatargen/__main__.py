@@ -1,0 +1,176 @@
+"""One prompt, one avatar: ``python -m avatargen "a smiling old man with green skin and a white beard"``.
+
+Makes the avatar with the same worker as the workflow, in this process, and then shows it: turntable, contact
+sheet and the judges' views are rendered by ``workflow/scripts/show_avatar.py`` in a process of its own, since
+`avatargen` does not know of `eval`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from avatargen.config import ROOT, Experiment, Library, RunConfig, load_experiment, load_library, resolve
+from avatargen.disk import DiskFullError
+from avatargen.errors import InputError
+from avatargen.fingerprint import of_avatar
+from avatargen.launch import DEFAULT_EXPERIMENT
+from avatargen.prompts import PromptItem, item_problems, slug
+from avatargen.validate import prior_problems
+from avatargen.worker import Task, Worker, is_done, read_facts
+
+SHOW = ROOT / "workflow/scripts/show_avatar.py"
+EPILOG = """examples:
+  python -m avatargen "a smiling old man with green skin and a white beard"
+  python -m avatargen "a bald woman with blue skin" --method texture_only --seed 3 --out /tmp/avatars
+  python -m avatargen "a baby" --steps-scale 0.25      a quick look, in a quarter of the steps
+
+The same prompt, seed and settings give the same avatar. If it is there already, it is only shown; if it was
+interrupted, it goes on. Many prompts at once: put a list into prompts/ and run snakemake."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make and show one avatar. Returns the exit status: 0, 1 (it failed) or 2 (wrong input)."""
+    options = parser().parse_args(arguments)
+    console = Console(stderr=True)
+    try:
+        run, experiment = configure(options)
+        item = make_item(options)
+        task = Task(item, (options.out / f"{item.id}-{run.method_name}").absolute(), of_avatar(run, item))
+        if not is_done(task):
+            make(task, run, experiment.gpus_per_worker, console)
+        facts = read_facts(task.folder / "done.json")
+        show(task, options, console)
+    except InputError as error:
+        console.print(str(error), style="red", markup=False, highlight=False)
+        return 2
+    except DiskFullError as error:
+        console.print(f"{error.strerror}: {error.filename}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same command goes on from here.", style="yellow")
+        return 130
+    if facts["status"] != "ok":
+        console.print(f"{facts['status']}: {facts['message']}", style="red", markup=False)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="python -m avatargen",
+        description="Make one head avatar from a prompt: avatar file, turntable (MP4), contact sheet (PNG).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("prompt", help="what the head should look like, in quotes")
+    found.add_argument("--method", default="full", help="name in methods.yaml (default: full)")
+    found.add_argument("--seed", type=int, default=0, help="of noise and cameras (default: 0)")
+    found.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/avatars"),
+        metavar="DIR",
+        help="folder that gets the avatar's folder (default: results/avatars)",
+    )
+    found.add_argument(
+        "--experiment",
+        default=DEFAULT_EXPERIMENT,
+        metavar="NAME",
+        help=f"whose head, prior and settings to use (default: {DEFAULT_EXPERIMENT})",
+    )
+    found.add_argument(
+        "--steps-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="multiply the optimisation steps: 0.25 is a quick look (default: 1)",
+    )
+    found.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="attribute of the true head, for --method oracle; may be repeated",
+    )
+    found.add_argument("--no-show", action="store_true", help="write the avatar file only, render nothing")
+    return found
+
+
+def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
+    """The method to run, for a batch of one, with its steps scaled.
+
+    Raises:
+        InputError: the experiment, its prior or the method is not right.
+    """
+    if not 0 < options.steps_scale <= 100:
+        raise InputError([f"--steps-scale: got {options.steps_scale:g}; expected more than 0, at most 100"])
+    library: Library = load_library()
+    experiment = load_experiment(options.experiment).model_copy(update={"batch_size": 1})
+    run = resolve(experiment, options.method, library)
+    problems = prior_problems(experiment.prior, library)
+    if problems:
+        raise InputError(problems)
+    phases = {name: getattr(run.method, name) for name in ("phase1_steps", "phase2_steps")}
+    scaled = {name: max(round(steps * options.steps_scale), min(steps, 1)) for name, steps in phases.items()}
+    return run.model_copy(update={"method": run.method.model_copy(update=scaled)}), experiment
+
+
+def make_item(options: argparse.Namespace) -> PromptItem:
+    """The prompt as an item of a list.
+
+    Raises:
+        InputError: it is empty, too long, or holds control characters; or a tag is not key=value.
+    """
+    prompt = options.prompt.strip()
+    item = PromptItem("command-line", slug(prompt), prompt, tuple(options.tag), None, options.seed)
+    problems = item_problems(item)
+    if problems:
+        raise InputError(problems)
+    return item
+
+
+def make(task: Task, run: RunConfig, gpus: float, console: Console) -> None:
+    """Make the avatar, with a progress bar.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("loading head and prior", total=None)
+
+        def on_step(done: int, total: int) -> None:
+            phase = "texture" if done <= run.method.phase1_steps else "texture and geometry"
+            progress.update(bar, description=phase, completed=done, total=total)
+
+        Worker(run.threads, gpus, steps=on_step).make(run, [task])
+
+
+def show(task: Task, options: argparse.Namespace, console: Console) -> None:
+    """Render what there is to look at, and say where everything lies."""
+    files = ["avatar.safetensors", "avatar.json"]
+    if not options.no_show:
+        with console.status("rendering turntable and contact sheet"):
+            command = [sys.executable, str(SHOW), str(task.folder), "--experiment", options.experiment]
+            subprocess.run(command, check=True)
+        files += ["turntable.mp4", "sheet.png"]
+    for name in files:
+        print(task.folder / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

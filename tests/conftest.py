@@ -1,0 +1,37 @@
+"""What tests of the workflow share."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from avatargen.config import MethodSettings, PriorSettings, RunConfig
+
+
+@pytest.fixture
+def make_run():
+    """Resolved configurations that need no files."""
+
+    def make(name="full", batch_size=2, steps=2, **method):
+        return RunConfig(
+            method_name=name,
+            method=MethodSettings(phase1_steps=steps, phase2_steps=0, **method),
+            prior_name="none",
+            prior=PriorSettings(path="no/such/prior", texture_size=16),
+            head="anny",
+            renderer="warp",
+            batch_size=batch_size,
+            threads=1,
+        )
+
+    return make
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty working directory, without a Ray cluster around it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_ADDRESS", "AVATARGEN_BOARD", "AVATARGEN_RAY_HEAD", "AVATARGEN_PARENT"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path

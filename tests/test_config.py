@@ -1,0 +1,186 @@
+"""Configuration: what is shipped is right, and what a user gets wrong is said, whole, before any work."""
+
+import json
+import socket
+
+import pytest
+import yaml
+
+from avatargen import disk
+from avatargen.config import (
+    ROOT,
+    Experiment,
+    MethodSettings,
+    load_experiment,
+    load_library,
+    load_methods,
+    parse,
+    resolve,
+)
+from avatargen.errors import InputError
+from avatargen.launch import study_of
+from avatargen.validate import check_space, validate_all
+
+METHODS = load_methods()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_differs_from_full_in_exactly_what_it_lists(name):
+    experiment, library = load_experiment("embedded"), load_library()
+    full = resolve(experiment, "full", library).method.model_dump()
+    other = resolve(experiment, name, library).method.model_dump()
+    assert {key for key in full if full[key] != other[key]} == set(METHODS[name].overrides)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_what_is_shipped_is_valid(path):
+    if path.stem not in ("methods", "priors", "judges"):
+        experiment = load_experiment(path.stem)
+        for method in experiment.methods:
+            resolve(experiment, method, load_library())
+
+
+@pytest.fixture
+def place(workplace):
+    """A working directory with its own experiment, list, prior and judge, all of them right."""
+    prior, judge = workplace / "prior", workplace / "judge"
+    for part in ("unet", "vae", "text_encoder"):
+        (prior / part).mkdir(parents=True)
+        (prior / part / "model.safetensors").write_bytes(b"x")
+    (prior / "model_index.json").write_text(json.dumps({"unet": [], "vae": [], "text_encoder": []}))
+    judge.mkdir()
+    (judge / "open_clip_config.json").write_text("{}")
+    (judge / "open_clip_model.safetensors").write_bytes(b"x")
+    config = workplace / "workflow/config"
+    config.mkdir(parents=True)
+    write_yaml(config / "priors.yaml", own={"path": str(prior)})
+    write_yaml(config / "judges.yaml", own={"model": str(judge)})
+    write_yaml(
+        config / "mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"], seeds=[0, 1]
+    )
+    (workplace / "prompts").mkdir()
+    (workplace / "prompts/few.txt").write_text("a man\na woman\n")
+    return workplace
+
+
+def write_yaml(path, **values):
+    path.write_text(yaml.safe_dump(values))
+
+
+def problems_of(call, *arguments, **options):
+    with pytest.raises(InputError) as caught:
+        call(*arguments, **options)
+    return caught.value.problems
+
+
+def test_a_working_directory_may_bring_its_own(place):
+    study = validate_all("mine")
+    assert [item.seed for item in study.lists["few"]] == [0, 0, 1, 1]
+    assert study.runs["full"].prior_name == "own" and study.files["few"].name == "few.txt"
+    study = validate_all("mine", {"chunk_size": 3})
+    assert {name: len(items) for name, items in study.chunks("few").items()} == {"0000": 3, "0001": 1}
+
+
+def test_all_kinds_of_problems_come_in_one_message(place, monkeypatch):
+    (place / "prompts/bad.txt").write_text("twice\ntwice\n")
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    changes = {"lists": ["bad", "fwe"], "methods": ["full", "txture_only"], "prior": "mni", "head": "any"}
+    text = "\n".join(problems_of(validate_all, "mine", changes | {"judges": ["owl"], "renderer": "wrap"}))
+    for part in (
+        "bad.txt:2: duplicate prompt 'twice'",
+        "unknown list 'fwe'; did you mean 'few'?",
+        "unknown method 'txture_only'; did you mean 'texture_only'?",
+        "unknown prior 'mni'; did you mean 'mini'?",
+        "unknown judge 'owl'; did you mean 'own'?",
+        "unknown head 'any'; did you mean 'anny'?",
+        "unknown renderer 'wrap'; did you mean 'warp'?",
+        "RAY_ADDRESS: got 'nonsense'; expected HOST:PORT",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batchsize": 4}, "mine: unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ({"evaluation": {"veiws": 4}}, "mine: evaluation: unknown key 'veiws'; did you mean 'views'?"),
+        ({"batch_size": 0}, "mine: batch_size: Input should be greater than or equal to 1; got '0'"),
+        ({"experiment": "../x"}, "experiment: String should match pattern"),
+        ({"lists": []}, "lists: Tuple should have at least 1 item"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(values, message):
+    given = {"experiment": "mine", "lists": ["few"], "methods": ["full"], **values}
+    assert message in problems_of(parse, Experiment, given, "mine")[0]
+
+
+def test_overrides_are_checked(place):
+    (problem,) = problems_of(validate_all, "mine", {"overrides": {"phase1_step": 3}})
+    assert "unknown key 'phase1_step'; did you mean 'phase1_steps'?" in problem
+    write_yaml(place / "workflow/config/methods.yaml", full={"reason": "why", "overrides": {"viewz": 1}})
+    assert "did you mean 'views'?" in problems_of(validate_all, "mine")[0]
+    (problem,) = problems_of(parse, MethodSettings, {"phase1_steps": 0, "phase2_steps": 0}, "full")
+    assert problem.startswith("full: phase1_steps + phase2_steps is 0")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "full: {reason: why}\nfull: {reason: two}\n"])
+def test_yaml_that_is_none_or_repeats_itself(place, text):
+    (place / "workflow/config/methods.yaml").write_text(text)
+    assert "methods.yaml" in problems_of(validate_all, "mine")[0]
+
+
+def test_an_unknown_experiment(place):
+    assert "did you mean 'mine'?" in problems_of(validate_all, "mien")[0]
+    assert "unknown experiment 'methods'" in problems_of(validate_all, "methods")[0]
+    assert (
+        "unknown key 'experimnt'; did you mean 'experiment'?"
+        in problems_of(study_of, {"experimnt": 1}, False)[0]
+    )
+
+
+def test_missing_weights(place):
+    (place / "prior/unet/model.safetensors").unlink()
+    (place / "judge/open_clip_model.safetensors").write_bytes(b"")
+    judge, prior = problems_of(validate_all, "mine")
+    assert "judge: no weights" in judge and "prior/unet: no weights" in prior
+    write_yaml(place / "workflow/config/priors.yaml", own={"path": "no/such/folder"})
+    assert "no/such/folder: no such folder" in problems_of(validate_all, "mine")[1]
+    write_yaml(place / "workflow/config/priors.yaml", own={"path": "prompts"})
+    assert "model_index.json: missing" in problems_of(validate_all, "mine")[1]
+
+
+@pytest.mark.parametrize("address", ["localhost", "ray://host:10001", "host:port", "host:99999", "a b:1"])
+def test_a_ray_address_of_the_wrong_form(place, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    (problem,) = problems_of(validate_all, "mine")
+    assert f"RAY_ADDRESS: got '{address}'; expected HOST:PORT" in problem
+    assert validate_all("mine", {"backend": "serial"})
+
+
+def test_a_ray_address_that_nothing_answers_at(place, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free.getsockname()[1]}")
+        assert "nothing answers at 127.0.0.1" in problems_of(validate_all, "mine")[0]
+        free.listen()
+        assert validate_all("mine")
+
+
+def test_too_little_disk_is_said_before_any_work(place, monkeypatch):
+    study = validate_all("mine")
+    needed = 4 * disk.avatar_bytes(study.runs["full"], study.experiment.evaluation)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: needed)
+    (problem,) = problems_of(check_space, study, place / "results/mine")
+    assert "too little disk" in problem and "needed" in problem
+    for item in study.lists["few"]:
+        done = place / "results/mine/few/full/avatars" / item.id / "done.json"
+        done.parent.mkdir(parents=True)
+        done.touch()
+    check_space(study, place / "results/mine")
+
+
+def test_a_single_name_on_the_command_line_is_a_list_of_one(place):
+    study = study_of({"experiment": "mine", "methods": "template", "seeds": 3}, check_disk=True)
+    assert list(study.runs) == ["template"] and study.experiment.seeds == (3,)

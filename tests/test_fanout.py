@@ -1,0 +1,146 @@
+"""Fan-out with a tiny generator: failures stay single, finished work stands, killed workers come back."""
+
+import json
+import os
+import time
+
+import pytest
+
+from avatargen import fanout, rayhead
+from avatargen.avatar_file import load_avatar
+from avatargen.disk import DiskFullError
+from avatargen.fanout import Fanout, TooManyFailuresError, check_failures, make_chunk
+from avatargen.prompts import PromptItem
+
+FAKE = "tests.workflow.fake_generator:FakeGenerator"
+SERIAL = Fanout("serial", threads=1, spec=FAKE)
+
+
+def items(*prompts):
+    return [PromptItem("list", f"p{n}", prompt) for n, prompt in enumerate(prompts)]
+
+
+def steps_of(folder):
+    log = folder / "steps.log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    """A Ray head of the workflow's kind, shared by the tests of this module."""
+    folder = tmp_path_factory.mktemp("head")
+    process = rayhead.spawn(folder / "ray.json", 2, False, folder / "ray.log")
+    yield folder / "ray.json"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture
+def ray(head):
+    return Fanout("ray", threads=1, head_file=head, spec=FAKE)
+
+
+@pytest.fixture(params=["serial", "ray"])
+def how(request):
+    return SERIAL if request.param == "serial" else request.getfixturevalue("ray")
+
+
+def test_rows_come_in_order_with_failures_in_place(workplace, make_run, how):
+    asked = items("first", "explode", "memory", "diverge", "last")
+    rows = make_chunk(make_run(), asked, workplace / "avatars", how)
+    assert [row["prompt"] for row in rows] == [item.prompt for item in asked]
+    assert [row["status"] for row in rows] == ["ok", "error", "out_of_memory", "diverged", "ok"]
+    assert "it exploded" in rows[1]["message"]
+    assert "ValueError" in (workplace / "avatars" / rows[1]["id"] / "error.txt").read_text()
+    failed = load_avatar(workplace / "avatars" / rows[1]["id"])
+    assert failed.status == "error" and float(failed.shape.abs().sum()) == 0
+    assert (
+        load_avatar(workplace / "avatars" / rows[0]["id"]).provenance["fingerprint"] == rows[0]["fingerprint"]
+    )
+
+
+def test_what_is_finished_is_not_made_again(workplace, make_run, capsys):
+    run, avatars = make_run(), workplace / "avatars"
+    first = make_chunk(run, items("a", "diverge b"), avatars, SERIAL)
+    before, printed = steps_of(avatars), capsys.readouterr().out
+    assert make_chunk(run, items("a", "diverge b"), avatars, SERIAL) == first
+    assert steps_of(avatars) == before and before > 0
+    assert "[2/2]" in printed and "DIVERGED" in printed and capsys.readouterr().out == ""
+    made = (avatars / first[0]["id"] / "done.json").stat().st_mtime_ns
+    rows = make_chunk(run, items("new", "a", "diverge b"), avatars, SERIAL)
+    assert [row["status"] for row in rows] == ["ok", "ok", "diverged"]
+    assert steps_of(avatars) == before + run.method.steps
+    assert (avatars / first[0]["id"] / "done.json").stat().st_mtime_ns == made
+
+
+def test_an_error_is_tried_again_and_another_configuration_starts_afresh(workplace, make_run):
+    avatars = workplace / "avatars"
+    row = make_chunk(make_run(), items("explode"), avatars, SERIAL)[0]
+    before = (avatars / row["id"] / "done.json").stat().st_mtime_ns
+    make_chunk(make_run(), items("explode"), avatars, SERIAL)
+    assert (avatars / row["id"] / "done.json").stat().st_mtime_ns > before
+    make_chunk(make_run(), items("a"), avatars, SERIAL)
+    folder = avatars / items("a")[0].id
+    (folder / "leftover").touch()
+    make_chunk(make_run(steps=3), items("a"), avatars, SERIAL)
+    assert not (folder / "leftover").exists()
+
+
+def test_a_folder_that_was_not_made_here_is_never_emptied(workplace, make_run):
+    folder = workplace / "avatars" / items("a")[0].id
+    folder.mkdir(parents=True)
+    (folder / "photo.jpg").touch()
+    make_chunk(make_run(), items("a"), workplace / "avatars", SERIAL)
+    assert (folder / "photo.jpg").exists()
+
+
+def test_a_full_disk_stops_and_the_same_call_resumes(workplace, make_run, how):
+    run, avatars = make_run(), workplace / "avatars"
+    asked = items("a", "b", "full disk c", "d")
+    with pytest.raises(DiskFullError, match="free some and run the same command again"):
+        make_chunk(run, asked, avatars, how)
+    assert (avatars / asked[0].id / "done.json").exists()
+    assert not (avatars / asked[2].id / "done.json").exists()
+    made = (avatars / asked[0].id / "done.json").stat().st_mtime_ns
+    (avatars / "space").touch()
+    assert [row["status"] for row in make_chunk(run, asked, avatars, how)] == ["ok"] * 4
+    assert (avatars / asked[0].id / "done.json").stat().st_mtime_ns == made
+
+
+def test_a_killed_worker_comes_back(workplace, make_run, ray):
+    rows = make_chunk(make_run(), items("a", "die once b", "c"), workplace / "avatars", ray)
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok"]
+
+
+def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make_run, ray, monkeypatch):
+    monkeypatch.setattr(fanout, "RESTARTS", 0)
+    rows = make_chunk(make_run(), items("a", "die always b", "c"), workplace / "avatars", ray)
+    assert [row["status"] for row in rows] == ["ok", "error", "ok"]
+    assert "died" in rows[1]["message"]
+
+
+def test_a_worker_that_does_not_fit_is_said(workplace, make_run, head):
+    with pytest.raises(rayhead.RayUnavailableError, match="cpus_per_worker"):
+        make_chunk(
+            make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=head, spec=FAKE)
+        )
+
+
+def test_only_its_user_can_read_how_to_reach_the_head(head):
+    rayhead.reach(head)
+    assert head.stat().st_mode & 0o077 == 0
+    assert json.loads(head.read_text())["host"] == os.uname().nodename
+
+
+def test_a_head_that_does_not_come_is_said(workplace):
+    start = time.monotonic()
+    with pytest.raises(rayhead.RayUnavailableError, match="backend=serial"):
+        rayhead.reach(workplace / "none.json", timeout_s=0.3)
+    assert time.monotonic() - start < 5
+
+
+def test_too_many_failures_fail_the_chunk():
+    rows = [{"id": str(n), "status": "ok" if n else "error", "message": "why"} for n in range(4)]
+    check_failures(rows, 0.25)
+    with pytest.raises(TooManyFailuresError, match="1 of 4 avatars failed"):
+        check_failures(rows, 0.2)

@@ -1,0 +1,88 @@
+"""A generator with the interface of the real one that makes tiny avatars: for the logic around it.
+
+What a prompt says decides what happens: ``explode``, ``memory``, ``diverge``, ``die once``, ``die always``,
+``full disk``. Each step takes `STEP_S` and leaves a checkpoint, from which it resumes.
+"""
+
+import errno
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+from avatargen.avatar_file import Avatar
+from avatargen.disk import write_text
+from avatargen.types import HeadParameters
+
+STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
+
+
+class FakeHead:
+    id = "fake-1"
+
+    def template(self, batch):
+        zeros = torch.zeros
+        return HeadParameters(zeros(batch, 2), zeros(batch, 3), zeros(batch, 1, 3), zeros(batch, 4, 3))
+
+
+class FakeGenerator:
+    head = FakeHead()
+
+    @classmethod
+    def load(cls, head, renderer, prior, threads):
+        return cls()
+
+    def run(self, run, items, folders, on_step=None):
+        for item, folder in zip(items, folders, strict=True):
+            self._misbehave(item.prompt, folder)
+        total = run.method.steps
+        for step in range(self._resume(folders), total):
+            time.sleep(STEP_S)
+            for folder in folders:
+                write_text(folder / "checkpoint.json", json.dumps({"step": step + 1}))
+            with (folders[0].parent / "steps.log").open("a") as log:
+                log.write(f"{os.getpid()} {step} {len(items)}\n")
+            if on_step:
+                on_step(step + 1, total)
+        for item, folder in zip(items, folders, strict=True):
+            (folder / "checkpoint.json").unlink(missing_ok=True)
+            yield self._avatar(run, item)
+
+    def _resume(self, folders):
+        files = [folder / "checkpoint.json" for folder in folders]
+        return min(json.loads(file.read_text())["step"] if file.is_file() else 0 for file in files)
+
+    def _misbehave(self, prompt, folder: Path):
+        if "explode" in prompt:
+            raise ValueError("it exploded")
+        if "memory" in prompt:
+            raise MemoryError("no memory for this one")
+        if "full disk" in prompt and not (folder.parent / "space").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        died = folder / "died"
+        if "die always" in prompt or ("die once" in prompt and not died.exists()):
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _avatar(self, run, item):
+        noise = torch.Generator().manual_seed(int(item.id[-8:], 16) % 2**31)
+        return Avatar(
+            id=item.id,
+            prompt=item.prompt,
+            seed=item.seed,
+            method=run.method_name,
+            head_id=self.head.id,
+            prior_id=run.prior_name,
+            shape=torch.randn(2, generator=noise),
+            expression=torch.zeros(3),
+            joints=torch.zeros(1, 3),
+            offsets=torch.zeros(4, 3),
+            latent_texture=None,
+            baked_texture=torch.zeros(3, 4, 4),
+            status="diverged" if "diverge" in item.prompt else "ok",
+            message="the loss is not finite" if "diverge" in item.prompt else "",
+            cost={"seconds": 0.1, "peak_memory_mb": 1.0},
+        )

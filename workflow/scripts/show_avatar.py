@@ -1,0 +1,25 @@
+"""Render an avatar's turntable, contact sheet and views into its folder; for `python -m avatargen`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from avatargen.avatar_file import load_avatar
+from avatargen.config import RunConfig, load_experiment
+from avatargen.fingerprint import of_render
+from eval.turntable import render_avatar
+from eval.views import RenderTools
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("folder", type=Path, help="folder of the avatar file")
+parser.add_argument("--experiment", default="embedded", help="whose evaluation settings to render with")
+options = parser.parse_args()
+
+avatar = load_avatar(options.folder)
+run = RunConfig.model_validate(avatar.config)
+settings = load_experiment(options.experiment).evaluation
+tools = RenderTools.load(run.head, run.renderer, run.prior)
+fingerprint = of_render(avatar.provenance["fingerprint"], run, settings)
+render_avatar(avatar, tools, settings, options.folder, fingerprint)
