@@ -32,7 +32,7 @@ SMALLEST_EFFECT = 2e-4  # metres; local changes that move no vertex of the head 
 SMALLEST_EVEN = 2e-4  # metres; likewise for the part of a local change that its two directions share
 CROWN = -0.04  # z of the upper end of the texture's seam, metres
 
-FAMILIES = ("head", "forehead", "eyebrows", "eye", "nose", "mouth", "ear", "chin", "cheek", "neck", "measure-neck")
+FAMILIES = ("head", "forehead", "eyebrow", "eye", "nose", "mouth", "ear", "chin", "cheek", "neck", "measure-neck")
 UNWANTED = re.compile(r"^(head|neck)-trans|^(nose|mouth)-trans-(in|out)|^measure-(?!neck)")
 
 
@@ -145,7 +145,7 @@ def _local_changes(
         known = merged.setdefault(plain.removesuffix("-incr"), [np.zeros_like(half) for half in halves])
         for total, half in zip(known, halves, strict=True):
             total += half
-    size = {name: max(np.linalg.norm(odd + s * even, axis=1).max() for s in (1, -1)) for name, (odd, even) in merged.items()}
+    size = {name: np.linalg.norm([a + b, a - b], axis=2).max() for name, (a, b) in merged.items()}
     kept = [name for name in merged if size[name] > SMALLEST_EFFECT]
     odd = np.stack([merged[name][0] for name in kept])
     even = np.stack([merged[name][1] for name in kept])
@@ -204,25 +204,20 @@ def _anatomy(source: AnnySource, mesh: AnnyMesh, shapes: np.ndarray, points: np.
     pairs = source.local_pairs()
 
     def support(pattern: str) -> np.ndarray:
-        picked = [source.shapes[row][mesh.coarse] for name, *rows in pairs if re.search(pattern, name) for row in rows]
-        return mesh.operator @ np.linalg.norm(picked, axis=2).max(axis=0)
+        rows = [row for name, *both in pairs if re.search(pattern, name) for row in both]
+        return mesh.operator @ np.linalg.norm(source.shapes[rows][:, mesh.coarse], axis=2).max(axis=0)
 
-    eyes = [points[np.unique(mesh.faces[np.isin(mesh.charts, [f"eye_{side}_front", f"eye_{side}_back"])])]
-            for side in ("left", "right")]  # fmt: skip
-    p, q, r = points[mesh.faces].transpose(1, 0, 2)
-    normals = np.zeros_like(points)
-    for corner in mesh.faces.T:
-        np.add.at(normals, corner, np.cross(q - p, r - p))
+    eyes = []
+    for side in ("left", "right"):
+        ball = np.isin(mesh.charts, [f"eye_{side}_front", f"eye_{side}_back"])
+        eyes.append(points[np.unique(mesh.faces[ball])])
     return Anatomy(
         points=points,
-        normals=normals / np.linalg.norm(normals, axis=1, keepdims=True),
         faces=mesh.faces,
         charts=mesh.charts,
         support={
-            "ear": support(r"^[lr]-ear-(scale|lobe)"),
             "lips": support(r"^mouth-(upper|lower)lip-volume"),
-            "nose": support(r"^nose-(volume|width|point|flaring|hump)"),
+            "nose": support(r"^nose-(volume|width\d|flaring|hump)"),
         },
-        jaw=mesh.operator @ source.weights[mesh.coarse][:, source.descendants("jaw")].sum(axis=1),
         eyes=np.stack([(e.max(axis=0) + e.min(axis=0)) / 2 for e in eyes]),
     )

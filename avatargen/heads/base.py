@@ -88,8 +88,8 @@ def _set(
         key = name.replace("-", "_").lower()
         index = known.get(key)
         if index is None:
-            close = [names[known[match]] for match in difflib.get_close_matches(key, list(known), n=4, cutoff=0.4)]
-            hint = f"; did you mean {', '.join(close)}?" if close else ""
+            matches = difflib.get_close_matches(key, list(known), n=4, cutoff=0.4)
+            hint = f"; did you mean {', '.join(names[known[m]] for m in matches)}?" if matches else ""
             problems.append(f"unknown {kind} {name!r}{hint}")
             continue
         low, high = bounds[:, index].tolist()

@@ -1,8 +1,9 @@
 """Named regions of the Anny head as soft vertex masks, from its charts, its blend shapes and landmarks.
 
-Everything is measured on the template in our axes (origin at the centre of its bounding box, metres), where one
-eye's centre is about 3 cm off the middle. Masks run from 0 to 1 with smooth borders of a few millimetres to a
-centimetre; the boolean region is where they exceed one half.
+Everything is measured on the template in our axes, from the point between its eyes, metres: `up` and `down`,
+`back` and `ahead` of it. Lines over the skin (hairline, beard) are piecewise linear in those, set by eye on
+renders. Masks run from 0 to 1 with smooth borders of a few millimetres to a centimetre; the boolean region is
+where they exceed one half.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
 
 Mask = Float[np.ndarray, " N"]
 
@@ -21,19 +23,15 @@ class Anatomy:
 
     Attributes:
         points: template vertices, metres.
-        normals: their unit normals.
         faces, charts: triangles and the name of each one's surface.
         support: how far blend shapes of a named group move each vertex, metres.
-        jaw: skinning weight of the jaw.
         eyes: centres of the left and the right eyeball.
     """
 
     points: Float[np.ndarray, "N 3"]
-    normals: Float[np.ndarray, "N 3"]
     faces: Int[np.ndarray, "F 3"]
     charts: np.ndarray
     support: dict[str, Mask]
-    jaw: Mask
     eyes: Float[np.ndarray, "2 3"]
 
     def on(self, *charts: str) -> Bool[np.ndarray, " N"]:
@@ -101,13 +99,17 @@ def _eyes(a: Anatomy) -> dict[str, Mask]:
 
 
 def _ears(a: Anatomy) -> Mask:
-    return ramp(a.support["ear"] - 0.002, 0.002)
+    """An ellipse around the outer ear, seen from the side and leaning back at the top."""
+    eye = a.eyes.mean(axis=0)
+    up, back = a.points[:, 1] - eye[1], eye[2] - a.points[:, 2]
+    up, back = up + 0.024, back - 0.081
+    along, across = 0.97 * up + 0.24 * back, 0.97 * back - 0.24 * up
+    radius = np.hypot(along / 0.0335, across / 0.0215)
+    return ramp((1 - radius) * 0.0215, 0.004) * (np.abs(a.points[:, 0]) > 0.05)
 
 
 def _near_border(a: Anatomy, inner: tuple[str, ...], reach: Mask | float, soft: float) -> Mask:
     """Skin within reach of where it meets other surfaces."""
-    from scipy.spatial import cKDTree
-
     border = a.points[a.on("skin") & a.on(*inner)]
     distance, _ = cKDTree(border).query(a.points)
     return ramp(reach - distance, soft)
@@ -122,21 +124,23 @@ def _eyelids(a: Anatomy) -> Mask:
 
 
 def _nose(a: Anatomy) -> Mask:
-    return ramp(a.support["nose"] - 0.002, 0.002)
+    nose = a.support["nose"] / a.support["nose"].max()
+    return ramp(nose - 0.28, 0.24)
 
 
 def _neck(a: Anatomy) -> Mask:
     """Below the jaw line and the skull's base."""
     eye = a.eyes.mean(axis=0)
     down = eye[1] - a.points[:, 1]
-    line = _interpolate(a.points[:, 2] - eye[2], [(-0.2, 0.062), (-0.14, 0.075), (-0.08, 0.085), (-0.01, 0.125)])
+    ahead = a.points[:, 2] - eye[2]
+    line = _interpolate(ahead, [(-0.2, 0.072), (-0.14, 0.082), (-0.08, 0.09), (-0.01, 0.125)])
     return ramp(down - line, 0.01)
 
 
 def _front(a: Anatomy) -> Mask:
     """In front of the ears."""
     eye = a.eyes.mean(axis=0)
-    return ramp(a.points[:, 2] - (eye[2] - 0.075), 0.01)
+    return ramp(a.points[:, 2] - (eye[2] - 0.072), 0.014)
 
 
 def _scalp(a: Anatomy) -> Mask:
@@ -145,10 +149,11 @@ def _scalp(a: Anatomy) -> Mask:
     up, back = a.points[:, 1] - eye[1], eye[2] - a.points[:, 2]
     line = _interpolate(
         back,
-        [(-0.03, 0.062), (0.0, 0.060), (0.035, 0.045), (0.055, 0.005), (0.068, -0.02), (0.085, 0.02),
-         (0.1, 0.0), (0.11, -0.045), (0.17, -0.06), (0.25, -0.06)],
+        [(-0.03, 0.064), (0.0, 0.062), (0.03, 0.052), (0.050, 0.022), (0.058, -0.012), (0.066, -0.028),
+         (0.072, -0.02), (0.08, 0.008), (0.095, 0.012), (0.108, 0.0), (0.118, -0.045), (0.14, -0.066),
+         (0.25, -0.072)],
     )  # fmt: skip
-    return ramp(up - line, 0.008)
+    return ramp(up - line, 0.012)
 
 
 def _brows(a: Anatomy) -> Mask:
@@ -166,10 +171,11 @@ def _beard(a: Anatomy) -> Mask:
     """Cheeks below a line from the sideburn to the mouth, jaw, chin, and a little under the jaw."""
     eye = a.eyes.mean(axis=0)
     down, ahead = eye[1] - a.points[:, 1], a.points[:, 2] - eye[2]
-    top = _interpolate(ahead, [(-0.085, 0.02), (-0.07, 0.025), (-0.045, 0.052), (-0.01, 0.062), (0.02, 0.058)])
+    knots = [(-0.085, 0.01), (-0.066, 0.02), (-0.045, 0.05), (-0.01, 0.062), (0.02, 0.058)]
+    top = _interpolate(ahead, knots)
     bottom = _interpolate(ahead, [(-0.09, 0.070), (-0.06, 0.105), (-0.01, 0.135)])
-    behind = ramp(ahead + 0.078, 0.006)
-    return ramp(down - top, 0.006) * ramp(bottom - down, 0.008) * behind
+    behind = ramp(ahead + 0.078 - 0.2 * np.clip(down - 0.05, 0, 0.03), 0.01)
+    return ramp(down - top, 0.010) * ramp(bottom - down, 0.012) * behind
 
 
 def _moustache(a: Anatomy) -> Mask:
