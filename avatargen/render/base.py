@@ -27,6 +27,8 @@ class Renderer(ABC):
         attributes: Float[Tensor, "B N C"] | None = None,
         samples: int = 1,
         gradients: bool = True,
+        normals: bool = True,
+        interior: bool = True,
     ) -> RenderOutput:
         """Render B meshes from V cameras each, at `size` x `size` pixels.
 
@@ -39,6 +41,8 @@ class Renderer(ABC):
                 with neither, features has no channels).
             samples: samples on each side of a pixel (k means k x k a pixel).
             gradients: build what coverage needs to be differentiable in the vertices (contour edges).
+            normals: compute them; without, they are zero.
+            interior: let the features' gradient reach the vertices (it mostly slides the texture).
 
         Raises:
             ValueError: shapes disagree, or both `texture` and `attributes` are given.

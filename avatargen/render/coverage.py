@@ -7,7 +7,7 @@ outline consists of contour edges (one adjacent face seen from the front and one
 face) with nothing but background beyond them. Faces are often smaller than pixels, so most of the outline
 runs through pixels whose visible face does not own it: edges, not pixels, are what is walked.
 
-1. Every edge, every view: is it a contour edge, and how many segments of at most `STEP` pixels is it cut into?
+1. Every edge, every view: is it a contour edge, and into how many segments of up to `STEP` pixels is it cut?
 2. Every segment's middle: a ray just outside must miss everything, and one just inside must hit.
 3. The survivors' (a few hundred a view) middles p move with the vertices; n · (p - p.detach()) * length,
    added to the pixel that holds p, is zero and has exactly the gradient sought.

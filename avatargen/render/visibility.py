@@ -25,7 +25,7 @@ FAR = 1.0e6  # metres; beyond every scene
 @wp.func
 @no_type_check
 def view_direction(x: wp.float32, y: wp.float32, extent: wp.float32, basis: wp.mat33):
-    """World direction through (x, y), half image heights from the centre, y up; 1 along the optical axis."""
+    """World direction through (x, y), half image heights from the centre, y up; 1 along the axis."""
     return wp.transpose(basis) * wp.vec3(x * extent, y * extent, 1.0)
 
 
@@ -58,34 +58,33 @@ class MeshBatch:
 
     Args:
         faces: vertex indices of each triangle; their device is the one everything runs on.
-        template: vertices that the hierarchies are built around (metres). Only the order in which exactly tied
-            hits are found depends on it; without it, the vertices first seen at each place in the batch serve.
+        layout: vertices (any units) that the hierarchies are built around before they are refitted. Which of
+            two exactly tied hits counts depends on it, so it must not depend on what happens to be rendered
+            first where a run must repeat itself to the bit. Without it, the first vertices given serve.
     """
 
-    def __init__(self, faces: Int[Tensor, "F 3"], template: Float[Tensor, "N 3"] | None = None):
+    def __init__(self, faces: Int[Tensor, "F 3"], layout: Float[Tensor, "N 3"] | None = None):
         wp.init()
         self.device = wp.device_from_torch(faces.device)
         self._indices = wp.from_torch(faces.to(torch.int32).flatten().contiguous())
-        self._template = template
+        self._layout = layout
         self._points: list[Tensor] = []
         self._meshes: list[wp.Mesh] = []
         self.ids = wp.empty(0, dtype=wp.uint64, device=self.device)
 
     def update(self, vertices: Float[Tensor, "B N 3"]) -> None:
-        """Refit the first B hierarchies to new vertices (copied)."""
+        """Refit the first B hierarchies to new vertices, which are copied."""
         vertices = vertices.detach()
         for b in range(len(self._meshes), len(vertices)):
-            self._add(vertices[b] if self._template is None else self._template)
+            layout = vertices[b] if self._layout is None else self._layout
+            points = layout.detach().float().clone(memory_format=torch.contiguous_format)
+            self._points.append(points)
+            self._meshes.append(wp.Mesh(wp.from_torch(points, dtype=wp.vec3), self._indices))
         if self.ids.shape[0] != len(self._meshes):
             self.ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=self.device)
         for points, mesh, new in zip(self._points, self._meshes, vertices, strict=False):
-            points.copy_(new)
+            points.copy_(new[: len(points)])
             mesh.refit()
-
-    def _add(self, vertices: Float[Tensor, "N 3"]) -> None:
-        points = vertices.detach().float().clone(memory_format=torch.contiguous_format)
-        self._points.append(points)
-        self._meshes.append(wp.Mesh(wp.from_torch(points, dtype=wp.vec3), self._indices))
 
     def visible_faces(
         self, frames: Frames, size: int
