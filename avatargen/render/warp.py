@@ -173,8 +173,8 @@ class Pixels:
 
 
 def flat_layout(topology: HeadTopology) -> Float[Tensor, "N 3"]:
-    """Vertices at the texture coordinates of their first corner: neighbours on the surface stay
-    neighbours.""" vertex, corner = topology.faces.flatten().long(), topology.face_uvs.flatten().long()
+    """Vertices at the texture coordinates of their first corner: neighbours on the surface stay close."""
+    vertex, corner = topology.faces.flatten().long(), topology.face_uvs.flatten().long()
     first = corner.new_full((int(vertex.max()) + 1,), len(corner) - 1)
     first.scatter_reduce_(0, vertex, torch.arange(len(corner), device=corner.device), reduce="amin")
     return torch.nn.functional.pad(topology.uvs[corner[first]], (0, 1))
