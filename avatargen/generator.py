@@ -1,0 +1,168 @@
+"""From prompts to avatars: holds the head, the renderer and the prior, and runs batches through the method."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from avatargen import __version__
+from avatargen.avatar_file import Avatar, zero_avatar_tensors
+from avatargen.bake import SIZE, bake
+from avatargen.config import ROOT, RunConfig
+from avatargen.errors import InputError
+from avatargen.headworld.truth import true_head
+from avatargen.heads.base import HeadModel
+from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, take_step
+from avatargen.plugins import HEADS, RENDERERS, load_class
+from avatargen.priors.base import Prior, load_prior
+from avatargen.prompts import PromptItem
+from avatargen.render.base import Renderer
+from avatargen.settings import PriorSettings
+from avatargen.state import CHECKPOINT, State, checkpoint_step, initial_state, restore, save_checkpoint
+from avatargen.types import HeadParameters
+from avatargen.uv_map import UvMap, build_uv_map
+
+CHECKPOINT_STEPS = 40
+PACKAGES = ("torch", "diffusers", "transformers", "anny", "warp-lang")
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Everything that one worker keeps loaded. Make one with `Generator.load`."""
+
+    head: HeadModel
+    renderer: Renderer
+    prior: Prior
+    settings: PriorSettings
+
+    @classmethod
+    def load(cls, head: str, renderer: str, prior: PriorSettings, threads: int) -> Generator:
+        """Load the models onto the GPU if there is one.
+
+        Args:
+            threads: torch's threads; results depend on them in their last bits.
+
+        Raises:
+            InputError: an unknown name, or a prior that is not there.
+        """
+        torch.set_num_threads(threads)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_class("head", head, HEADS).load().to(device)
+        template = model.canonical(model.shape_template[None])[0]
+        drawn = load_class("renderer", renderer, RENDERERS)(model.topology, template)
+        return cls(model, drawn, load_prior(prior, ROOT), prior)
+
+    @cached_property
+    def studio(self) -> Studio:
+        return build_studio(self.head, self.renderer, self.prior, self.settings)
+
+    @cached_property
+    def uv_map(self) -> UvMap:
+        return build_uv_map(self.head.topology, SIZE)
+
+    def run(
+        self, run: RunConfig, items: Sequence[PromptItem], folders: Sequence[Path], on_step: OnStep | None = None
+    ) -> Iterator[Avatar]:
+        """Make avatars, resuming those whose folder holds a checkpoint; the checkpoint goes when one is made.
+
+        Args:
+            run: the method.
+            items: prompts and seeds.
+            folders: one for each item, existing.
+            on_step: told (steps done, steps in all) of the batch that is running.
+        """
+        if run.method.source != "optimise":
+            for item in items:
+                yield self._given(run, item)
+            return
+        started = [checkpoint_step(folder) for folder in folders]
+        for step in sorted(set(started), reverse=True):
+            same = [k for k, at in enumerate(started) if at == step]
+            for first in range(0, len(same), run.batch_size):
+                rows = same[first : first + run.batch_size]
+                yield from self._batch(run, [items[k] for k in rows], [folders[k] for k in rows], step, on_step)
+
+    def _batch(
+        self, run: RunConfig, items: list[PromptItem], folders: list[Path], start: int, on_step: OnStep | None
+    ) -> Iterator[Avatar]:
+        """One batch, padded with copies of its first avatar to the fixed shape."""
+        began = time.monotonic()
+        padded = [*items, *[items[0]] * (run.batch_size - len(items))]
+        where = [*folders, *[folders[0]] * (run.batch_size - len(items))]
+        seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
+        state = initial_state(
+            self.head, run.method, self.settings, self.studio.start, seeds.tolist(), 2 * self.settings.latent_size
+        )
+        if start:
+            restore(state, where)
+        prompts = embed_prompts(self.prior, [item.prompt for item in padded], run.method.view_prompts)
+        while state.step < run.method.steps:
+            take_step(self.studio, run.method, state, prompts, seeds)
+            if on_step is not None:
+                on_step(state.step, run.method.steps)
+            if state.step % CHECKPOINT_STEPS == 0 and state.step < run.method.steps:
+                for row, folder in enumerate(folders):
+                    save_checkpoint(state, row, folder)
+        with torch.no_grad():
+            parameters = head_parameters(self.studio, run.method, state)
+        for row, (item, folder) in enumerate(zip(items, folders, strict=True)):
+            yield self._finished(run, item, state, parameters, row, (time.monotonic() - began) / len(items))
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _finished(
+        self, run: RunConfig, item: PromptItem, state: State, parameters: HeadParameters, row: int, seconds: float
+    ) -> Avatar:
+        if bool(state.diverged[row]):
+            tensors = zero_avatar_tensors(self.head.template(1), SIZE)
+            return self._avatar(run, item, tensors, seconds, "diverged", "a gradient stopped being finite")
+        one = parameters[row : row + 1]
+        latent = state.texture[row].detach()
+        return self._avatar(run, item, {**_tensors(one), "latent_texture": latent, "baked_texture": self.bake(one, latent)}, seconds)
+
+    @torch.no_grad()
+    def bake(self, parameters: HeadParameters, latent: Tensor) -> Tensor:
+        """The RGB texture of a latent one, on a head at rest in its neutral shape."""
+        vertices = self.head.vertices(parameters)
+        size, samples = self.settings.latent_size, self.settings.samples
+        faces = self.head.topology.faces
+        return bake(self.renderer, self.prior, self.uv_map, faces, vertices, latent, size, samples)
+
+    def _given(self, run: RunConfig, item: PromptItem) -> Avatar:
+        """The floor (template head in mid-grey) or the ceiling (the true head)."""
+        began = time.monotonic()
+        if run.method.source == "template":
+            return self._avatar(run, item, zero_avatar_tensors(self.head.template(1), SIZE), time.monotonic() - began)
+        truth = true_head(item.prompt, item.tags, self.head)
+        if truth is None:
+            raise InputError([f"{item.list}/{item.item}: method 'oracle' needs the true head, and the closed world does not know '{item.prompt}'"])
+        tensors = {**_tensors(truth.parameters), "latent_texture": None, "baked_texture": truth.texture}
+        return self._avatar(run, item, tensors, time.monotonic() - began)
+
+    def _avatar(
+        self, run: RunConfig, item: PromptItem, tensors: dict[str, Tensor | None], seconds: float,
+        status: str = "ok", message: str = "",
+    ) -> Avatar:  # fmt: skip
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        return Avatar(
+            id=item.id, prompt=item.prompt, seed=item.seed, method=run.method_name, head_id=self.head.id,
+            prior_id=self.prior.id, config=run.model_dump(mode="json"),
+            provenance={"avatargen": __version__, "versions": versions, "list": item.list, "item": item.item},
+            cost={"seconds": seconds, "peak_memory_mb": peak}, status=status, message=message, **tensors,
+        )  # fmt: skip
+
+
+def _tensors(parameters: HeadParameters) -> dict[str, Tensor]:
+    """A batch of one without its batch."""
+    return {name: getattr(parameters, name)[0] for name in ("shape", "expression", "joints", "offsets")}

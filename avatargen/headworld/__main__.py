@@ -1,0 +1,94 @@
+"""``python -m avatargen.headworld``: train the embedded stack's prior and judge from their seeds (``make train``).
+
+Data, checkpoints and curves lie in ``build/headworld``; an interrupted training resumes. The shipped weights are
+replaced only when everything has been trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avatargen.headworld.dataset import Renders, cached, generate
+from avatargen.headworld.pools import write_pools
+from avatargen.headworld.report import write_report
+from avatargen.headworld.tokens import write_tokenizer
+from avatargen.headworld.train_judge import train_judge
+from avatargen.headworld.train_prior import train_prior
+from avatargen.headworld.train_vae import encode, train_vae
+from avatargen.heads.anny import AnnyHead
+from avatargen.render.warp import WarpRenderer
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "avatargen" / "assets"
+SETS = {"prior": (1120, 11, 0.0), "judge": (760, 22, 0.45), "test": (96, 33, 0.3)}
+"""Heads, seed and share of textureless renders of each data set; four views of each head."""
+VARIANTS = 3
+"""Copies of each render that the prior sees: three backgrounds, one of them mirrored."""
+
+
+def data(name: str, work: Path) -> Renders:
+    """One of SETS, rendered at the first call."""
+    heads, seed, clay = SETS[name]
+
+    def make() -> Renders:
+        head = AnnyHead.load()
+        renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
+        return generate(head, renderer, heads, seed, clay_share=clay)
+
+    return cached(work / f"{name}.npz", make)
+
+
+def train_the_prior(work: Path, output: Path) -> None:
+    """VAE, then text encoder and UNet on its latents; saves the pipeline in half precision."""
+    renders = data("prior", work)
+    copies = [renders.over_backgrounds(seed, flip=seed % 2 == 1) for seed in range(VARIANTS)]
+    images = np.concatenate(copies)
+    vae = train_vae(images, work)
+    latents = encode(vae, images) * vae.config.scaling_factor
+    prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
+    write_tokenizer(work / "tokenizer")
+    pipeline = train_prior(latents, prompts, vae, work / "tokenizer", work)
+    pipeline.to(dtype=torch.float16)
+    shutil.rmtree(output, ignore_errors=True)
+    pipeline.save_pretrained(output, safe_serialization=True)
+
+
+def train_the_judge(work: Path, output: Path) -> None:
+    """A mini CLIP, on other renders than the prior's."""
+    renders = data("judge", work)
+    images = np.concatenate([renders.over_backgrounds(100), renders.over_backgrounds(101, flip=True)])
+    train_judge(images, renders.captions * 2, output, work)
+
+
+def main() -> None:
+    """Parse the arguments and train."""
+    parser = argparse.ArgumentParser(prog="python -m avatargen.headworld", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("all", "prior", "judge", "report", "pools"), default="all")
+    parser.add_argument("lists", nargs="*", type=Path, help="prompt lists, for `pools`")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "headworld", help="data and checkpoints")
+    parser.add_argument("--output", type=Path, default=ASSETS, help="where the weights go")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.part == "pools":
+        for path in arguments.lists:
+            write_pools(path)
+        return
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.part in ("all", "prior"):
+        train_the_prior(arguments.work, arguments.output / "prior")
+    if arguments.part in ("all", "judge"):
+        train_the_judge(arguments.work, arguments.output / "judge")
+    if arguments.part in ("all", "report"):
+        figures = write_report(data("test", arguments.work), arguments.output, arguments.work)
+        print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

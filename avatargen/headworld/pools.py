@@ -1,0 +1,69 @@
+"""What the closed world's prompts compete with in CLIP-R: hard negatives, and captions of shape.
+
+``python -m avatargen.headworld pools LIST`` writes both beside a prompt list; they are committed with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from avatargen.errors import InputError
+from avatargen.headworld.attributes import VALUES, Attributes, caption, parse, sample
+from avatargen.prompts import read_list
+
+NEGATIVES = 4
+SHAPES = 32
+
+
+def negatives(attributes: Attributes, rng: np.random.Generator, count: int = NEGATIVES) -> list[str]:
+    """Captions that differ from a head's in exactly one attribute, and in their words."""
+    own, found = caption(attributes), []
+    while len(found) < count:
+        name = str(rng.choice(list(VALUES)))
+        other = caption(replace(attributes, **{name: str(rng.choice(VALUES[name]))}))
+        changed = parse(other)
+        if other not in (own, *found) and changed is not None and _differences(attributes, changed) == 1:
+            found.append(other)
+    return found
+
+
+def _differences(a: Attributes, b: Attributes) -> int:
+    return sum(getattr(a, name) != getattr(b, name) for name in VALUES)
+
+
+def shape_captions(own: list[str], rng: np.random.Generator, count: int = SHAPES) -> list[str]:
+    """`count` captions, pairwise distinct in what a textureless render shows; `own` come first."""
+    found = list(dict.fromkeys(own))
+    while len(found) < count:
+        text = caption(sample(rng).shape_only(), colours=False)
+        if text not in found:
+            found.append(text)
+    return found
+
+
+def write_pools(path: Path) -> None:
+    """Write ``{list}.negatives.txt`` and ``{list}-geometry.txt`` beside a list.
+
+    Raises:
+        InputError: prompts that the closed world does not know.
+    """
+    items = read_list(path)
+    heads = {item.prompt: parse(item.prompt) for item in items}
+    problems = [f"{path}: the closed world does not know '{prompt}'" for prompt, head in heads.items() if head is None]
+    if problems:
+        raise InputError(problems)
+    rng = np.random.default_rng(0)
+    known = [head for head in heads.values() if head is not None]
+    swapped = dict.fromkeys(text for head in known for text in negatives(head, rng))
+    shapes = shape_captions([caption(head.shape_only(), colours=False) for head in known], rng)
+    stem = path.with_suffix("")
+    _write(stem.with_name(f"{stem.name}.negatives.txt"), "one attribute of a prompt swapped", list(swapped))
+    _write(stem.with_name(f"{stem.name}-geometry.txt"), "what a textureless render can show", shapes)
+
+
+def _write(path: Path, what: str, lines: list[str]) -> None:
+    header = f"# {what}; written by `python -m avatargen.headworld pools`\n"
+    path.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,42 @@
+"""The true head of a prompt: what the closed world knows, and no other text-to-3D benchmark does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.headworld.attributes import parse
+from avatargen.headworld.looks import make_look
+from avatargen.heads.base import HeadModel
+from avatargen.types import HeadParameters
+from avatargen.uv_map import build_uv_map
+
+TEXTURE_SIZE = 512
+
+
+@dataclass(frozen=True)
+class TrueHead:
+    """Geometry, expression and albedo of the head that a prompt describes.
+
+    Attributes:
+        parameters: a batch of one; hair and beard volume are its offsets.
+        texture: albedo, RGB in [0, 1].
+    """
+
+    parameters: HeadParameters
+    texture: Float[Tensor, "3 H W"]
+
+
+def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead | None:
+    """The true head, or None where the prompt says something that the closed world does not know.
+
+    What the prompt leaves unsaid sits at its template value. A tag ``truth=none`` opts out.
+    """
+    attributes = None if "truth=none" in tags else parse(prompt)
+    if attributes is None:
+        return None
+    look = make_look(head, attributes)
+    uv_map = build_uv_map(head.topology, TEXTURE_SIZE)
+    return TrueHead(look.parameters, uv_map.to_image(uv_map.gather(look.colours)))

@@ -1,0 +1,289 @@
+"""The method: a batch of avatars from template to finished, one step at a time.
+
+Phase 1 moves the texture only, with the shading cue blended in by alpha. Phase 2 moves texture and geometry, with the
+segmentation loss. One rasterisation and one UNet call serve the whole batch. Everything random is a function of
+(avatar's seed, step, view), so a step has no state but `State`.
+
+Gradients: the texture's is score distillation's, at its own scale (Adam is indifferent to it). The geometry's is the
+sum of score distillation's through the silhouette (per latent pixel), the segmentation loss and the regularisers; its
+norm is clipped for each avatar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.cameras import CameraRanges, evaluation_cameras, keyed_noise, keyed_uniform, training_cameras
+from avatargen.distill import add_noise, guide, sds_gradient, timesteps, to_epsilon, weight
+from avatargen.heads.base import HeadModel
+from avatargen.offsets import encode_positions, offsets
+from avatargen.priors.base import Prior, flat_latents, grey_response
+from avatargen.priors.view_prompts import view_name, with_view
+from avatargen.regularisers import laplacian_matrix, magnitude, roughness
+from avatargen.render.base import Renderer
+from avatargen.segmentation import TIMESTEPS, estimate_masks, silhouette_loss
+from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.shading_cue import alpha, grey_to_latents, shading
+from avatargen.state import State
+from avatargen.types import Cameras, HeadParameters, RenderOutput
+
+PALETTE = 64
+"""Plain background colours; which one a view gets is keyed like its camera."""
+MASK_BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85), (0.25, 0.95, 0.35))
+"""One for each estimate of a mask, far apart, so that no head blends into all of them."""
+START_GREY = 0.6
+MASK_STREAM = 1_000_000
+"""Added to the step for the noise of masks, so that it is not the training views'."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What stays the same over all batches of one worker.
+
+    Attributes:
+        palette, palette_latents: background colours and their latents.
+        mask_latents: latents of MASK_BACKGROUNDS.
+        greys: response of the prior to greys, for the shading cue.
+        positions: encoded canonical positions of the template, input of the offset MLP.
+        movable: 1 for vertices that offsets may move (skin), 0 for eyes, teeth and tongue.
+    """
+
+    head: HeadModel
+    renderer: Renderer
+    prior: Prior
+    settings: PriorSettings
+    palette: Float[Tensor, "P 3"]
+    palette_latents: Float[Tensor, "P C"]
+    mask_latents: Float[Tensor, "K C"]
+    greys: Float[Tensor, "levels C"]
+    start: Float[Tensor, " C"]
+    positions: Float[Tensor, "N D"]
+    movable: Float[Tensor, "N 1"]
+    laplacian: Tensor
+
+
+def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: PriorSettings) -> Studio:
+    """Measure the prior's response to plain colours, and prepare what geometry needs."""
+    template = head.canonical(head.shape_template[None])[0]
+    device = template.device
+    palette = torch.rand(PALETTE, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    return Studio(
+        head=head, renderer=renderer, prior=prior, settings=settings, palette=palette,
+        palette_latents=flat_latents(prior, palette),
+        mask_latents=flat_latents(prior, torch.tensor(MASK_BACKGROUNDS, device=device)),
+        greys=grey_response(prior).to(device),
+        start=flat_latents(prior, torch.full((1, 3), START_GREY, device=device))[0],
+        positions=encode_positions(template),
+        movable=head.topology.regions["skin"].float()[:, None],
+        laplacian=laplacian_matrix(head.topology.faces, len(template)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Text embeddings of a batch: for each avatar, one for each view name, and the empty prompt's."""
+
+    by_view: dict[str, Float[Tensor, "B L D"]]
+    empty: Float[Tensor, "1 L D"]
+
+    def for_cameras(self, cameras: Cameras) -> Float[Tensor, "B V L D"]:
+        """The embedding of what each camera sees."""
+        rows = []
+        for b, (azimuths, elevations) in enumerate(zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)):
+            names = [view_name(a, e) for a, e in zip(azimuths, elevations, strict=True)]
+            rows.append(torch.stack([self.by_view[name][b] for name in names]))
+        return torch.stack(rows)
+
+
+def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool) -> Prompts:
+    """Embed each prompt with each view (or without any)."""
+    places = {"front view": (0.0, 0.0), "side view": (90.0, 0.0), "back view": (180.0, 0.0), "overhead view": (0.0, 90.0)}
+    texts = {name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()}
+    return Prompts({name: prior.embed(lines) for name, lines in texts.items()}, prior.embed([""]))
+
+
+def head_parameters(studio: Studio, method: MethodSettings, state: State) -> HeadParameters:
+    """The heads that a state describes, differentiable in it."""
+    low, high = studio.head.shape_bounds
+    template = studio.head.template(len(state.shape))
+    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) * studio.movable
+    return replace(
+        template, shape=studio.head.shape_template + state.shape * (high - low), expression=state.expression, offsets=moved
+    )
+
+
+def take_step(studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor) -> dict[str, Tensor]:
+    """One step of the batch, in place. Returns the losses of each avatar, (B,) each."""
+    geometry = state.step >= method.phase1_steps
+    state.texture_adam.zero_grad(set_to_none=True)
+    state.geometry_adam.zero_grad(set_to_none=True)
+    with torch.set_grad_enabled(geometry and _moves(method)):
+        parameters = head_parameters(studio, method, state)
+        vertices = studio.head.vertices(parameters)
+    losses = _distil(studio, method, state, prompts, seeds, vertices)
+    total = losses.pop("surrogate")
+    if vertices.requires_grad:
+        losses |= _geometry_losses(studio, method, state, prompts, seeds, parameters, vertices)
+        total = total + losses["segmentation"] + losses["regularisation"]
+    total.sum().backward()
+    _apply(studio, method, state, geometry)
+    state.step += 1
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def _moves(method: MethodSettings) -> bool:
+    return method.shape or method.expression or method.offsets
+
+
+def _distil(
+    studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
+) -> dict[str, Tensor]:
+    """Score distillation: a surrogate whose gradient is the latents' gradient, and its size for the record."""
+    prior, settings = studio.prior, studio.settings
+    c = settings.cameras
+    ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov)
+    cameras = training_cameras(seeds, state.step, method.views, ranges)
+    latents = _latents(studio, method, state, seeds, vertices, cameras)
+    flat = latents.flatten(0, 1)
+    with torch.no_grad():
+        noise = keyed_noise(seeds, state.step, method.views, tuple(flat.shape[1:])).flatten(0, 1)
+        uniform = keyed_uniform(seeds, state.step, method.views, 0).flatten()
+        t = timesteps(uniform, settings.t_range, len(prior.alphas_cumprod), state.step / method.steps, settings.t_anneal)
+        a = prior.alphas_cumprod[t]
+        noisy = add_noise(flat, noise, a)
+        condition = prompts.for_cameras(cameras).flatten(0, 1)
+        both = torch.cat([prompts.empty.expand_as(condition), condition])
+        outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
+        empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
+        gradient = sds_gradient(guide(empty, named, settings.guidance), noise, weight(a, settings.weighting))
+        gradient = gradient.unflatten(0, latents.shape[:2])
+    return {
+        "surrogate": (gradient * latents).sum(dim=(1, 2, 3, 4)),
+        "distillation": gradient.square().mean(dim=(1, 2, 3, 4)).sqrt(),
+    }
+
+
+def _latents(
+    studio: Studio, method: MethodSettings, state: State, seeds: Tensor, vertices: Tensor, cameras: Cameras
+) -> Float[Tensor, "B V C h w"]:
+    """Rendered latents over plain backgrounds, with the shading cue in phase 1."""
+    settings = studio.settings
+    cue = alpha(state.step, method.phase1_steps, method.shading_alpha, method.shading_until)
+    texture = state.texture if method.texture else state.texture.detach()
+    seen = studio.renderer.render(
+        vertices, cameras, settings.latent_size, texture=texture, samples=settings.samples, normals=cue > 0,
+        interior=method.interior_gradient,
+    )  # fmt: skip
+    features = seen.features
+    if cue > 0:
+        features = (1 - cue) * features + cue * _cue(studio, state, seeds, seen, cameras)
+    chosen = (keyed_uniform(seeds, state.step, method.views, 1) * PALETTE).long()
+    background = studio.palette_latents[chosen][..., None, None]
+    return replace(seen, features=features).over(background)
+
+
+def _cue(studio: Studio, state: State, seeds: Tensor, seen: RenderOutput, cameras: Cameras) -> Float[Tensor, "B V C h w"]:
+    """Latents of the geometry shaded from a random upper front direction of each camera."""
+    views = cameras.fov.shape[1]
+    turn = (keyed_uniform(seeds, state.step, views, 2) - 0.5) * 1.2
+    height = 0.1 + 0.7 * keyed_uniform(seeds, state.step, views, 3)
+    angle = torch.deg2rad(cameras.azimuth) + turn
+    light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
+    return grey_to_latents(shading(seen.normals, light), studio.greys)
+
+
+def _geometry_losses(
+    studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor,
+    parameters: HeadParameters, vertices: Tensor,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Segmentation loss and regularisers of each avatar."""
+    segmentation = torch.zeros_like(vertices[:, 0, 0])
+    if method.segmentation_weight:
+        if (state.step - method.phase1_steps) % method.mask_period == 0:
+            _refresh_masks(studio, method, state, prompts, seeds, vertices.detach())
+        cameras, rows = _some_mask_cameras(studio, method, state)
+        size = state.masks.foreground.shape[-1]
+        seen = studio.renderer.render(vertices, cameras, size, samples=2, normals=False)
+        some = replace(state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows])
+        segmentation = method.segmentation_weight * silhouette_loss(seen.coverage, some)
+    regular = (
+        method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
+        + method.offset_weight * magnitude(parameters.offsets)
+        + method.shape_prior_weight * (state.shape.square().sum(1) + state.expression.square().sum(1))
+    )
+    return {"segmentation": segmentation, "regularisation": regular}
+
+
+def mask_cameras(studio: Studio, method: MethodSettings, batch: int) -> Cameras:
+    """The fixed cameras of the masks: evenly around, slightly from above."""
+    return evaluation_cameras(batch, method.mask_views, device=studio.positions.device)
+
+
+def _some_mask_cameras(studio: Studio, method: MethodSettings, state: State) -> tuple[Cameras, list[int]]:
+    """As many of the fixed cameras as a step has views, opposite each other, taking turns."""
+    count = min(method.views, method.mask_views)
+    stride = max(1, method.mask_views // count)
+    rows = [(state.step + k * stride) % method.mask_views for k in range(count)]
+    cameras = mask_cameras(studio, method, len(state.shape))
+    return Cameras(*(getattr(cameras, name)[:, rows] for name in ("azimuth", "elevation", "distance", "fov", "target"))), rows
+
+
+@torch.no_grad()
+def _refresh_masks(
+    studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
+) -> None:
+    cameras = mask_cameras(studio, method, len(vertices))
+    size = studio.settings.latent_size
+    seen = studio.renderer.render(
+        vertices, cameras, size, texture=state.texture, samples=studio.settings.samples, gradients=False, normals=False
+    )
+    count = len(TIMESTEPS)
+    shape = tuple(seen.features.shape[2:])
+    noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
+    state.masks = estimate_masks(
+        studio.prior, seen, studio.mask_latents, torch.tensor(MASK_BACKGROUNDS, device=vertices.device), noise,
+        prompts.for_cameras(cameras), prompts.empty, state.masks.foreground.shape[-1],
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool) -> None:
+    """Clip, step both optimisers, and keep the parameters within their bounds; a diverged avatar stays put."""
+    moving = state.parameters() if geometry else {"texture": state.texture}
+    allowed = {"texture": method.texture, "shape": method.shape, "expression": method.expression}
+    for name, value in moving.items():
+        if value.grad is None:
+            continue
+        if not allowed.get(name, method.offsets):
+            value.grad = None
+    finite = torch.stack([_finite(v.grad) for v in moving.values() if v.grad is not None]).all(0)
+    state.diverged |= ~finite
+    grads = {name: value.grad for name, value in moving.items() if value.grad is not None}
+    for name, grad in grads.items():
+        grad[state.diverged] = 0.0
+    _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
+    state.texture_adam.step()
+    if geometry:
+        state.geometry_adam.step()
+        low, high = studio.head.shape_bounds
+        middle = studio.head.shape_template
+        state.shape.clamp_((low - middle) / (high - low), (high - middle) / (high - low))
+        state.expression.clamp_(*studio.head.expression_bounds)
+
+
+def _finite(grad: Tensor) -> Tensor:
+    return grad.flatten(1).isfinite().all(1)
+
+
+def _clip(grads: list[Tensor], limit: float) -> None:
+    """Scale each avatar's gradients so that their joint norm is at most `limit`."""
+    if not grads:
+        return
+    norm = torch.stack([grad.flatten(1).square().sum(1) for grad in grads]).sum(0).sqrt()
+    scale = (limit / norm.clamp(min=1e-12)).clamp(max=1.0)
+    for grad in grads:
+        grad.mul_(scale.view(-1, *[1] * (grad.dim() - 1)))

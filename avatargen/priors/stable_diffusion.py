@@ -1,0 +1,88 @@
+"""Priors in Stable Diffusion's format: the mini prior, SD 1.x and SD 2.x (epsilon and v prediction)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avatargen.errors import InputError
+from avatargen.priors.base import Prior
+from avatargen.settings import PriorSettings
+
+
+class StableDiffusionPrior(Prior):
+    """Wraps a diffusers ``StableDiffusionPipeline``; only its parts are used, never its loop."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline, name: str, device: torch.device):
+        self.device = device
+        self.id = name
+        self._vae = pipeline.vae.to(device).eval().requires_grad_(False)
+        self._unet = pipeline.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._text = pipeline.text_encoder.to(device).eval().requires_grad_(False)
+        self._tokenizer = pipeline.tokenizer
+        self._scaling = pipeline.vae.config.scaling_factor
+        self.latent_channels = pipeline.vae.config.latent_channels
+        self.downscale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+        self.prediction = pipeline.scheduler.config.prediction_type
+        self.alphas_cumprod = pipeline.scheduler.alphas_cumprod.to(device)
+
+    @classmethod
+    def load(cls, settings: PriorSettings, root: Path) -> StableDiffusionPrior:
+        """Load from a folder below `root`, or from the hub (or its cache) by id.
+
+        Raises:
+            InputError: there is nothing to load.
+        """
+        folder = root / settings.path
+        source = folder if folder.is_dir() else settings.path
+        dtype = torch.float16 if torch.cuda.is_available() else torch.float32
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                str(source), safety_checker=None, requires_safety_checker=False, torch_dtype=dtype
+            )
+        except (OSError, ValueError) as error:
+            raise InputError([f"prior: cannot load '{settings.path}' (a folder below {root}, or a hub id): {error}"]) from error
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(pipeline, f"{Path(settings.path).name}-{weights_hash(folder) if folder.is_dir() else 'hub'}", device)
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
+        """See the base class; prompts beyond the tokenizer's length are cut."""
+        tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self._text(tokens.to(self.device))[0].float()
+
+    @torch.no_grad()
+    def predict(
+        self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
+    ) -> Float[Tensor, "N C h w"]:
+        """See the base class."""
+        dtype = self._unet.dtype
+        noisy = noisy.to(dtype).contiguous(memory_format=torch.channels_last)
+        return self._unet(noisy, timesteps, condition.to(dtype)).sample.float().contiguous()
+
+    @torch.no_grad()
+    def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
+        """See the base class."""
+        images = self._vae.decode(latents.to(self._vae.dtype) / self._scaling).sample.float()
+        return (images / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
+        """See the base class."""
+        mean = self._vae.encode((images * 2 - 1).to(self.device, self._vae.dtype)).latent_dist.mean
+        return mean.float() * self._scaling
+
+
+def weights_hash(folder: Path) -> str:
+    """Twelve hex digits over the names and contents of a model folder's files."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+        digest.update(os.fsencode(path.relative_to(folder)))
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
