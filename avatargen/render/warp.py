@@ -117,13 +117,12 @@ class WarpRenderer(Renderer):
         weights, depth = intersect(points, origins, directions.view(-1, 3).index_select(0, sample))
         return Hits(sample, batch, face, corners, weights, depth)
 
-    def _features(self, vertices, hits: Hits, texture, attributes, interior: bool) -> Tensor:
-        weights = hits.weights if interior else hits.weights.detach()
+    def _features(self, vertices, hits: Hits, texture, attributes) -> Tensor:
         if texture is not None:
             uvs = self._corner_uvs.index_select(0, hits.face).view(-1, 3, 2)
-            return bilinear(texture, (uvs * weights[:, :, None]).sum(1), hits.batch)
+            return bilinear(texture, (uvs * hits.weights[:, :, None]).sum(1), hits.batch)
         if attributes is not None:
-            return weighted_rows(attributes.reshape(-1, attributes.shape[-1]), hits.corners, weights)
+            return weighted_rows(attributes.reshape(-1, attributes.shape[-1]), hits.corners, hits.weights)
         return vertices.new_zeros(len(hits.face), 0)
 
     def _normals(self, vertices, hits: Hits) -> Tensor:
