@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "avatargen" / "assets"
 SETS = {"prior": (1120, 11, 0.0), "judge": (760, 22, 0.45), "test": (96, 33, 0.3)}
 """Heads, seed and share of textureless renders of each data set; four views of each head."""
-VARIANTS = 3
-"""Copies of each render that the prior sees: three backgrounds, one of them mirrored."""
+VARIANTS = 2
+"""Copies of each render that the prior sees: two backgrounds, one of them mirrored."""
 
 
 def data(name: str, work: Path) -> Renders:

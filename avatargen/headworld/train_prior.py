@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from avatargen.headworld.tokens import LENGTH
 from avatargen.headworld.training import Budget, Trainer, batch_indices
 
-BUDGET = Budget(steps=2200, batch=24, lr=1e-3)
+BUDGET = Budget(steps=1800, batch=24, lr=1e-3)
 UNCONDITIONAL = 0.12
 """Share of samples trained with an empty prompt, for classifier-free guidance (Ho & Salimans 2022)."""
 GAMMA = 5.0
@@ -81,7 +81,7 @@ class PriorLoss(nn.Module):
 
 
 def train_prior(
-    latents: Tensor, prompts: list[str], vae: AutoencoderKL, tokenizer_folder: Path, work: Path,
+    latents: Tensor, prompts: list[str], vae: AutoencoderTiny, tokenizer_folder: Path, work: Path,
     seed: int = 1, budget: Budget = BUDGET,
 ) -> StableDiffusionPipeline:  # fmt: skip
     """Train on scaled latents (N, 4, 32, 32) and their prompts; returns the whole pipeline."""

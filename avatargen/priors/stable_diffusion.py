@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -28,7 +28,7 @@ class StableDiffusionPrior(Prior):
         self._tokenizer = pipeline.tokenizer
         self._scaling = pipeline.vae.config.scaling_factor
         self.latent_channels = pipeline.vae.config.latent_channels
-        self.downscale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+        self.downscale = pipeline.vae_scale_factor
         self.prediction = pipeline.scheduler.config.prediction_type
         self.alphas_cumprod = pipeline.scheduler.alphas_cumprod.to(device)
 
@@ -75,8 +75,9 @@ class StableDiffusionPrior(Prior):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
         """See the base class."""
-        mean = self._vae.encode((images * 2 - 1).to(self.device, self._vae.dtype)).latent_dist.mean
-        return mean.float() * self._scaling
+        encoded = self._vae.encode((images * 2 - 1).to(self.device, self._vae.dtype))
+        tiny = isinstance(self._vae, AutoencoderTiny)  # which has no distribution, only latents
+        return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
 
 
 def weights_hash(folder: Path) -> str:
