@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.images import Images
 
-CELL = 224  # pixels of a sheet's views
+CELL = 192  # pixels of a sheet's views
 GAP = 6
 MARGIN = 28
 LABEL = 96  # left column, for the names of the rows

@@ -90,6 +90,11 @@ def renderer(head: SphereHead) -> WarpRenderer:
 
 
 @pytest.fixture(scope="session")
+def resize_prior() -> ResizePrior:
+    return ResizePrior()
+
+
+@pytest.fixture(scope="session")
 def prior_settings() -> PriorSettings:
     return PriorSettings(path="nowhere", latent_size=16, texture_size=32, samples=2)
 

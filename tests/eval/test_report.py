@@ -1,0 +1,158 @@
+"""From files on disk to tables, plots and the report."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avatargen.config import Experiment, JudgeSettings
+from avatargen.errors import InputError
+from avatargen.settings import MethodSettings
+from eval.collect import collect
+from eval.embed import Judge, embeddings_path, load_embeddings
+from eval.finished import write_facts
+from eval.images import KINDS, view_protocol
+from eval.plots import write_plots
+from eval.records import ProtocolError
+from eval.report import ReportInputs, write_report
+from eval.tables import read_table, to_latex, write_table
+
+EVIL = "a <script>alert('x')</script> man & \"wife\""
+TRUTH = {"geometry_mm": 2.0, "geometry_mm_p95": 5.0, "expression_error": 0.5, "colour_error": 0.1}
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return Experiment(experiment="tiny", lists=("tiny",), methods=("full", "template"), judges=("tiny",))
+
+
+@pytest.fixture
+def judge(clip_folder) -> Judge:
+    return Judge.load("tiny", JudgeSettings(model=clip_folder.name), clip_folder.parent)
+
+
+@pytest.fixture
+def rows(make_row, experiment, prior_settings, judge, tmp_path):
+    """Four prompts by two methods: `full` matches its captions but for a crash; `template` is constant."""
+    prompts = {"a": EVIL, "b": "head b", "c": "head c", "d": "head d"}
+    texts = judge.embed_texts(list(prompts.values()))
+    protocol = json.dumps(view_protocol(experiment.evaluation, prior_settings))
+    made = []
+    for method in ("template", "full"):
+        for number, (item, prompt) in enumerate(prompts.items()):
+            failed = (method, item) == ("full", "d")
+            status = {"status": "error", "message": "<b>boom</b>"} if failed else {}
+            row = make_row(item, method, prompt=prompt, seconds=2.0, peak_memory_mb=512.0, **status)
+            made.append(row)
+            folder = tmp_path / row.folder
+            distance = {"full": 1.0, "template": 3.0}[method]
+            write_facts(
+                folder,
+                "truth.json",
+                "t",
+                score={**TRUTH, "geometry_mm": distance, "regions_mm": {"skin": 1.0}},
+            )
+            if not failed:
+                vector = texts[number if method == "full" else 1]
+                kinds = {kind: np.tile(vector, (8, 1)) for kind in KINDS}
+                np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", **kinds)
+    return made
+
+
+@pytest.fixture
+def collected(experiment, prior_settings, rows, judge, tmp_path):
+    collect(
+        experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables", ["a hard negative"]
+    )
+    return tmp_path
+
+
+def test_tables_hold_what_was_made(collected):
+    table = pd.read_csv(collected / "tables" / "clip_r.csv").set_index(["method", "track"])
+    full, template = table.loc[("full", "texture")], table.loc[("template", "texture")]
+    assert list(table.index.get_level_values(0).unique()) == [
+        "full",
+        "template",
+    ]  # as the experiment lists them
+    assert (full["n"], full["n_failed"], full["pool"], full["r_at_1"]) == (4, 1, 5, 0.75)
+    assert (full["mean_rank"], full["r_at_1_baked"]) == ((1 + 1 + 1 + 5) / 4, 0.75)
+    assert (template["r_at_1"], template["chance"]) == (0.25, 0.2)
+    assert table.loc[("full", "geometry"), "pool"] == 4
+    truth = pd.read_csv(collected / "tables" / "truth.csv").set_index("method")
+    assert (truth.loc["full", "n"], truth.loc["full", "geometry_mm_mean"]) == (4, 1.0)
+    paired = pd.read_csv(collected / "tables" / "paired.csv").set_index(["judge", "metric", "track"])
+    assert paired.loc[("truth", "geometry_mm", "geometry"), "difference"] == 2.0
+    assert paired.loc[("truth", "geometry_mm", "geometry"), "p"] == pytest.approx(2 / 2**4)
+    hashes = json.loads((collected / "tables" / "protocols.json").read_text())
+    assert set(hashes) == set(table["protocol"])
+    assert {path.suffix for path in (collected / "tables").glob("clip_r.*")} == {".csv", ".md", ".tex"}
+
+
+def test_all_missing_embeddings_are_named(experiment, prior_settings, rows, judge, tmp_path):
+    for row in rows[:2]:
+        embeddings_path(tmp_path / row.folder, "tiny").unlink()
+    with pytest.raises(InputError) as caught:
+        collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
+    assert len(caught.value.problems) == 2
+
+
+def test_a_missing_distance_is_not_left_out_in_silence(experiment, prior_settings, rows, judge, tmp_path):
+    (tmp_path / rows[0].folder / "truth.json").unlink()
+    with pytest.raises(InputError, match="measure it first"):
+        collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
+
+
+def test_views_of_another_protocol_are_refused(experiment, prior_settings, rows, judge, tmp_path):
+    folder = tmp_path / rows[0].folder
+    kinds = load_embeddings(folder, "tiny").kinds
+    np.savez(embeddings_path(folder, "tiny"), protocol='{"views": 3}', fingerprint="e", **kinds)
+    with pytest.raises(ProtocolError, match="template"):
+        collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
+
+
+def test_a_broken_render_is_a_failure(experiment, prior_settings, rows, judge, tmp_path):
+    folder = tmp_path / rows[0].folder
+    embeddings = load_embeddings(folder, "tiny")
+    kinds = {kind: np.full_like(value, np.nan) for kind, value in embeddings.kinds.items()}
+    protocol = json.dumps(embeddings.protocol)
+    np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", **kinds)
+    collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
+    table = pd.read_csv(tmp_path / "tables" / "clip_r.csv").set_index(["method", "track"])
+    assert (table.loc[("template", "texture"), "n"], table.loc[("template", "texture"), "n_failed"]) == (4, 1)
+
+
+def test_plots_are_drawn(collected):
+    assert set(write_plots(collected / "tables", collected / "plots")) == {"clip_r", "ranks", "truth", "cost"}
+    for name in ("clip_r", "ranks", "truth", "cost"):
+        assert (collected / "plots" / f"{name}.png").stat().st_size > 5000
+        assert "<path" in (collected / "plots" / f"{name}.svg").read_text()
+    first = (collected / "plots" / "clip_r.svg").read_bytes()
+    write_plots(collected / "tables", collected / "plots")
+    assert (collected / "plots" / "clip_r.svg").read_bytes() == first
+
+
+def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, experiment, prior_settings, rows):
+    write_plots(collected / "tables", collected / "plots")
+    methods = {"full": MethodSettings(), "template": MethodSettings(source="template")}
+    inputs = ReportInputs(
+        experiment, rows, methods, prior_settings, collected, collected / "tables", collected / "plots",
+        reasons={"full": "everything"}, versions={"torch": "<2>"},
+    )  # fmt: skip
+    page = write_report(collected / "report" / "index.html", inputs).read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "<b>boom" not in page and "<2>" not in page
+    assert "a &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; man &amp; &#34;wife&#34;" in page
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "everything" in page and "borrowed" in page and "phase1_steps" in page
+
+
+def test_tables_escape_for_markdown_and_latex(tmp_path):
+    table = pd.DataFrame({"prompt": ["100% | a_b & c", "NA"], "r_at_1": [0.5, np.nan], "n": [3, 4]})
+    write_table(table, tmp_path, "odd")
+    assert "100% \\| a_b & c" in (tmp_path / "odd.md").read_text()
+    latex = (tmp_path / "odd.tex").read_text()
+    assert r"100\% | a\_b \& c" in latex and r"r\_at\_1" in latex and "0.500" in latex and "–" in latex
+    pd.testing.assert_frame_equal(read_table(tmp_path, "odd"), table)
+    assert to_latex(pd.DataFrame({"a": []}), []).startswith("\\begin{tabular}{l}")
