@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from avatargen.cameras import CENTRE, DISTANCE, FOV
+from avatargen.mesh import area_normals
 from avatargen.priors.base import Prior, flat_latents
 from avatargen.render.base import Renderer
-from avatargen.mesh import area_normals
 from avatargen.render.geometry import camera_frames, project
 from avatargen.types import Cameras
 from avatargen.uv_map import UvMap, nearest_indices
@@ -27,7 +28,8 @@ def bake_cameras(device: torch.device | str = "cpu") -> Cameras:
     places = [(a, 5.0) for a in range(0, 360, 45)] + [(a, 45.0) for a in (0, 90, 180, 270)] + [(-30, -25.0), (30, -25.0)]
     azimuth, elevation = torch.tensor(places, dtype=torch.float32, device=device).T[:, None]
     full = torch.ones_like(azimuth)
-    return Cameras(azimuth, elevation, 1.15 * full, 18.0 * full, torch.zeros(1, len(places), 3, device=device))
+    target = torch.tensor(CENTRE, device=device).expand(1, len(places), 3)
+    return Cameras(azimuth, elevation, DISTANCE * full, FOV * full, target)
 
 
 @torch.no_grad()

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from avatargen.types import Cameras
 
-DISTANCE = 1.15  # metres
+DISTANCE = 1.22  # metres
 FOV = 18.0  # degrees
+CENTRE = (0.0, 0.015, 0.0)  # metres; what cameras look at
 
 # Streams of random numbers that must be independent of each other. Callers' own streams start at 0.
 _OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-7, 0)
@@ -34,7 +35,7 @@ class CameraRanges:
     Attributes:
         azimuth: lowest and highest, degrees; stratified over the views of a step.
         elevation, distance, fov: lowest and highest, uniform; degrees, metres, degrees.
-        target_jitter: the point looked at is uniform in a cube of this half side around the origin, metres.
+        target_jitter: the point looked at is uniform in a cube of this half side around `CENTRE`, metres.
         front_bias: b in [0, 1]; azimuths have density 1 + b cos x, x running from -pi to pi over their
             range. 0 is uniform; with 1 the middle of the range (the face) has twice the mean density and its
             ends (the back) none.
@@ -76,7 +77,7 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
     distance = _between(_uniform(seeds, step, views, _DISTANCE), ranges.distance)
     fov = _between(_uniform(seeds, step, views, _FOV), ranges.fov)
     cube = _uniform(seeds, step, 3 * views, _TARGET).reshape(len(seeds), views, 3)
-    target = _between(cube, (-ranges.target_jitter, ranges.target_jitter))
+    target = _between(cube, (-ranges.target_jitter, ranges.target_jitter)) + np.array(CENTRE)
     fields = (azimuth, elevation, distance, fov, target)
     return Cameras(*(torch.from_numpy(field.astype(np.float32)).to(seeds.device) for field in fields))
 
@@ -93,7 +94,8 @@ def evaluation_cameras(
     azimuth = torch.arange(views, dtype=torch.float32, device=device) * (360.0 / views)
     azimuth = azimuth.expand(batch, views).contiguous()
     constants = (torch.full_like(azimuth, value) for value in (elevation, distance, fov))
-    return Cameras(azimuth, *constants, target=torch.zeros(batch, views, 3, device=device))
+    target = torch.tensor(CENTRE, device=device).expand(batch, views, 3).contiguous()
+    return Cameras(azimuth, *constants, target=target)
 
 
 def turntable_cameras(

@@ -18,8 +18,8 @@ from avatargen.avatar_file import Avatar, zero_avatar_tensors
 from avatargen.bake import SIZE, bake
 from avatargen.config import ROOT, RunConfig
 from avatargen.errors import InputError
-from avatargen.headworld.truth import true_head
 from avatargen.heads.base import HeadModel
+from avatargen.headworld.truth import true_head
 from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, take_step
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, load_prior

@@ -71,7 +71,7 @@ class CameraSettings(Frozen):
 
     azimuth: tuple[float, float] = hyper((-180.0, 180.0), "borrowed", "degrees; Latent-Paint: all around")
     elevation: tuple[float, float] = hyper((-15.0, 30.0), "ours", "degrees")
-    distance: tuple[float, float] = hyper((1.05, 1.3), "ours", "metres from the head's centre")
+    distance: tuple[float, float] = hyper((1.12, 1.32), "ours", "metres from the head's centre")
     fov: tuple[float, float] = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
 
 

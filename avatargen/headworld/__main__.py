@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.dataset import Renders, cached, generate
 from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
@@ -21,7 +22,6 @@ from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import train_judge
 from avatargen.headworld.train_prior import train_prior
 from avatargen.headworld.train_vae import encode, train_vae
-from avatargen.heads.anny import AnnyHead
 from avatargen.render.warp import WarpRenderer
 
 ROOT = Path(__file__).resolve().parents[2]

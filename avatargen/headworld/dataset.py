@@ -15,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from avatargen.cameras import CENTRE
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes, caption, sample
 from avatargen.headworld.looks import Look, make_look
@@ -23,9 +24,6 @@ from avatargen.render.base import Renderer
 from avatargen.types import Cameras, HeadParameters
 
 SIZE = 128
-CENTRE = (0.0, 0.015, 0.0)
-"""Where cameras look on average, metres: hair needs more room than the neck."""
-
 
 @dataclass(frozen=True)
 class Renders:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from avatargen.heads.base import HeadModel
 from avatargen.headworld.attributes import parse
 from avatargen.headworld.looks import make_look
-from avatargen.heads.base import HeadModel
 from avatargen.types import HeadParameters
 from avatargen.uv_map import build_uv_map
 
