@@ -32,9 +32,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.render
 
 train: $(READY)
-	$(BIN)/python -m avatargen.headworld.train_vae
-	$(BIN)/python -m avatargen.headworld.train_prior
-	$(BIN)/python -m avatargen.headworld.train_judge
+	$(BIN)/python -m avatargen.headworld
 
 clean:
 	rm -rf results/$(EXPERIMENT)

@@ -131,7 +131,7 @@ def weights_id(path: str, root: Path = ROOT) -> str:
         file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")
     ):
         facts = file.stat()
-        key = f"{file.relative_to(root)}:{facts.st_size}:{facts.st_mtime_ns}"
+        key = f"{path}/{file.relative_to(folder)}:{facts.st_size}:{facts.st_mtime_ns}"
         found[key] = known.get(key) or _file_hash(file)
     if not found.keys() <= known.keys():
         kept = {key: value for key, value in known.items() if not key.startswith(f"{path}/")}

@@ -100,6 +100,7 @@ def environment(token: str | None = None) -> dict[str, str]:
     """Variables that Ray reads when it is imported, the same in the head and in every driver."""
     shared = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
     shared["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    shared["RAY_worker_niceness"] = "0"  # Ray's 15 starves workers on a machine that others use too
     if token:
         shared |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     return shared

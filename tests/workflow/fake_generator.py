@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -30,6 +31,7 @@ class FakeHead:
 
 class FakeGenerator:
     head = FakeHead()
+    prior = SimpleNamespace(id="none")
 
     @classmethod
     def load(cls, head, renderer, prior, threads):

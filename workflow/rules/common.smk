@@ -45,7 +45,7 @@ def run_of(wildcards):
     return STUDY.runs[wildcards.method].model_dump(mode="json")
 
 
-def items_of(wildcards):
+def prompts_of(wildcards):
     """The prompts and seeds of a chunk."""
     return [item.facts() for item in STUDY.chunks(wildcards.list)[wildcards.chunk]]
 

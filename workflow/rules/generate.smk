@@ -12,7 +12,7 @@ rule generate:
         max_failed=str(EXPERIMENT.max_failed_fraction),
     params:
         run=run_of,
-        items=items_of,
+        prompts=prompts_of,
         code=lambda wildcards: fingerprint.generate_code(STUDY.runs[wildcards.method]),
         weights=fingerprint.weights_id(STUDY.runs[EXPERIMENT.methods[0]].prior.path),
     script:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen.config import ROOT, Experiment, JudgeSettings
 from avatargen.job import job
 from avatargen.prompts import read_list

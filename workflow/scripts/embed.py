@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen import fingerprint
 from avatargen.config import ROOT, JudgeSettings
 from avatargen.job import job, read_rows, write_rows

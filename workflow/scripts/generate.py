@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen.config import RunConfig
 from avatargen.fanout import Fanout, check_failures, make_chunk
 from avatargen.job import job, write_rows
@@ -13,7 +11,7 @@ from avatargen.rayhead import HEAD_FILE
 
 with job(snakemake.log[0]):
     run = RunConfig.model_validate(snakemake.params.run)
-    items = [PromptItem.from_facts(facts) for facts in snakemake.params.items]
+    items = [PromptItem.from_facts(facts) for facts in snakemake.params.prompts]
     manifest = Path(snakemake.output[0])
     head = os.environ.get(HEAD_FILE)
     how = Fanout(

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen.job import job
 from eval.plots import write_plots
 

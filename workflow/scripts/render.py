@@ -3,16 +3,14 @@
 from functools import cache
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen import fingerprint
 from avatargen.avatar_file import load_avatar
 from avatargen.config import EvaluationSettings, RunConfig
 from avatargen.job import job, read_rows, write_rows
-from eval.finished import is_current
+from eval.finished import RENDER_FACTS, TRUTH_FACTS, is_current
 from eval.manifest import Row
 from eval.truth import measure_avatar
-from eval.turntable import FACTS, FILES, render_avatar
+from eval.turntable import FILES, render_avatar
 from eval.views import RenderTools
 
 with job(snakemake.log[0], snakemake.threads):
@@ -24,9 +22,9 @@ with job(snakemake.log[0], snakemake.threads):
         row, folder = Row.model_validate(facts), Path(facts["folder"])
         render = fingerprint.of_render(row.fingerprint, run, settings)
         truth = fingerprint.of_truth(row.fingerprint, run)
-        if not is_current(folder, FACTS, render, FILES):
+        if not is_current(folder, RENDER_FACTS, render, FILES):
             render_avatar(load_avatar(folder), tools(), settings, folder, render)
-        if not is_current(folder, "truth.json", truth):
+        if not is_current(folder, TRUTH_FACTS, truth):
             measure_avatar(row, folder, tools().head, truth)
         done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
     write_rows(snakemake.output[0], done)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from avatargen.config import Experiment, RunConfig
 from avatargen.job import job, versions
 from eval.manifest import read_manifests

@@ -1,0 +1,70 @@
+"""The command line of one avatar: its messages, and that it makes and resumes what the workflow would."""
+
+import subprocess
+import sys
+
+import pytest
+
+from avatargen import __main__ as cli
+from avatargen.config import ROOT
+from avatargen.worker import GENERATOR, Worker
+
+
+@pytest.fixture
+def fake(monkeypatch, workplace):
+    """The tiny generator in place of the real one, and no weights to check."""
+    made = []
+
+    def make(self, run, tasks):
+        made.append((run, tasks[0]))
+        return Worker(1, spec="tests.workflow.fake_generator:FakeGenerator", steps=self.steps).make(
+            run, tasks
+        )
+
+    class Recorder(Worker):
+        pass
+
+    Recorder.make = make
+    monkeypatch.setattr(cli, "Worker", Recorder)
+    monkeypatch.setattr(cli, "prior_problems", lambda name, library: [])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a man", "--method", "ful"], "did you mean 'full'?"),
+        (["a man", "--experiment", "embeded"], "did you mean 'embedded'?"),
+        (["  "], "the prompt is empty"),
+        (["x" * 301], "301 characters; expected at most 300"),
+        (["a man", "--steps-scale", "0"], "--steps-scale: got 0"),
+        (["a man", "--tag", "old"], "tag 'old': expected key=value"),
+    ],
+)
+def test_wrong_input_is_said_and_nothing_is_made(fake, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split()) and not fake
+
+
+def test_an_avatar_is_made_once(fake, capsys, workplace):
+    asked = ["a man", "--steps-scale", "0.01", "--no-show", "--out", "mine"]
+    assert cli.main(asked) == 0 and cli.main(asked) == 0
+    ((run, task),) = fake
+    assert run.batch_size == 1 and run.method.steps < 10
+    lines = capsys.readouterr().out.split()
+    assert lines[0] == str(task.folder / "avatar.safetensors") and task.folder.parent == workplace / "mine"
+    assert (task.folder / "avatar.json").exists()
+    assert cli.main([*asked, "--seed", "1"]) == 0 and len(fake) == 2
+
+
+def test_a_failure_is_said(fake, capsys):
+    assert cli.main(["explode", "--no-show"]) == 1
+    assert "ValueError: it exploded" in capsys.readouterr().err
+
+
+def test_help_and_the_default_generator():
+    command = [sys.executable, "-m", "avatargen", "--help"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for word in ("--method", "--seed", "--out", "--experiment", "--steps-scale", "examples:"):
+        assert word in found.stdout
+    assert GENERATOR == "avatargen.generator:Generator" and cli.SHOW.is_file()

@@ -1,0 +1,158 @@
+"""The real workflow, small: real head, renderer, prior, judge, Ray; two prompts, a few steps.
+
+One test after the other on the same directory, as a user would: run, run again, add a prompt and have it
+killed, run again.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+
+from avatargen.config import ROOT
+
+EXPERIMENT = """
+lists: [few]
+methods: [full, template]
+overrides: {phase1_steps: 2, phase2_steps: 2, mask_views: 1}
+batch_size: 2
+cpus_per_worker: 1
+evaluation: {views: 2, size: 32, samples: 1, turntable_frames: 4, turntable_size: 64}
+"""
+COLUMNS = "method judge track n n_failed pool chance r_at_1 r_at_1_low r_at_1_high r_at_5 mean_rank clip_score protocol"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "workflow/config").mkdir(parents=True)
+    (folder / "workflow/config/tiny.yaml").write_text(EXPERIMENT)
+    (folder / "prompts").mkdir()
+    (folder / "prompts/few.tsv").write_text(
+        "id\tprompt\ttags\nold\tan old man with a white beard\t\ngirl\ta young woman <b>& more</b>\t\n"
+    )
+    return folder
+
+
+def start(place):
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AVATARGEN_"))
+    }
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2"]
+    return subprocess.Popen(
+        [*command, "--config", "experiment=tiny"],
+        cwd=place,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(place):
+    process = start(place)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output[-6000:]
+    return output
+
+
+def stamps(place, name):
+    """When each file of a name was last written."""
+    return {path: path.stat().st_mtime_ns for path in place.glob(f"results/tiny/few/*/avatars/*/{name}")}
+
+
+def left_behind(place):
+    """Processes of a run in this directory: they stand in it, or say so in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            here = process.cwd() == str(place) or process.environ().get("AVATARGEN_BOARD", "").startswith(
+                str(place)
+            )
+        except psutil.Error:
+            continue
+        if here and process.pid != os.getpid():
+            found.append(process.cmdline())
+    return found
+
+
+def none_left_within(place, seconds):
+    end = time.monotonic() + seconds
+    while left_behind(place) and time.monotonic() < end:
+        time.sleep(0.5)
+    return left_behind(place)
+
+
+def test_from_prompts_to_report(place):
+    output = run(place)
+    assert "[4/4]" in output and "full · an old man with a white beard" in output
+    tables = place / "results/tiny/tables"
+    clip_r = pd.read_csv(tables / "clip_r.csv")
+    assert set(COLUMNS.split()) <= set(clip_r.columns)
+    assert set(zip(clip_r.method, clip_r.track, strict=True)) == {
+        (method, track) for method in ("full", "template") for track in ("texture", "geometry")
+    }
+    assert (clip_r.n == 2).all() and (clip_r.n_failed == 0).all()
+    assert {"method", "baseline", "metric", "difference", "low", "high", "p"} <= set(
+        pd.read_csv(tables / "paired.csv")
+    )
+    page = (place / "results/tiny/report/index.html").read_text()
+    assert "a young woman &lt;b&gt;&amp; more" in page and "<b>& more" not in page
+    for folder in place.glob("results/tiny/few/*/avatars/*"):
+        for name in (
+            "avatar.safetensors",
+            "avatar.json",
+            "turntable.mp4",
+            "sheet.png",
+            "views.npz",
+            "done.json",
+        ):
+            assert (folder / name).stat().st_size > 0
+        assert not (folder / "checkpoint.safetensors").exists()
+    assert none_left_within(place, 30) == []
+
+
+def test_a_second_run_does_nothing(place):
+    began = time.monotonic()
+    assert "Nothing to be done" in run(place)
+    assert time.monotonic() - began < 60  # 2 s where nothing else runs
+
+
+def test_a_killed_run_goes_on_and_one_more_prompt_costs_that_prompt(place):
+    names = ("done.json", "render.json", "embeddings-mini.npz")
+    before = {name: stamps(place, name) for name in names}
+    with (place / "prompts/few.tsv").open("a") as file:
+        file.write("baby\ta baby\t\n")
+    process = start(place)
+    while len(stamps(place, "work.json")) == 4 and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert none_left_within(place, 60) == []
+    output = run(place)
+    assert "its lock is removed" in output
+    for name in names:
+        after = stamps(place, name)
+        assert len(after) == 6 and all(after[path] == when for path, when in before[name].items())
+    assert (pd.read_csv(place / "results/tiny/tables/clip_r.csv").n == 3).all()
+
+
+def test_wrong_input_stops_before_any_work(place):
+    with (place / "prompts/few.tsv").open("a") as file:
+        file.write("baby\ta baby\t\n")
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", "--config"]
+    asked = [*command, "experiment=tiny", "method=[full]", "prior=mni"]
+    found = subprocess.run(asked, cwd=place, capture_output=True, text=True)
+    assert found.returncode != 0 and "unknown key 'method'; did you mean 'methods'?" in found.stderr
+    asked[-2:] = ["methods=[ful]", "prior=mni"]
+    found = subprocess.run(asked, cwd=place, capture_output=True, text=True)
+    assert found.returncode != 0
+    for part in ("few.tsv:5: duplicate id 'baby'", "did you mean 'full'?", "did you mean 'mini'?"):
+        assert part in found.stderr

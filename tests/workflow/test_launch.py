@@ -1,0 +1,102 @@
+"""What a run starts and ends with: locks of killed runs, processes that end with their parent, the board."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from avatargen import launch, watch
+from avatargen.config import ROOT
+from avatargen.progress import Board, duration, shorten
+
+
+def start(code, *arguments):
+    """A Python process that says when it is ready."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout.readline().strip() == "ready"
+    return process
+
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
+FOLLOW = "import sys, time; from avatargen import watch; watch.end_with(sys.argv[1]); " + SLEEP
+
+
+@pytest.fixture
+def sleeper():
+    process = start(SLEEP)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def ends_within(process, seconds):
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return False
+    return True
+
+
+def test_a_process_is_told_from_a_later_one_with_its_pid(sleeper):
+    stamp = watch.stamp(sleeper.pid)
+    host, pid, started = stamp.split("|")
+    assert watch.is_alive(stamp)
+    assert not watch.is_alive(f"{host}|{pid}|{float(started) - 100}")
+    assert watch.is_alive(f"elsewhere|{pid}|{float(started) - 100}")
+    os.kill(sleeper.pid, signal.SIGKILL)
+    while watch.is_alive(stamp):  # a zombie until it is waited for, which is_alive does not mistake for life
+        time.sleep(0.01)
+
+
+def test_a_job_ends_when_its_parent_is_killed(sleeper):
+    follower = start(FOLLOW, watch.stamp(sleeper.pid))
+    assert follower.poll() is None
+    sleeper.kill()
+    assert ends_within(follower, 20)
+
+
+def test_the_lock_of_a_killed_run_is_removed_and_no_other(tmp_path, sleeper):
+    state, locks = tmp_path / "state", tmp_path / "locks"
+    locks.mkdir()
+    (locks / "0.input.lock").touch()
+    assert not launch.clear_after_crash(state, locks), "a lock without a note is not ours to judge"
+    state.mkdir()
+    (state / "owner").write_text(watch.stamp(sleeper.pid))
+    assert not launch.clear_after_crash(state, locks) and list(locks.iterdir()), "the run is alive"
+    sleeper.kill()
+    sleeper.wait()
+    assert launch.clear_after_crash(state, locks) and not list(locks.iterdir())
+    (locks / "0.input.lock").touch()
+    assert not launch.clear_after_crash(state, locks), "this process has taken over"
+    launch.forget_owner(state)
+    assert not (state / "owner").exists()
+
+
+def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, monkeypatch):
+    quick, slow = make_run("template", source="template"), make_run("full", steps=95)
+    stream = io.StringIO()
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
+    now[0] += 100
+    board.finished(slow, "an old man with a beard and a very long name", "ok", 100)
+    Board(tmp_path / "board", stream).finished(slow, "a girl", "diverged", 90)
+    first, second = stream.getvalue().splitlines()
+    assert first == "[1/4] full · an old man with a beard and a ver…  100 s · 3 min left".replace(
+        "100 s", "2 min"
+    )
+    assert (
+        second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
+    )
+
+
+def test_times_and_labels_as_a_person_says_them():
+    assert [duration(s) for s in (3.4, 89, 100, 7200)] == ["3 s", "89 s", "2 min", "2.0 h"]
+    assert len(shorten("x" * 99)) == len(shorten("x"))
