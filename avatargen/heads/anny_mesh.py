@@ -26,7 +26,7 @@ class AnnyMesh:
         coarse: indices of the coarse vertices among Anny's.
         operator: (N, M), fine vertices from coarse ones.
         faces: triangles over the fine vertices.
-        charts: for each triangle, the name of its surface: skin, mouth, cavity_left, eye_left_front, tongue, …
+        charts: for each triangle, the name of its surface: skin, mouth, cavity_left, eye_left_front, …
         corner_uvs: MakeHuman's texture coordinates of each triangle's corners (not meaningful for the skin).
         points: fine vertices of the template, still in the frame of Anny's body.
     """
@@ -84,7 +84,9 @@ def _select(source: AnnySource, template: np.ndarray) -> tuple[np.ndarray, np.nd
     return quads[keep], quad_uvs[keep], parts[keep]
 
 
-def _name_charts(quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, template: np.ndarray) -> np.ndarray:
+def _name_charts(
+    quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, template: np.ndarray
+) -> np.ndarray:
     """Name each quad's surface, by the islands of MakeHuman's texture layout."""
     ends = np.stack([quad_uvs.ravel(), np.roll(quad_uvs, -1, axis=1).ravel()])
     size = quad_uvs.max() + 1
@@ -92,7 +94,7 @@ def _name_charts(quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, tem
     island = island[quad_uvs[:, 0]]
     names = parts.astype("<U24")
     centres = template[quads].mean(axis=1)
-    body = [k for k in np.unique(island[parts == "body"])]
+    body = np.unique(island[parts == "body"]).tolist()
     largest = max(body, key=lambda k: (island == k).sum())
     for k in body:
         members = island == k

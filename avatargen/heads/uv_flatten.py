@@ -1,22 +1,22 @@
 """Flatten a disc-like surface on a rectangle without overlaps, giving chosen places more room.
 
-Every inner vertex is a convex combination of its neighbours and the border is convex, so no triangle can flip
-(Tutte 1963; Floater 1997). The weights are then adapted so that places that should be larger become larger:
-Yoshizawa, Belyaev and Seidel, "A fast and simple stretch-minimizing mesh parameterization", 2004, with the
-stretch of each triangle multiplied by the scale wanted there. Holes (eyes, mouth) are bridged by a virtual
-vertex so that they cannot fold.
+Start: every inner vertex is the mean of its neighbours and the border is convex, so no triangle can flip
+(Tutte, "How to draw a graph", 1963). Then the symmetric Dirichlet energy σ² + σ⁻² of the singular values of each
+triangle's map, from a copy of it scaled as is wanted there, is minimised by scalable locally injective mappings
+(Rabinovich, Poranne, Panozzo and Sorkine-Hornung, SLIM, 2017): repeated weighted least squares, each step cut
+short of the first flip. The border slides along the rectangle's sides and its corners stay, so that the map
+remains one to one. Holes (eyes, mouth) are filled with a fan while flattening, so that they cannot fold.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
-ROUNDS = 12  # reweighting rounds; the best round is kept
-DAMPING = 0.6  # exponent on the stretch when reweighting; 1 is Yoshizawa's, smaller is steadier
+ROUNDS = 12  # of least squares; the energy has settled after nine
 
 
 def open_seam(
@@ -52,7 +52,7 @@ def border_loops(faces: Int[np.ndarray, "F 3"]) -> list[Int[np.ndarray, " L"]]:
     following = dict(zip(here[lonely].tolist(), there[lonely].tolist(), strict=True))
     loops = []
     while following:
-        start, vertex = next(iter(following.items()))
+        vertex = next(iter(following))
         walk = []
         while vertex in following:
             walk.append(vertex)
@@ -66,46 +66,49 @@ def flatten(
     points: Float[np.ndarray, "T 3"],
     fixed: Int[np.ndarray, " L"],
     fixed_uvs: Float[np.ndarray, "L 2"],
-    scale: Float[np.ndarray, " F"],
+    scale: Float[np.ndarray, " T"],
 ) -> Float[np.ndarray, "T 2"]:
     """Texture coordinates of a disc with holes.
 
     Args:
-        fixed, fixed_uvs: the outer border and its place on a convex outline.
-        scale: wanted texture length per metre of each triangle, up to a common factor.
+        fixed, fixed_uvs: the outer border and its first place on an axis-aligned rectangle's outline.
+        scale: wanted texture length per metre at each vertex, up to a common factor.
     """
-    filled = _fill_holes(faces, len(points), set(fixed.tolist()))
-    extended = np.concatenate([points, np.zeros((filled.max() + 1 - len(points), 3))])
+    filled, extended, scale = _fill_holes(faces, points, scale, set(fixed.tolist()))
     pairs = np.concatenate([filled[:, [0, 1]], filled[:, [1, 2]], filled[:, [2, 0]]])
     pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
-    weights = np.ones(len(pairs))
-    best, best_energy = None, np.inf
+    uvs = _tutte(pairs, len(extended), fixed, fixed_uvs)
+    low, high = fixed_uvs.min(axis=0), fixed_uvs.max(axis=0)
+    on_side = (np.abs(fixed_uvs - low) < 1e-9) | (np.abs(fixed_uvs - high) < 1e-9)
+    held = np.zeros((len(extended), 2), bool)
+    held[fixed] = on_side
+    # a corner may not have a vertex of its own: hold the nearest one
+    for corner in ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])):
+        held[fixed[np.linalg.norm(fixed_uvs - corner, axis=1).argmin()]] = True
+    gradients, areas = _rest_gradients(filled, extended, scale, float(np.prod(high - low)))
     for _ in range(ROUNDS):
-        uvs = _solve(pairs, weights, len(extended), fixed, fixed_uvs)
-        stretch, energy = _stretch(faces, points, uvs[: len(points)], scale)
-        if energy < best_energy:
-            best, best_energy = uvs, energy
-        full = np.ones(len(extended))
-        full[: len(points)] = stretch
-        weights = weights / full[pairs[:, 1]] ** DAMPING
-    assert best is not None
-    return best[: len(points)]
+        uvs = _improve(filled, uvs, gradients, areas, held)
+    return uvs[: len(points)]
 
 
-def _fill_holes(faces: np.ndarray, vertices: int, outer: set[int]) -> np.ndarray:
-    """Add a fan around a virtual vertex to every border loop but the outer one."""
-    fans = []
+def _fill_holes(
+    faces: np.ndarray, points: np.ndarray, scale: np.ndarray, outer: set[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add a fan around a hub to every border loop but the outer one; returns faces, points and scale."""
+    fans, hubs, sizes = [], [], []
     for loop in border_loops(faces):
         if int(loop[0]) in outer:
             continue
-        hub = np.full(len(loop), vertices + len(fans))
+        hub = np.full(len(loop), len(points) + len(hubs))
         fans.append(np.stack([np.roll(loop, -1), loop, hub], axis=1))
-    return np.concatenate([faces, *fans])
+        hubs.append(points[loop].mean(axis=0))
+        sizes.append(scale[loop].mean())
+    return np.concatenate([faces, *fans]), np.concatenate([points, hubs]), np.concatenate([scale, sizes])
 
 
-def _solve(pairs: np.ndarray, weights: np.ndarray, size: int, fixed: np.ndarray, fixed_uvs: np.ndarray) -> np.ndarray:
-    """Convex combination map: each free vertex is the weighted mean of its neighbours."""
-    matrix = sp.csr_matrix((weights, pairs.T), shape=(size, size))
+def _tutte(pairs: np.ndarray, size: int, fixed: np.ndarray, fixed_uvs: np.ndarray) -> np.ndarray:
+    """Each free vertex at the mean of its neighbours."""
+    matrix = sp.csr_matrix((np.ones(len(pairs)), pairs.T), shape=(size, size))
     matrix = sp.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
     free = np.setdiff1d(np.arange(size), fixed)
     uvs = np.zeros((size, 2))
@@ -115,21 +118,91 @@ def _solve(pairs: np.ndarray, weights: np.ndarray, size: int, fixed: np.ndarray,
     return uvs
 
 
-def _stretch(
-    faces: np.ndarray, points: np.ndarray, uvs: np.ndarray, scale: np.ndarray
-) -> tuple[Float[np.ndarray, " T"], float]:
-    """Scaled L2 stretch (Sander et al. 2001) around each vertex, relative to the mean, and in all."""
-    (p, q, r), (a, b, c) = (points[faces].transpose(1, 0, 2), uvs[faces].transpose(1, 0, 2))
-    double = (b - a)[:, 0] * (c - a)[:, 1] - (c - a)[:, 0] * (b - a)[:, 1]
-    double = np.maximum(double, 1e-14)[:, None]
-    along_u = (p * (b - c)[:, 1:] + q * (c - a)[:, 1:] + r * (a - b)[:, 1:]) / double
-    along_v = (p * (c - b)[:, :1] + q * (a - c)[:, :1] + r * (b - a)[:, :1]) / double
-    squared = ((along_u**2).sum(1) + (along_v**2).sum(1)) / 2 * scale**2
-    area = np.linalg.norm(np.cross(q - p, r - p), axis=1) / 2
-    total, weight = np.zeros(len(points)), np.zeros(len(points))
-    for corner in faces.T:
-        np.add.at(total, corner, area * squared)
-        np.add.at(weight, corner, area)
-    local = np.sqrt(total / np.maximum(weight, 1e-14))
-    mean = np.sqrt((area * squared).sum() / area.sum())
-    return local / mean, float(mean)
+def _rest_gradients(
+    faces: np.ndarray, points: np.ndarray, scale: np.ndarray, room: float
+) -> tuple[Float[np.ndarray, "F 2 3"], Float[np.ndarray, " F"]]:
+    """Gradient operators on flat copies of the triangles, scaled so that their areas fill the room."""
+    p, q, r = points[faces].transpose(1, 0, 2)
+    along = np.linalg.norm(q - p, axis=1)
+    unit = (q - p) / along[:, None]
+    x = ((r - p) * unit).sum(axis=1)
+    y = np.linalg.norm((r - p) - x[:, None] * unit, axis=1)
+    size = scale[faces].mean(axis=1)
+    size = size * np.sqrt(room / (along * y / 2 * size**2).sum())
+    along, x, y = along * size, x * size, y * size
+    zero = np.zeros_like(x)
+    by_x = np.stack([-1 / along, 1 / along, zero], axis=1)
+    by_y = np.stack([x / along - 1, -x / along, np.ones_like(x)], axis=1) / y[:, None]
+    return np.stack([by_x, by_y], axis=1), along * y / 2
+
+
+def _jacobians(faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray) -> Float[np.ndarray, "F 2 2"]:
+    """Derivative of (u, v) (rows) by the rest coordinates (columns)."""
+    return np.einsum("fdk,fkc->fcd", gradients, uvs[faces])
+
+
+def _energy(jacobians: np.ndarray, areas: np.ndarray) -> float:
+    """Symmetric Dirichlet energy, infinite where a triangle has flipped."""
+    determinant = np.linalg.det(jacobians)
+    if (determinant <= 0).any():
+        return float("inf")
+    squared = (jacobians**2).sum(axis=(1, 2))
+    return float((areas * (squared + squared / determinant**2)).sum())
+
+
+def _least_squares(
+    faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray,
+    weight: np.ndarray, target: np.ndarray, held: np.ndarray,
+) -> Float[np.ndarray, "T 2"]:  # fmt: skip
+    """The displacement that brings weight times Jacobian closest to the target, where nothing is held."""
+    count, size = len(faces), len(uvs)
+    values = np.einsum("fic,fdk->fidck", weight, gradients)
+    rows = np.arange(count * 4).reshape(count, 2, 2, 1, 1)  # face, row of the product, rest axis
+    columns = faces[:, None, None, None, :] + np.array([0, size]).reshape(1, 1, 1, 2, 1)
+    index = [np.broadcast_to(part, values.shape).ravel() for part in (rows, columns)]
+    matrix = sp.csr_matrix((values.ravel(), index), shape=(count * 4, 2 * size))
+    free = np.flatnonzero(~held.T.ravel())
+    residual = target.ravel() - matrix @ uvs.T.ravel()
+    part = matrix[:, free]
+    normal = (part.T @ part + 1e-10 * sp.identity(len(free))).tocsc()
+    step = np.zeros(2 * size)
+    step[free] = spsolve(normal, part.T @ residual, permc_spec="MMD_AT_PLUS_A")
+    return step.reshape(2, size).T
+
+
+def _improve(
+    faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray, areas: np.ndarray, held: Bool[np.ndarray, "T 2"]
+) -> np.ndarray:
+    """One round of SLIM: weighted least squares towards the nearest rotations, then a guarded step."""
+    jacobians = _jacobians(faces, uvs, gradients)
+    left, sigma, right = np.linalg.svd(jacobians)
+    isometric = np.abs(sigma - 1) < 1e-6
+    stiff = np.sqrt(np.where(isometric, 4.0, (sigma - sigma**-3) / np.where(isometric, 1.0, sigma - 1)))
+    weight = np.einsum("fik,fk,fjk->fij", left, stiff, left) * np.sqrt(areas)[:, None, None]
+    direction = _least_squares(faces, uvs, gradients, weight, weight @ (left @ right), held)
+    start, length = _energy(jacobians, areas), min(1.0, 0.9 * _first_flip(faces, uvs, direction))
+    while length > 1e-8:
+        moved = uvs + length * direction
+        if _energy(_jacobians(faces, moved, gradients), areas) < start:
+            return moved
+        length /= 2
+    return uvs
+
+
+def _first_flip(faces: np.ndarray, uvs: np.ndarray, direction: np.ndarray) -> float:
+    """Largest step along the direction before a triangle's area reaches zero."""
+
+    def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+    (p, q, r), (dp, dq, dr) = uvs[faces].transpose(1, 0, 2), direction[faces].transpose(1, 0, 2)
+    c = cross(q - p, r - p)
+    b = cross(dq - dp, r - p) + cross(q - p, dr - dp)
+    a = cross(dq - dp, dr - dp)
+    root = np.sqrt(np.maximum(b * b - 4 * a * c, 0))
+    # the smaller positive root of a t² + b t + c, in the form that does not cancel
+    lower = -b - np.copysign(root, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        roots = np.stack([lower / (2 * a), 2 * c / lower])
+    roots = np.where((roots > 0) & (b * b - 4 * a * c >= 0), roots, np.inf)
+    return float(np.nanmin(roots))

@@ -34,7 +34,8 @@ def back_seam(
     faces: Int[np.ndarray, "F 3"], points: Float[np.ndarray, "N 3"], crown: float
 ) -> Int[np.ndarray, "E 2"]:
     """Edges on the midline behind z = `crown`."""
-    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.sort(pairs, axis=1), axis=0)
     middle = (np.abs(points[edges][..., 0]) < 1e-7).all(axis=1)
     return edges[middle & (points[edges][..., 2] < crown).all(axis=1)]
 
@@ -87,7 +88,7 @@ def _skin(
     loop, outline = _outline(loop, places, origin)
     width, height = SKIN_BOX[2] - SKIN_BOX[0], SKIN_BOX[3] - SKIN_BOX[1]
     outline = outline * [width, height]
-    uvs = flatten(opened, places, loop, outline, scale[origin][opened].mean(axis=1))
+    uvs = flatten(opened, places, loop, outline, scale[origin])
     return uvs + SKIN_BOX[:2], opened
 
 
@@ -108,6 +109,7 @@ def _outline(loop: np.ndarray, places: np.ndarray, origin: np.ndarray) -> tuple[
     neck = np.concatenate([[0], np.cumsum(steps[:ahead])])
     seam = np.concatenate([[0], np.cumsum(steps[ahead:])])[:-1]
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float)
-    length = np.concatenate([neck[:-1] / neck[-1], 1 + 3 * seam / seam[-1] * (1 - steps[-1] / steps[ahead:].sum())])
+    around = 1 + 3 * seam / steps[ahead:].sum()
+    length = np.concatenate([neck[:-1] / neck[-1], around])
     at = np.array([np.interp(length, np.arange(5), corners[:, k]) for k in range(2)]).T
     return rotated, at
