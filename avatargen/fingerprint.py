@@ -29,7 +29,18 @@ PACKAGES = ("avatargen", "eval")
 STEERING = frozenset(
     f"avatargen.{name}"
     for name in (
-        *("__init__", "__main__", "config", "disk", "errors", "fanout", "fingerprint", "job", "launch"),
+        *(
+            "__init__",
+            "__main__",
+            "config",
+            "disk",
+            "errors",
+            "fanout",
+            "fingerprint",
+            "job",
+            "launch",
+            "plan",
+        ),
         *("plugins", "progress", "prompts", "rayhead", "settings", "validate", "watch", "worker"),
     )
 ) | {"eval.finished", "eval.manifest"}

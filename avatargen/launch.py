@@ -18,6 +18,7 @@ from avatargen import rayhead, watch
 from avatargen.config import ROOT, Experiment, RunConfig
 from avatargen.errors import InputError, unknown
 from avatargen.fingerprint import of_avatars
+from avatargen.plan import write_plan
 from avatargen.progress import BOARD, Board
 from avatargen.validate import Study, check_space, validate_all
 from avatargen.worker import Task, is_done
@@ -83,16 +84,18 @@ def forget_owner(state: Path = STATE) -> None:
     (state / "owner").unlink(missing_ok=True)
 
 
-def start_run(study: Study, cores: int, local: bool) -> None:
-    """At the start of a run: note the owner, count what is to be made, start Ray where it is needed.
+def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
+    """At the start of a run: note owner and plan, count what is to be made, start Ray where it is needed.
 
     Args:
         study: what runs.
         cores: that Snakemake was given.
         local: whether jobs run on this machine (not through a cluster's executor).
+        plan: file for the resolved study.
     """
     with _guard(STATE):
         note_owner()
+    write_plan(study, Path(plan))
     waiting = list(_waiting(study))
     board = Board.create(STATE / "board.jsonl", waiting)
     os.environ[BOARD] = str(board.path.absolute())

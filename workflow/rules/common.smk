@@ -22,6 +22,8 @@ except InputError as error:
 EXPERIMENT = STUDY.experiment
 RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"{RESULTS}/logs"
+PLAN = f"{RESULTS}/plan.json"
+PRIOR_WEIGHTS = fingerprint.weights_id(STUDY.prior.path)
 
 
 wildcard_constraints:
@@ -40,14 +42,16 @@ def chunks_of(stage):
     ]
 
 
-def run_of(wildcards):
-    """The resolved configuration of a method."""
-    return STUDY.runs[wildcards.method].model_dump(mode="json")
+def asked_of(wildcards):
+    """A hash of what a chunk is to hold: the method, the prompts and seeds, and the weights."""
+    run = STUDY.runs[wildcards.method]
+    items = [item.facts() for item in STUDY.chunks(wildcards.list)[wildcards.chunk]]
+    return fingerprint.digest(run.model_dump(mode="json"), items, PRIOR_WEIGHTS)
 
 
-def prompts_of(wildcards):
-    """The prompts and seeds of a chunk."""
-    return [item.facts() for item in STUDY.chunks(wildcards.list)[wildcards.chunk]]
+def hash_of(*models):
+    """A hash of settings; jobs read the settings themselves from the plan."""
+    return fingerprint.digest(*(model.model_dump(mode="json") for model in models))
 
 
 def generate_threads(wildcards):
@@ -60,7 +64,7 @@ def generate_threads(wildcards):
 def begin_run():
     """At the start of a run: see avatargen/launch.py."""
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
-    launch.start_run(STUDY, cores, workflow.local_exec)
+    launch.start_run(STUDY, cores, workflow.local_exec, PLAN)
 
 
 def caption_files():

@@ -8,8 +8,8 @@ rule render:
         LOGS + "/render/{list}-{method}-{chunk}.log",
     threads: 1
     params:
-        run=run_of,
-        settings=EXPERIMENT.evaluation.model_dump(mode="json"),
+        plan=PLAN,
+        settings=hash_of(EXPERIMENT.evaluation),
         code=lambda wildcards: fingerprint.render_code(STUDY.runs[wildcards.method]),
         truth_code=lambda wildcards: fingerprint.truth_code(STUDY.runs[wildcards.method]),
     script:
@@ -25,7 +25,8 @@ rule embed:
         LOGS + "/embed/{list}-{method}-{chunk}.log",
     threads: 1
     params:
-        judges={name: judge.model_dump(mode="json") for name, judge in STUDY.judges.items()},
+        plan=PLAN,
+        judges=hash_of(*STUDY.judges.values()),
         weights=[fingerprint.weights_id(judge.model) for judge in STUDY.judges.values()],
         code=fingerprint.embed_code(),
     script:
@@ -46,9 +47,8 @@ rule collect:
         f"{LOGS}/collect.log",
     threads: 1
     params:
-        experiment=EXPERIMENT.model_dump(mode="json"),
-        prior=STUDY.prior.model_dump(mode="json"),
-        judges={name: judge.model_dump(mode="json") for name, judge in STUDY.judges.items()},
+        plan=PLAN,
+        settings=hash_of(EXPERIMENT, STUDY.prior, *STUDY.judges.values()),
         code=fingerprint.table_code(),
     script:
         "../scripts/collect.py"

@@ -6,14 +6,9 @@ rule generate:
     log:
         LOGS + "/generate/{list}-{method}-{chunk}.log",
     threads: generate_threads
-    resources:
-        backend=EXPERIMENT.backend,
-        gpus_per_worker=str(EXPERIMENT.gpus_per_worker),
-        max_failed=str(EXPERIMENT.max_failed_fraction),
     params:
-        run=run_of,
-        prompts=prompts_of,
+        plan=PLAN,
+        asked=asked_of,
         code=lambda wildcards: fingerprint.generate_code(STUDY.runs[wildcards.method]),
-        weights=fingerprint.weights_id(STUDY.runs[EXPERIMENT.methods[0]].prior.path),
     script:
         "../scripts/generate.py"

@@ -24,10 +24,9 @@ rule report:
         f"{LOGS}/report.log",
     threads: 1
     params:
-        experiment=EXPERIMENT.model_dump(mode="json"),
-        runs={name: run.model_dump(mode="json") for name, run in STUDY.runs.items()},
-        reasons=STUDY.reasons,
-        judges={name: judge.model for name, judge in STUDY.judges.items()},
+        plan=PLAN,
+        settings=hash_of(EXPERIMENT, *STUDY.runs.values(), *STUDY.judges.values()),
+        reasons=fingerprint.digest(STUDY.reasons),
         code=fingerprint.report_code(),
     script:
         "../scripts/report.py"

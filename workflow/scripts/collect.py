@@ -2,24 +2,22 @@
 
 from pathlib import Path
 
-from avatargen.config import ROOT, Experiment, JudgeSettings
+from avatargen.config import ROOT
 from avatargen.job import job
+from avatargen.plan import read_plan
 from avatargen.prompts import read_list
-from avatargen.settings import PriorSettings
 from eval.collect import collect
 from eval.embed import Judge
 from eval.manifest import read_manifests
 from eval.pools import read_captions
 
 with job(snakemake.log[0], snakemake.threads):
+    study = read_plan(snakemake.params.plan)
     pool = [item for file in snakemake.input.pool for item in read_list(Path(file))]
-    judges = {
-        name: Judge.load(name, JudgeSettings.model_validate(facts), ROOT)
-        for name, facts in snakemake.params.judges.items()
-    }
+    judges = {name: Judge.load(name, settings, ROOT) for name, settings in study.judges.items()}
     collect(
-        experiment=Experiment.model_validate(snakemake.params.experiment),
-        prior=PriorSettings.model_validate(snakemake.params.prior),
+        experiment=study.experiment,
+        prior=study.prior,
         rows=read_manifests(map(Path, snakemake.input.generated)),
         judges=judges,
         root=Path(),

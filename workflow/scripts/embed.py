@@ -4,12 +4,13 @@ from functools import cache
 from pathlib import Path
 
 from avatargen import fingerprint
-from avatargen.config import ROOT, JudgeSettings
+from avatargen.config import ROOT
 from avatargen.job import job, read_rows, write_rows
+from avatargen.plan import read_plan
 from eval.embed import Judge, embed_avatar, is_embedded
 
 with job(snakemake.log[0], snakemake.threads):
-    judges = {name: JudgeSettings.model_validate(facts) for name, facts in snakemake.params.judges.items()}
+    judges = read_plan(snakemake.params.plan).judges
     load = cache(lambda name: Judge.load(name, judges[name], ROOT))  # only where there is work
     done = []
     for row in read_rows(snakemake.input[0]):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from avatargen import fingerprint
 from avatargen.avatar_file import load_avatar
-from avatargen.config import EvaluationSettings, RunConfig
 from avatargen.job import job, read_rows, write_rows
+from avatargen.plan import read_plan
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, is_current
 from eval.manifest import Row
 from eval.truth import measure_avatar
@@ -14,8 +14,8 @@ from eval.turntable import FILES, render_avatar
 from eval.views import RenderTools
 
 with job(snakemake.log[0], snakemake.threads):
-    run = RunConfig.model_validate(snakemake.params.run)
-    settings = EvaluationSettings.model_validate(snakemake.params.settings)
+    study = read_plan(snakemake.params.plan)
+    run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
     tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior))  # only where there is work
     done = []
     for facts in read_rows(snakemake.input[0]):
