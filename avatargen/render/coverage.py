@@ -163,6 +163,7 @@ class ContourEdges:
 
     Attributes:
         ends: vertices at the two ends of each edge.
+        sides: the face or faces beside it, -1 for no second one.
     """
 
     def __init__(self, faces: Int[Tensor, "F 3"]):
@@ -174,13 +175,14 @@ class ContourEdges:
         order = edge.argsort(stable=True)
         edge, opposite, owner = edge[order], opposite[order], owner[order]
         rank = torch.arange(len(edge), device=faces.device) - torch.searchsorted(edge, edge)
-        first = ((rank % 2 == 0) | (rank > 1)).nonzero()[:, 0]
+        first = (rank != 1).nonzero()[:, 0]
         partner = torch.where(edge.roll(-1) == edge, owner.roll(-1), -1)
         partner[rank != 0] = -1
         self.ends = self.ends[edge[first]]
-        sides = torch.stack((owner[first], partner[first]), dim=1)
+        self.sides = torch.stack((owner[first], partner[first]), dim=1)
         self.arrays = [
-            wp.from_torch(tensor.int().contiguous()) for tensor in (faces, self.ends, sides, opposite[first])
+            wp.from_torch(tensor.int().contiguous())
+            for tensor in (faces, self.ends, self.sides, opposite[first])
         ]
 
 

@@ -1,0 +1,118 @@
+"""What WarpRenderer returns, against hand-computed scenes and a brute-force reference."""
+
+import pytest
+import torch
+
+from avatargen.render.geometry import camera_frames, intersect, project
+from avatargen.render.warp import WarpRenderer
+
+
+def test_a_square_covers_the_pixels_it_should(square, cameras):
+    vertices, topology = square
+    view = cameras([0.0], [0.0], distance=2.0, fov=90.0)  # the image is 4 m wide at the square
+    output = WarpRenderer(topology).render(vertices * 0.75, view, 8, samples=2)
+    row = torch.tensor([0, 0, 0.5, 1, 1, 0.5, 0, 0])  # 3 pixels of 8, centred
+    assert torch.equal(output.coverage[0, 0, 0], row[:, None] * row[None, :])
+    assert torch.allclose(output.depth[0, 0, 0], 2.0 * (row[:, None] * row > 0))
+    assert torch.allclose(output.normals[0, 0, 2], 1.0 * (row[:, None] * row > 0))
+    assert output.features.shape == (1, 1, 0, 8, 8)
+
+
+def test_texture_is_upright_and_not_multiplied_with_coverage(square, cameras):
+    vertices, topology = square
+    texture = torch.arange(2 * 16.0).view(1, 2, 4, 4)
+    view = cameras([0.0], [0.0], distance=1.0, fov=90.0)  # the square fills the image exactly
+    output = WarpRenderer(topology).render(vertices, view, 4, texture=texture)
+    assert torch.allclose(output.features[:, 0], texture, atol=1e-4)
+    smaller = WarpRenderer(topology).render(0.5 * vertices, view, 4, texture=texture * 0 + 3, samples=3)
+    assert 0 < smaller.coverage[0, 0, 0, 1, 1] <= 1
+    assert torch.allclose(smaller.features, 3.0 * (smaller.coverage > 0), atol=1e-5)
+
+
+def test_back_view_mirrors_the_texture(square, cameras):
+    vertices, topology = square
+    texture = torch.arange(16.0).view(1, 1, 4, 4)
+    view = cameras([180.0], [0.0], distance=1.0, fov=90.0)
+    output = WarpRenderer(topology).render(vertices, view, 4, texture=texture)
+    assert torch.allclose(output.features[0, 0], texture[0].flip(-1), atol=1e-4)
+
+
+def test_attributes_are_perspective_correct(square, cameras):
+    """World position as attribute: each pixel must show the point where its ray meets the tilted square."""
+    vertices, topology = square
+    tilted = torch.stack((vertices[..., 0], vertices[..., 1] * 0.6, vertices[..., 1] * 0.8), dim=-1)
+    view = cameras([20.0], [5.0], distance=3.0, fov=20.0)
+    output = WarpRenderer(topology).render(tilted, view, 16, attributes=tilted)
+    place, depth = project(output.features[0, 0].flatten(1).T[None], view, 16)
+    hit = (output.face_ids[0, 0] >= 0).flatten()
+    row, column = torch.meshgrid(torch.arange(16) + 0.5, torch.arange(16) + 0.5, indexing="ij")
+    centres = torch.stack((column, row), dim=-1).flatten(0, 1)
+    assert 100 < hit.sum() < 256
+    assert torch.allclose(place[0, 0][hit], centres[hit], atol=1e-3)
+    assert torch.allclose(depth[0, 0][hit], output.depth.flatten()[hit], atol=1e-5)
+
+
+def test_faces_and_depth_agree_with_brute_force(sphere, cameras):
+    """Every ray against every triangle of a crumpled sphere."""
+    vertices, topology = sphere
+    bent = vertices * (1 + 0.3 * torch.sin(25 * vertices[..., :1]))
+    view = cameras([0.0, 130.0], [10.0, -40.0])
+    renderer = WarpRenderer(topology)
+    output = renderer.render(bent, view, 12)
+    frames = camera_frames(view)
+    _, directions = renderer._meshes.visible_faces(frames, 12)
+    corners = bent[0][topology.faces]
+    for v in range(2):
+        for ray, depth in zip(directions[0, v].view(-1, 3), output.depth[0, v].flatten(), strict=True):
+            origin = frames.positions[0, v].expand(len(corners), 3)
+            weights, distance = intersect(corners, origin, ray.expand(len(corners), 3))
+            hits = distance[(weights > -1e-5).all(1)]
+            expected = hits.min() if len(hits) else torch.tensor(0.0)
+            assert depth.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_smooth_normals_of_a_sphere_are_radial(sphere, cameras):
+    vertices, topology = sphere
+    output = WarpRenderer(topology).render(vertices, cameras([30.0], [20.0]), 32, attributes=vertices)
+    hit = output.face_ids[0, 0] >= 0
+    radial = torch.nn.functional.normalize(output.features[0, 0].movedim(0, -1)[hit], dim=-1)
+    assert ((output.normals[0, 0].movedim(0, -1)[hit] * radial).sum(-1) > 0.9995).all()
+
+
+@pytest.mark.parametrize("mate", [0.5, 0.73, 1.4])
+def test_batch_mates_and_earlier_calls_change_no_bit(sphere, cameras, mate):
+    """Neither values nor gradients, whatever the mate's size and whatever was rendered before."""
+    vertices, topology = sphere
+    texture = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    view = cameras([0.0, 70.0], [0.0, 20.0], batch=2)
+
+    def second(renderer, scale):
+        pair = torch.cat((scale * vertices, vertices * torch.tensor([1.0, 1.3, 0.8]))).requires_grad_()
+        output = renderer.render(pair, view, 24, texture=texture, samples=2)
+        tensors = [output.features, output.coverage, output.depth, output.normals]
+        sum(tensor.square().sum() for tensor in tensors).backward()
+        return [tensor[1].detach() for tensor in tensors] + [output.face_ids[1], pair.grad[1]]
+
+    used = WarpRenderer(topology)
+    second(used, 1.0)
+    for expected, actual in zip(second(WarpRenderer(topology), 1.0), second(used, mate), strict=True):
+        assert torch.equal(expected, actual)
+
+
+def test_nothing_in_view_is_empty(sphere, cameras):
+    vertices, topology = sphere
+    moved = (vertices + torch.tensor([5.0, 0, 0])).requires_grad_()
+    output = WarpRenderer(topology).render(moved, cameras([0.0], [0.0]), 8, attributes=moved)
+    assert not output.coverage.any() and not output.depth.any() and (output.face_ids == -1).all()
+    output.coverage.sum().backward()
+    assert not moved.grad.any()
+
+
+def test_wrong_arguments_are_refused(sphere, cameras):
+    vertices, topology = sphere
+    view = cameras([0.0], [0.0])
+    renderer = WarpRenderer(topology)
+    with pytest.raises(ValueError, match="both"):
+        renderer.render(vertices, view, 8, texture=torch.zeros(1, 3, 4, 4), attributes=vertices)
+    with pytest.raises(ValueError, match="cameras for 2"):
+        renderer.render(vertices, cameras([0.0], [0.0], batch=2), 8)
