@@ -110,6 +110,6 @@ class RenderOutput:
     normals: Float[Tensor, "B V 3 H W"]
     face_ids: Int[Tensor, "B V H W"]
 
-    def over(self, background: Float[Tensor, "B V C #H #W"]) -> Float[Tensor, "B V C H W"]:
+    def over(self, background: Float[Tensor, "#B #V C #H #W"]) -> Float[Tensor, "B V C H W"]:
         """Composite the features over a background with the coverage."""
         return self.coverage * self.features + (1 - self.coverage) * background

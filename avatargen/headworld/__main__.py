@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.dataset import Renders, cached, generate
@@ -50,13 +51,20 @@ def train_the_prior(work: Path, output: Path) -> None:
     copies = [renders.over_backgrounds(seed, flip=seed % 2 == 1) for seed in range(VARIANTS)]
     images = np.concatenate(copies)
     vae = train_vae(images, work)
-    latents = encode(vae, images) * vae.config.scaling_factor
+    latents = _latents(vae, images, work / "latents.npy")
     prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
     write_tokenizer(work / "tokenizer")
     pipeline = train_prior(latents, prompts, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     shutil.rmtree(output, ignore_errors=True)
     pipeline.save_pretrained(output, safe_serialization=True)
+
+
+def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tensor:
+    """Scaled latents of all images, kept beside the checkpoints so that resuming is quick."""
+    if not path.exists():
+        np.save(path, (encode(vae, images) * vae.config.scaling_factor).half().numpy())
+    return torch.from_numpy(np.load(path)).float()
 
 
 def train_the_judge(work: Path, output: Path) -> None:

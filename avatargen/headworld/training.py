@@ -86,12 +86,12 @@ class Trainer:
     folder: Path
     modules: dict[str, nn.Module]
     budget: Budget
-    save_every: int = 250
+    save_every: int = 200
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         parameters = [p for module in self.modules.values() for p in module.parameters()]
-        self.optimiser = torch.optim.AdamW(parameters, lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.optimiser = torch.optim.AdamW(parameters, lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
         self.average = Average(self.modules, self.budget.decay)
         self.start = self._resume()
 

@@ -1,0 +1,69 @@
+"""The adapter loads an ordinary pipeline folder, and says plainly when it cannot."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from avatargen.errors import InputError
+from avatargen.priors.base import flat_latents, grey_response, load_prior
+from avatargen.priors.stable_diffusion import weights_hash
+from avatargen.priors.view_prompts import view_name, with_view
+from avatargen.settings import PriorSettings
+from tests.small_prior import write_pipeline
+
+
+@pytest.fixture(scope="module")
+def prior(pipeline_folder):
+    return load_prior(PriorSettings(path=str(pipeline_folder)))
+
+
+def test_facts_come_from_the_folder(prior, pipeline_folder):
+    assert (prior.latent_channels, prior.downscale, prior.prediction) == (4, 4, "epsilon")
+    assert prior.alphas_cumprod.shape == (1000,)
+    assert prior.id == f"model-{weights_hash(pipeline_folder)}"
+
+
+def test_shapes_and_ranges(prior):
+    latents = prior.encode(torch.rand(2, 3, 32, 32))
+    assert latents.shape == (2, 4, 8, 8)
+    images = prior.decode(latents)
+    assert images.shape == (2, 3, 32, 32)
+    assert 0 <= images.min() and images.max() <= 1
+    condition = prior.embed(["a man", ""])
+    assert not torch.equal(condition[0], condition[1])
+    output = prior.predict(latents, torch.tensor([10, 500]), condition)
+    assert output.shape == latents.shape and not output.requires_grad
+
+
+def test_plain_colours_have_plain_latents(prior):
+    greys = grey_response(prior, levels=3)
+    assert greys.shape == (3, 4)
+    assert torch.allclose(greys[1], flat_latents(prior, torch.full((1, 3), 0.5))[0], atol=1e-5)
+
+
+def test_v_prediction_is_read_from_the_scheduler(tmp_path):
+    folder = write_pipeline(tmp_path, prediction="v_prediction")
+    assert load_prior(PriorSettings(path=str(folder))).prediction == "v_prediction"
+
+
+def test_a_changed_weight_changes_the_id(tmp_path):
+    (tmp_path / "weights").write_bytes(b"one")
+    before = weights_hash(tmp_path)
+    (tmp_path / "weights").write_bytes(b"two")
+    assert weights_hash(tmp_path) != before
+
+
+def test_nothing_to_load_is_one_clear_error():
+    with pytest.raises(InputError, match="cannot load 'nowhere/at-all'"):
+        load_prior(PriorSettings(path="nowhere/at-all"), Path("."))
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "name"),
+    [(0.0, 0.0, "front"), (34.0, 0.0, "front"), (-36.0, 0.0, "side"), (90.0, 30.0, "side"), (180.0, 0.0, "back"),
+     (-146.0, 0.0, "back"), (360.0, 0.0, "front"), (0.0, 61.0, "overhead")],
+)  # fmt: skip
+def test_views(azimuth, elevation, name):
+    assert view_name(azimuth, elevation) == f"{name} view"
+    assert with_view("a man", azimuth, elevation) == f"a man, {name} view"

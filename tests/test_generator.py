@@ -1,0 +1,116 @@
+"""The method on a small untrained prior: phases, resumption, and avatars that do not depend on their batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from avatargen.config import RunConfig
+from avatargen.generator import Generator
+from avatargen.prompts import PromptItem
+from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.state import CHECKPOINT, checkpoint_step
+from tests.small_prior import write_pipeline
+
+MAN, GIRL = PromptItem("test", "a", "a man with green skin"), PromptItem("test", "b", "a girl with a blond afro", seed=3)
+FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask_period": 2}
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory) -> Generator:
+    torch.manual_seed(0)
+    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
+    prior = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8)
+    return Generator.load("anny", "warp", prior, threads=1)
+
+
+def run_config(generator: Generator, batch: int = 1, **method) -> RunConfig:
+    return RunConfig(
+        method_name="full", method=MethodSettings(**{**FAST, **method}), prior_name="small", prior=generator.settings,
+        head="anny", renderer="warp", batch_size=batch, threads=1,
+    )  # fmt: skip
+
+
+def make(generator, run, items, folder: Path, on_step=None):
+    folders = [folder / item.item for item in items]
+    for path in folders:
+        path.mkdir(parents=True, exist_ok=True)
+    return list(generator.run(run, items, folders, on_step))
+
+
+def same(a, b) -> bool:
+    names = ("shape", "expression", "offsets", "latent_texture", "baked_texture")
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
+
+
+def test_phase_one_moves_the_texture_and_phase_two_the_geometry(generator, tmp_path):
+    (first,) = make(generator, run_config(generator, phase2_steps=0), [MAN], tmp_path)
+    template = generator.head.template(1)
+    assert first.status == "ok"
+    assert torch.equal(first.shape, template.shape[0]) and not first.offsets.any()
+    assert (first.latent_texture - generator.studio.start[:, None, None]).abs().max() > 0
+    (full,) = make(generator, run_config(generator), [MAN], tmp_path)
+    assert not torch.equal(full.shape, template.shape[0])
+    assert full.expression.abs().max() > 0 and full.offsets.abs().max() > 0
+    low, high = generator.head.shape_bounds
+    assert (full.shape >= low - 1e-6).all() and (full.shape <= high + 1e-6).all()
+
+
+@pytest.mark.parametrize("frozen", ["shape", "expression", "offsets"])
+def test_what_a_method_freezes_does_not_move(generator, tmp_path, frozen):
+    (avatar,) = make(generator, run_config(generator, **{frozen: False}), [MAN], tmp_path)
+    template = generator.head.template(1)
+    moved = {name: not torch.equal(getattr(avatar, name), getattr(template, name)[0]) for name in ("shape", "expression", "offsets")}
+    assert not moved.pop(frozen)
+    assert all(moved.values())
+
+
+def test_an_interrupted_avatar_ends_with_the_same_bits(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr("avatargen.generator.CHECKPOINT_STEPS", 1)
+    run = run_config(generator)
+    (whole,) = make(generator, run, [MAN], tmp_path / "whole")
+
+    def stop(done: int, _total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(generator, run, [MAN], tmp_path / "parts", stop)
+    assert checkpoint_step(tmp_path / "parts" / "a") == 3
+    (resumed,) = make(generator, run, [MAN], tmp_path / "parts")
+    assert same(whole, resumed)
+    assert not (tmp_path / "parts" / "a" / CHECKPOINT).exists()
+
+
+def test_an_avatar_does_not_depend_on_its_batch_mates(generator, tmp_path):
+    run = run_config(generator, batch=2)
+    alone = make(generator, run, [GIRL], tmp_path / "alone")[0]
+    together = make(generator, run, [GIRL, MAN], tmp_path / "together")[0]
+    assert same(alone, together)
+
+
+def test_a_diverged_avatar_is_recorded_and_leaves_its_mates_alone(generator, tmp_path, monkeypatch):
+    from avatargen import optimise
+
+    run = run_config(generator, batch=2)
+    expected = make(generator, run, [MAN, GIRL], tmp_path / "fine")[1]
+    gradient = optimise.sds_gradient
+
+    def poisoned(*arguments):
+        result = gradient(*arguments).clone()
+        result[0] = float("nan")
+        return result
+
+    monkeypatch.setattr(optimise, "sds_gradient", poisoned)
+    broken, mate = make(generator, run, [MAN, GIRL], tmp_path / "poisoned")
+    assert broken.status == "diverged" and "finite" in broken.message
+    assert mate.status == "ok" and same(mate, expected)
+
+
+def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
+    (floor,) = make(generator, run_config(generator, source="template"), [MAN], tmp_path)
+    (ceiling,) = make(generator, run_config(generator, source="oracle"), [MAN], tmp_path)
+    assert torch.equal(floor.shape, generator.head.template(1).shape[0])
+    assert (floor.baked_texture == 0.5).all()
+    red, green, blue = ceiling.baked_texture[:, ceiling.baked_texture.sum(0) > 0].mean(1)
+    assert green > red and green > blue
