@@ -11,6 +11,7 @@ the avatars' checkpoints. A full disk stops the chunk; everything finished stand
 from __future__ import annotations
 
 import os
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -151,11 +152,12 @@ def _connect(how: Fanout) -> _Ray:
     head = rayhead.reach(how.head_file) if address == "local" and how.head_file else None
     if head:
         address, token = head.address, head.token
-    os.environ.update(rayhead.environment(token))
+    alone = address == "local"
+    os.environ.update(rayhead.environment(secrets.token_hex(24) if alone else token))
     import ray  # reads the environment when it is imported
 
     options: dict[str, Any] = {"log_to_driver": False, "namespace": "avatargen", "logging_level": "warning"}
-    if address == "local":
+    if alone:
         cpus = max(how.threads, os.cpu_count() or 1)
         options |= {"num_cpus": cpus, "num_gpus": None if how.gpus else 0, "include_dashboard": False}
         options |= {"object_store_memory": rayhead.OBJECT_STORE_BYTES}

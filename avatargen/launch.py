@@ -109,9 +109,16 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     rayhead.spawn(file, cpus, experiment.gpus_per_worker > 0, STATE / "ray.log")
 
 
-def serve_jobs() -> None:
-    """Set what jobs inherit: the process they live for."""
+def serve_jobs(root: Path = ROOT) -> None:
+    """Set what jobs inherit: the process they live for, and where this project's packages are."""
     os.environ[watch.PARENT] = watch.stamp()
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), *others]))
+
+
+def has_cluster() -> bool:
+    """Whether the user points to a Ray cluster."""
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
 
 
 def _waiting(study: Study) -> Iterator[RunConfig]:

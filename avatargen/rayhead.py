@@ -21,14 +21,17 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 from avatargen import watch
 from avatargen.config import ROOT
 
 OBJECT_STORE_BYTES = 80 * 2**20
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 240.0
+ATTEMPTS = 3
 HEAD_FILE = "AVATARGEN_RAY_HEAD"
 
 
@@ -56,7 +59,8 @@ def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen
         log: what the head prints.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
+    for old in (file, _failure(file)):
+        old.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "avatargen.rayhead", "--file", str(file), "--cpus", str(cpus)]
     command += ["--parent", watch.stamp(), *(["--gpus"] if with_gpus else [])]
@@ -80,6 +84,11 @@ def reach(file: Path, timeout_s: float = START_TIMEOUT_S) -> Head | None:
     """
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
+        if _failure(file).is_file():
+            reason = _failure(file).read_text(encoding="utf-8")
+            raise RayUnavailableError(
+                f"Ray did not start: {reason}; '--config backend=serial' runs without it"
+            )
         try:
             head = Head(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -122,6 +131,9 @@ def main(arguments: list[str] | None = None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ag-", dir=_short_temp()))
     try:
         _serve(options, token, folder, stop)
+    except Exception as error:  # whatever Ray raises: the drivers that wait must hear of it
+        _failure(options.file).write_text(str(error).strip().splitlines()[0], encoding="utf-8")
+        raise
     finally:
         options.file.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -130,16 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _serve(options: argparse.Namespace, token: str, folder: Path, stop: threading.Event) -> None:
     import ray  # after the environment is set: Ray reads it when it is imported
 
-    ray.init(
-        "local",
-        num_cpus=options.cpus,
-        num_gpus=None if options.gpus else 0,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        namespace="avatargen",
-        _temp_dir=str(folder),
-    )
+    _start(ray, options, folder)
     try:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # ray.init replaces it
         address = ray.get_runtime_context().gcs_address
@@ -149,6 +152,28 @@ def _serve(options: argparse.Namespace, token: str, folder: Path, stop: threadin
         ray.shutdown()
 
 
+def _start(ray: ModuleType, options: argparse.Namespace, folder: Path) -> None:
+    """Start Ray; again where it timed out, since its 30 s are short when others keep all cores busy."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(
+                "local",
+                num_cpus=options.cpus,
+                num_gpus=None if options.gpus else 0,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                namespace="avatargen",
+                _temp_dir=str(folder),
+            )
+            return
+        except Exception:  # Ray raises plain ones
+            if attempt == ATTEMPTS or not watch.is_alive(options.parent):
+                raise
+            traceback.print_exc()
+            ray.shutdown()
+
+
 def _write(file: Path, head: Head) -> None:
     """Readable by the user only: it holds the token."""
     partial = file.with_suffix(".partial")
@@ -156,6 +181,11 @@ def _write(file: Path, head: Head) -> None:
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
         json.dump(asdict(head), output)
     partial.replace(file)
+
+
+def _failure(file: Path) -> Path:
+    """Where a head that could not start says why."""
+    return file.with_suffix(".failed")
 
 
 def _short_temp() -> str | None:

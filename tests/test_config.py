@@ -184,3 +184,15 @@ def test_too_little_disk_is_said_before_any_work(place, monkeypatch):
 def test_a_single_name_on_the_command_line_is_a_list_of_one(place):
     study = study_of({"experiment": "mine", "methods": "template", "seeds": 3}, check_disk=True)
     assert list(study.runs) == ["template"] and study.experiment.seeds == (3,)
+
+
+def test_the_conda_environment_has_the_same_pins():
+    pins = {line.strip() for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line}
+    stated = yaml.safe_load((ROOT / "workflow/envs/avatargen.yaml").read_text())["dependencies"][-1]["pip"]
+    assert len(stated) > 15 and set(stated) <= pins
+
+
+def test_requirements_carry_no_addresses():
+    text = (ROOT / "requirements.txt").read_text()
+    assert "://" not in text and "nvidia-" not in text and "triton" not in text
+    assert all("==" in line for line in text.splitlines() if not line.startswith("#"))

@@ -139,6 +139,12 @@ def test_a_head_that_does_not_come_is_said(workplace):
     assert time.monotonic() - start < 5
 
 
+def test_a_head_that_failed_is_said_at_once(workplace):
+    (workplace / "ray.failed").write_text("no memory")
+    with pytest.raises(rayhead.RayUnavailableError, match="no memory"):
+        rayhead.reach(workplace / "ray.json", timeout_s=60)
+
+
 def test_too_many_failures_fail_the_chunk():
     rows = [{"id": str(n), "status": "ok" if n else "error", "message": "why"} for n in range(4)]
     check_failures(rows, 0.25)

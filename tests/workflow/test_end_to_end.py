@@ -24,20 +24,10 @@ batch_size: 2
 cpus_per_worker: 1
 evaluation: {views: 2, size: 32, samples: 1, turntable_frames: 4, turntable_size: 64}
 """
-COLUMNS = [
-    "method",
-    "judge",
-    "track",
-    "n",
-    "n_failed",
-    "pool",
-    "chance",
-    "r_at_1",
-    "r_at_1_low",
-    "r_at_1_high",
-    "r_at_5",
-]
-COLUMNS += ["mean_rank", "clip_score", "protocol"]
+COLUMNS = {
+    *("method", "judge", "track", "n", "n_failed", "pool", "chance", "r_at_1", "r_at_1_low", "r_at_1_high"),
+    *("r_at_5", "mean_rank", "clip_score", "protocol"),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +98,7 @@ def test_from_prompts_to_report(place):
     assert "[4/4]" in output and "full · an old man with a white beard" in output
     tables = place / "results/tiny/tables"
     clip_r = pd.read_csv(tables / "clip_r.csv")
-    assert set(COLUMNS) <= set(clip_r.columns)
+    assert set(clip_r.columns) >= COLUMNS
     assert set(zip(clip_r.method, clip_r.track, strict=True)) == {
         (method, track) for method in ("full", "template") for track in ("texture", "geometry")
     }

@@ -1,11 +1,7 @@
 # What all rules share: the validated study, paths, and functions for parameters.
-import os
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(workflow.basedir), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
 
 from avatargen import fingerprint, launch
 from avatargen.errors import InputError
@@ -56,7 +52,7 @@ def hash_of(*models):
 
 def generate_threads(wildcards):
     """All cores for the one chunk that runs on this machine; one for the driver of a cluster's workers."""
-    if os.environ.get("RAY_ADDRESS", "local") != "local":
+    if launch.has_cluster():
         return 1
     return workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
 

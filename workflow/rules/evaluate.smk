@@ -3,9 +3,11 @@ rule render:
     input:
         rules.generate.output,
     output:
-        RESULTS + "/{list}/{method}/render/{chunk}.jsonl",
+        f"{RESULTS}/{{list}}/{{method}}/render/{{chunk}}.jsonl",
     log:
-        LOGS + "/render/{list}-{method}-{chunk}.log",
+        f"{LOGS}/render/{{list}}-{{method}}-{{chunk}}.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: 1
     params:
         plan=PLAN,
@@ -20,9 +22,11 @@ rule embed:
     input:
         rules.render.output,
     output:
-        RESULTS + "/{list}/{method}/embed/{chunk}.jsonl",
+        f"{RESULTS}/{{list}}/{{method}}/embed/{{chunk}}.jsonl",
     log:
-        LOGS + "/embed/{list}-{method}-{chunk}.log",
+        f"{LOGS}/embed/{{list}}-{{method}}-{{chunk}}.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: 1
     params:
         plan=PLAN,
@@ -45,6 +49,8 @@ rule collect:
         f"{RESULTS}/tables/protocols.json",
     log:
         f"{LOGS}/collect.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: 1
     params:
         plan=PLAN,

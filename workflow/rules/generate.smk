@@ -2,9 +2,11 @@
 # that a failing job does not delete the finished ones; the manifest is the declared output.
 rule generate:
     output:
-        RESULTS + "/{list}/{method}/generate/{chunk}.jsonl",
+        f"{RESULTS}/{{list}}/{{method}}/generate/{{chunk}}.jsonl",
     log:
-        LOGS + "/generate/{list}-{method}-{chunk}.log",
+        f"{LOGS}/generate/{{list}}-{{method}}-{{chunk}}.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: generate_threads
     params:
         plan=PLAN,

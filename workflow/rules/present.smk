@@ -6,6 +6,8 @@ rule plots:
         expand(f"{RESULTS}/plots/clip_r.{{kind}}", kind=["svg", "png"]),
     log:
         f"{LOGS}/plots.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: 1
     params:
         code=fingerprint.table_code(),
@@ -22,6 +24,8 @@ rule report:
         f"{RESULTS}/report/index.html",
     log:
         f"{LOGS}/report.log",
+    conda:
+        "../envs/avatargen.yaml"
     threads: 1
     params:
         plan=PLAN,
