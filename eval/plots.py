@@ -136,7 +136,7 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
         axis.set(title=title)
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)
         _name_methods(axis, methods)
-    axes[0].set_xlabel("distance to the true head; lower is better")
+    figure.supxlabel("distance to the true head; lower is better", fontsize=10)
     return figure
 
 
@@ -202,4 +202,4 @@ def _positions(column: pd.Series, methods: Sequence[str]) -> np.ndarray:
 
 
 def _dodge(number: int, count: int) -> float:
-    return 0.0 if count == 1 else 0.5 * (number / (count - 1) - 0.5)
+    return 0.0 if count == 1 else 0.36 * (number / (count - 1) - 0.5)

@@ -6,16 +6,11 @@ import base64
 import io
 from pathlib import Path
 
-import imageio.v2 as imageio
 import numpy as np
 from PIL import Image
 
-STILL, SHEET, MOVING = (
-    132,
-    1240,
-    132,
-)  # pixels: side of a still's halves, width of a sheet, height of a turntable
-TURN_FRAMES = 24
+STILL, SHEET = 160, 1280  # pixels: side of a still's halves, width of a sheet
+LARGEST_VIDEO = 400_000  # bytes; a turntable that is larger stays out of the report
 
 
 def data_uri(content: bytes, mime: str) -> str:
@@ -52,24 +47,14 @@ def sheet(folder: Path) -> str | None:
 
 
 def turning(folder: Path) -> str | None:
-    """The turntable as an animation of at most TURN_FRAMES frames; None where there is none."""
-    try:
-        with imageio.get_reader(folder / "turntable.mp4", "ffmpeg") as reader:
-            frames = [Image.fromarray(np.asarray(frame)) for frame in reader]
-            seconds = len(frames) / reader.get_meta_data()["fps"]
-    except (OSError, ValueError, KeyError, IndexError):
+    """The turntable, as it is; None where there is none, or where it is too large for a report."""
+    path = folder / "turntable.mp4"
+    if not path.is_file() or path.stat().st_size > LARGEST_VIDEO:
         return None
-    some = frames[:: max(1, -(-len(frames) // TURN_FRAMES))]
-    some = [frame.resize((2 * MOVING, MOVING), Image.Resampling.LANCZOS) for frame in some]
-    buffer = io.BytesIO()
-    some[0].save(
-        buffer, "WEBP", save_all=True, append_images=some[1:], loop=0, quality=55, method=3,
-        duration=round(1000 * seconds / len(some)),
-    )  # fmt: skip
-    return data_uri(buffer.getvalue(), "image/webp")
+    return file_uri(path, "video/mp4")
 
 
 def _webp(image: Image.Image, quality: int) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=4)
+    image.save(buffer, "WEBP", quality=quality, method=1)
     return data_uri(buffer.getvalue(), "image/webp")
