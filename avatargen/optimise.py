@@ -93,7 +93,9 @@ class Prompts:
     def for_cameras(self, cameras: Cameras) -> Float[Tensor, "B V L D"]:
         """The embedding of what each camera sees."""
         rows = []
-        for b, (azimuths, elevations) in enumerate(zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)):
+        for b, (azimuths, elevations) in enumerate(
+            zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)
+        ):
             names = [view_name(a, e) for a, e in zip(azimuths, elevations, strict=True)]
             rows.append(torch.stack([self.by_view[name][b] for name in names]))
         return torch.stack(rows)
@@ -101,8 +103,15 @@ class Prompts:
 
 def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool) -> Prompts:
     """Embed each prompt with each view (or without any)."""
-    places = {"front view": (0.0, 0.0), "side view": (90.0, 0.0), "back view": (180.0, 0.0), "overhead view": (0.0, 90.0)}
-    texts = {name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()}
+    places = {
+        "front view": (0.0, 0.0),
+        "side view": (90.0, 0.0),
+        "back view": (180.0, 0.0),
+        "overhead view": (0.0, 90.0),
+    }
+    texts = {
+        name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()
+    }
     return Prompts({name: prior.embed(lines) for name, lines in texts.items()}, prior.embed([""]))
 
 
@@ -112,11 +121,16 @@ def head_parameters(studio: Studio, method: MethodSettings, state: State) -> Hea
     template = studio.head.template(len(state.shape))
     moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) * studio.movable
     return replace(
-        template, shape=studio.head.shape_template + state.shape * (high - low), expression=state.expression, offsets=moved
+        template,
+        shape=studio.head.shape_template + state.shape * (high - low),
+        expression=state.expression,
+        offsets=moved,
     )
 
 
-def take_step(studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor) -> dict[str, Tensor]:
+def take_step(
+    studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor
+) -> dict[str, Tensor]:
     """One step of the batch, in place. Returns the losses of each avatar, (B,) each."""
     geometry = state.step >= method.phase1_steps
     state.texture_adam.zero_grad(set_to_none=True)
@@ -152,7 +166,9 @@ def _distil(
     with torch.no_grad():
         noise = keyed_noise(seeds, state.step, method.views, tuple(flat.shape[1:])).flatten(0, 1)
         uniform = keyed_uniform(seeds, state.step, method.views, 0).flatten()
-        t = timesteps(uniform, settings.t_range, len(prior.alphas_cumprod), state.step / method.steps, settings.t_anneal)
+        t = timesteps(
+            uniform, settings.t_range, len(prior.alphas_cumprod), state.step / method.steps, settings.t_anneal
+        )
         a = prior.alphas_cumprod[t]
         noisy = add_noise(flat, noise, a)
         condition = prompts.for_cameras(cameras).flatten(0, 1)
@@ -186,7 +202,9 @@ def _latents(
     return replace(seen, features=features).over(background)
 
 
-def _cue(studio: Studio, state: State, seeds: Tensor, seen: RenderOutput, cameras: Cameras) -> Float[Tensor, "B V C h w"]:
+def _cue(
+    studio: Studio, state: State, seeds: Tensor, seen: RenderOutput, cameras: Cameras
+) -> Float[Tensor, "B V C h w"]:
     """Latents of the geometry shaded from a random upper front direction of each camera."""
     views = cameras.fov.shape[1]
     turn = (keyed_uniform(seeds, state.step, views, 2) - 0.5) * 1.2
@@ -208,7 +226,9 @@ def _geometry_losses(
         cameras, rows = _some_mask_cameras(studio, method, state)
         size = state.masks.foreground.shape[-1]
         seen = studio.renderer.render(vertices, cameras, size, samples=2, normals=False)
-        some = replace(state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows])
+        some = replace(
+            state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows]
+        )
         segmentation = method.segmentation_weight * silhouette_loss(seen.coverage, some)
     regular = (
         method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
@@ -229,7 +249,9 @@ def _some_mask_cameras(studio: Studio, method: MethodSettings, state: State) -> 
     stride = max(1, method.mask_views // count)
     rows = [(state.step + k * stride) % method.mask_views for k in range(count)]
     cameras = mask_cameras(studio, method, len(state.shape))
-    return Cameras(*(getattr(cameras, name)[:, rows] for name in ("azimuth", "elevation", "distance", "fov", "target"))), rows
+    return Cameras(
+        *(getattr(cameras, name)[:, rows] for name in ("azimuth", "elevation", "distance", "fov", "target"))
+    ), rows
 
 
 @torch.no_grad()
@@ -239,11 +261,19 @@ def _refresh_masks(
     cameras = mask_cameras(studio, method, len(vertices))
     size = studio.settings.latent_size
     seen = studio.renderer.render(
-        vertices, cameras, size, texture=state.texture, samples=studio.settings.samples, gradients=False, normals=False
+        vertices,
+        cameras,
+        size,
+        texture=state.texture,
+        samples=studio.settings.samples,
+        gradients=False,
+        normals=False,
     )
     count = len(TIMESTEPS)
     shape = tuple(seen.features.shape[2:])
-    noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
+    noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(
+        1, (-1, count)
+    )
     state.masks = estimate_masks(
         studio.prior, seen, studio.mask_latents, torch.tensor(MASK_BACKGROUNDS, device=vertices.device), noise,
         prompts.for_cameras(cameras), prompts.empty, state.masks.foreground.shape[-1],

@@ -20,7 +20,9 @@ def laplacian_matrix(faces: Int[Tensor, "F 3"], count: int) -> Tensor:
     """Uniform graph Laplacian I - D^-1 A, sparse CSR (N, N) (Sorkine 2005, section 2)."""
     edges = edges_of(faces)
     both = torch.cat([edges, edges.flip(1)])
-    degree = torch.zeros(count, device=faces.device).index_add_(0, both[:, 0], torch.ones_like(both[:, 0], dtype=torch.float))
+    degree = torch.zeros(count, device=faces.device).index_add_(
+        0, both[:, 0], torch.ones_like(both[:, 0], dtype=torch.float)
+    )
     identity = torch.arange(count, device=faces.device)[:, None].expand(-1, 2)
     places = torch.cat([identity, both])
     values = torch.cat([torch.ones(count, device=faces.device), -1 / degree[both[:, 0]]])

@@ -12,7 +12,10 @@ from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, checkpoint_step
 from tests.small_prior import write_pipeline
 
-MAN, GIRL = PromptItem("test", "a", "a man with green skin"), PromptItem("test", "b", "a girl with a blond afro", seed=3)
+MAN, GIRL = (
+    PromptItem("test", "a", "a man with green skin"),
+    PromptItem("test", "b", "a girl with a blond afro", seed=3),
+)
 FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask_period": 2}
 
 
@@ -20,7 +23,9 @@ FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask
 def generator(tmp_path_factory) -> Generator:
     torch.manual_seed(0)
     folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    prior = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8)
+    prior = PriorSettings(
+        path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
+    )
     return Generator.load("anny", "warp", prior, threads=1)
 
 
@@ -60,7 +65,10 @@ def test_phase_one_moves_the_texture_and_phase_two_the_geometry(generator, tmp_p
 def test_what_a_method_freezes_does_not_move(generator, tmp_path, frozen):
     (avatar,) = make(generator, run_config(generator, **{frozen: False}), [MAN], tmp_path)
     template = generator.head.template(1)
-    moved = {name: not torch.equal(getattr(avatar, name), getattr(template, name)[0]) for name in ("shape", "expression", "offsets")}
+    moved = {
+        name: not torch.equal(getattr(avatar, name), getattr(template, name)[0])
+        for name in ("shape", "expression", "offsets")
+    }
     assert not moved.pop(frozen)
     assert all(moved.values())
 

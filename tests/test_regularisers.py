@@ -16,7 +16,8 @@ def test_roughness_is_the_mean_squared_distance_to_the_neighbours_mean():
     offsets = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)) * 1e-3
     neighbours = {0: [1, 2, 3], 1: [0, 2], 2: [0, 1, 3], 3: [0, 2]}
     expected = [
-        sum(float(((row[k] - row[n].mean(0)) * 1e3).square().sum()) for k, n in neighbours.items()) / 4 for row in offsets
+        sum(float(((row[k] - row[n].mean(0)) * 1e3).square().sum()) for k, n in neighbours.items()) / 4
+        for row in offsets
     ]
     assert roughness(offsets, laplacian_matrix(FACES, 4)).tolist() == pytest.approx(expected, rel=1e-4)
 

@@ -51,7 +51,25 @@ _SYNONYMS = {
     "lady": "woman", "blonde": "blond", "gray": "grey", "red hair": "ginger hair", "black skin": "dark skin",
     "shouting": "open mouth", "surprised": "open mouth", "furious": "angry", "happy": "smiling",
 }  # fmt: skip
-_FILLER = set(["a", "an", "the", "with", "and", "of", "her", "his", "their", "skin", "hair", "very", "in", "portrait", "head"])
+_FILLER = set(
+    [
+        "a",
+        "an",
+        "the",
+        "with",
+        "and",
+        "of",
+        "her",
+        "his",
+        "their",
+        "skin",
+        "hair",
+        "very",
+        "in",
+        "portrait",
+        "head",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,10 @@ class Attributes:
     def shape_only(self) -> Attributes:
         """The same head with what a textureless render cannot show at its template value."""
         plain = Attributes()
-        kept = {name: getattr(self, name) for name in ("age", "sex", "weight", "hair", "beard", "expression", "feature")}
+        kept = {
+            name: getattr(self, name)
+            for name in ("age", "sex", "weight", "hair", "beard", "expression", "feature")
+        }
         return Attributes(**{**{f.name: getattr(plain, f.name) for f in fields(plain)}, **kept})
 
 

@@ -25,6 +25,7 @@ from avatargen.types import Cameras, HeadParameters
 
 SIZE = 128
 
+
 @dataclass(frozen=True)
 class Renders:
     """Images with their captions.
@@ -116,7 +117,10 @@ def generate(
         images.append(photograph(renderer, vertices, colours, cameras, rng, clay).reshape(-1, SIZE, SIZE, 4))
         captions += [caption(a.shape_only() if clay else a, not clay) for a in chosen for _ in range(views)]
         azimuths.append(cameras.azimuth.flatten().numpy())
-        view_names += [view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)]
+        view_names += [
+            view_name(a, e)
+            for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
+        ]
     return Renders(np.concatenate(images), captions, view_names, np.concatenate(azimuths))
 
 
@@ -130,8 +134,12 @@ def cached(path: Path, make: type | object) -> Renders:
     """Renders from a file, made and written at the first call."""
     if path.exists():
         data = np.load(path, allow_pickle=False)
-        return Renders(data["images"], list(map(str, data["captions"])), list(map(str, data["views"])), data["azimuths"])
+        return Renders(
+            data["images"], list(map(str, data["captions"])), list(map(str, data["views"])), data["azimuths"]
+        )
     renders = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, images=renders.images, captions=renders.captions, views=renders.views, azimuths=renders.azimuths)
+    np.savez(
+        path, images=renders.images, captions=renders.captions, views=renders.views, azimuths=renders.azimuths
+    )
     return renders

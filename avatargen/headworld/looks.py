@@ -34,7 +34,12 @@ SHAPE: dict[tuple[str, str], dict[str, float]] = {
     ("weight", "thin"): {"weight": 0.1, "head-fat": -0.6, "cheek-volume": -0.9},
     ("feature", "big ears"): {"ear-scale": 1.0, "ear-wing": 0.9, "ear-scale-vert": 0.6},
     ("feature", "long nose"): {"nose-scale-depth": 1.0, "nose-scale-vert": 0.6, "nose-point-up": -0.5},
-    ("feature", "wide jaw"): {"chin-width": 1.0, "chin-bones": 1.0, "head-scale-horiz": 0.4, "chin-prominent": 0.5},
+    ("feature", "wide jaw"): {
+        "chin-width": 1.0,
+        "chin-bones": 1.0,
+        "head-scale-horiz": 0.4,
+        "chin-prominent": 0.5,
+    },
 }
 EXPRESSION: dict[str, dict[str, float]] = {
     "neutral": {},
@@ -92,7 +97,9 @@ def _vary(
     return (shape + noise * scale * (bounds[1] - bounds[0])).clamp(bounds[0], bounds[1])
 
 
-def hair_offsets(head: AnnyHead, attributes: Attributes, parameters: HeadParameters) -> Float[Tensor, "1 N 3"]:
+def hair_offsets(
+    head: AnnyHead, attributes: Attributes, parameters: HeadParameters
+) -> Float[Tensor, "1 N 3"]:
     """Displacement along the normals of the neutral head: hair on the scalp, and the beard."""
     neutral = head.canonical(parameters.shape)
     normals = area_normals(neutral[0], head.topology.faces)
@@ -109,7 +116,9 @@ def hair_offsets(head: AnnyHead, attributes: Attributes, parameters: HeadParamet
     return (depth[:, None] * normals)[None]
 
 
-def paint(head: AnnyHead, attributes: Attributes, rng: np.random.Generator | None = None) -> Float[Tensor, "N 3"]:
+def paint(
+    head: AnnyHead, attributes: Attributes, rng: np.random.Generator | None = None
+) -> Float[Tensor, "N 3"]:
     """Albedo of each vertex."""
     weights = head.region_weights
     jitter = 0.0 if rng is None else 0.04
@@ -118,7 +127,11 @@ def paint(head: AnnyHead, attributes: Attributes, rng: np.random.Generator | Non
     def tone(colour: tuple[float, float, float]) -> Tensor:
         return (torch.tensor(colour) + torch.from_numpy(noise.normal(0, 1, 3)).float() * jitter).clamp(0, 1)
 
-    skin, hair, beard = tone(SKIN[attributes.skin]), tone(HAIR[attributes.hair_colour]), tone(HAIR[attributes.beard_colour])
+    skin, hair, beard = (
+        tone(SKIN[attributes.skin]),
+        tone(HAIR[attributes.hair_colour]),
+        tone(HAIR[attributes.beard_colour]),
+    )
     layers = [
         ("lips", 0.55 * skin + 0.45 * torch.tensor((0.70, 0.22, 0.24)), 0.8),
         ("brows", hair * 0.8, 0.9 if attributes.age != "baby" else 0.4),

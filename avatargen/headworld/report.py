@@ -32,7 +32,11 @@ def write_report(test: Renders, assets: Path, work: Path) -> dict[str, float]:
     samples = ddim(prior, prompts, guidance=4.0)
     sheet(samples, work / "samples.png")
     figures |= judge_figures(assets / "judge", images, test, samples, prompts)
-    lines = ["| figure | value |", "|---|---|", *(f"| {name} | {value:.3f} |" for name, value in figures.items())]
+    lines = [
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value:.3f} |" for name, value in figures.items()),
+    ]
     text = "# The embedded models, on held-out renders\n\n`python -m avatargen.headworld report` writes this.\n\n"
     (assets / "REPORT.md").write_text(text + "\n".join(lines) + "\n")
     return figures
@@ -41,7 +45,9 @@ def write_report(test: Renders, assets: Path, work: Path) -> dict[str, float]:
 @torch.no_grad()
 def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
     """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0)."""
-    x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
+    x = torch.randn(
+        len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed)
+    )
     condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
     times = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).long()
     for now, then in zip(times, times[1:], strict=False):
@@ -56,7 +62,10 @@ def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, see
 
 def sheet(images: np.ndarray, path: Path, columns: int = 8) -> None:
     """Images side by side in one PNG."""
-    rows = [np.concatenate(list(images[k : k + columns]), 1) for k in range(0, len(images) // columns * columns, columns)]
+    rows = [
+        np.concatenate(list(images[k : k + columns]), 1)
+        for k in range(0, len(images) // columns * columns, columns)
+    ]
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
@@ -74,7 +83,9 @@ def judge_figures(
     def recall(pictures: np.ndarray, captions: list[str]) -> float:
         pool = list(dict.fromkeys(captions))
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        left = torch.cat([model.encode_image((part - 0.5) / 0.25, normalize=True) for part in pixels.split(64)])
+        left = torch.cat(
+            [model.encode_image((part - 0.5) / 0.25, normalize=True) for part in pixels.split(64)]
+        )
         right: Tensor = model.encode_text(tokenizer(pool), normalize=True)
         own = torch.tensor([pool.index(caption) for caption in captions])
         return float(((left @ right.T).argmax(1) == own).float().mean())
@@ -87,5 +98,7 @@ def judge_figures(
             rows = np.flatnonzero(mask & seen)
             figures[f"judge_r1_{kind}_{view}"] = recall(images[rows], [test.captions[k] for k in rows])
         figures[f"pool_{kind}"] = float(len({test.captions[k] for k in np.flatnonzero(mask)}))
-    figures["judge_r1_samples"] = recall(samples, [p.split(", front view")[0].split(", side")[0].split(", back")[0] for p in prompts])
+    figures["judge_r1_samples"] = recall(
+        samples, [p.split(", front view")[0].split(", side")[0].split(", back")[0] for p in prompts]
+    )
     return figures

@@ -31,7 +31,9 @@ def write_config(folder: Path) -> None:
         "text_cfg": {**text, "hf_tokenizer_name": "."},
     }
     preprocess = {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}, indent=1))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}, indent=1)
+    )
 
 
 def train_judge(

@@ -37,7 +37,9 @@ class Budget:
         """Learning rate at a step."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        return (
+            self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        )
 
 
 def batch_indices(seed: int, step: int, batch: int, count: int) -> np.ndarray:
@@ -50,7 +52,9 @@ class Average:
 
     def __init__(self, modules: dict[str, nn.Module], decay: float):
         self.decay = decay
-        self.values = {name: {k: v.detach().clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
+        self.values = {
+            name: {k: v.detach().clone() for k, v in m.state_dict().items()} for name, m in modules.items()
+        }
 
     @torch.no_grad()
     def update(self, modules: dict[str, nn.Module], step: int) -> None:
@@ -91,7 +95,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         parameters = [p for module in self.modules.values() for p in module.parameters()]
-        self.optimiser = torch.optim.AdamW(parameters, lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            parameters, lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+        )
         self.average = Average(self.modules, self.budget.decay)
         self.start = self._resume()
 
@@ -118,7 +124,9 @@ class Trainer:
         state = {"step": step, "modules": modules, "optimiser": self.optimiser.state_dict()}
         torch.save({**state, "average": self.average.values, "curve": self.curve}, partial)
         partial.replace(self.checkpoint)
-        (self.folder / f"{self.name}-curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.curve))
+        (self.folder / f"{self.name}-curve.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in self.curve)
+        )
 
     def run(self, loss: Callable[[int], Tensor]) -> None:
         """Train until the budget is spent; the modules then hold their averaged weights."""

@@ -6,7 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -41,20 +43,29 @@ class StableDiffusionPrior(Prior):
         """
         folder = root / settings.path
         source = folder if folder.is_dir() else settings.path
+        _quieten()
         dtype = torch.float16 if torch.cuda.is_available() else torch.float32
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
                 str(source), safety_checker=None, requires_safety_checker=False, torch_dtype=dtype
             )
         except (OSError, ValueError) as error:
-            raise InputError([f"prior: cannot load '{settings.path}' (a folder below {root}, or a hub id): {error}"]) from error
+            raise InputError(
+                [f"prior: cannot load '{settings.path}' (a folder below {root}, or a hub id): {error}"]
+            ) from error
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(pipeline, f"{Path(settings.path).name}-{weights_hash(folder) if folder.is_dir() else 'hub'}", device)
+        return cls(
+            pipeline,
+            f"{Path(settings.path).name}-{weights_hash(folder) if folder.is_dir() else 'hub'}",
+            device,
+        )
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
         """See the base class; prompts beyond the tokenizer's length are cut."""
-        tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = self._tokenizer(
+            prompts, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         return self._text(tokens.to(self.device))[0].float()
 
     @torch.no_grad()
@@ -78,6 +89,13 @@ class StableDiffusionPrior(Prior):
         encoded = self._vae.encode((images * 2 - 1).to(self.device, self._vae.dtype))
         tiny = isinstance(self._vae, AutoencoderTiny)  # which has no distribution, only latents
         return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
+
+
+def _quieten() -> None:
+    """No progress bars and hints of the libraries: what matters of them is raised."""
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def weights_hash(folder: Path) -> str:

@@ -29,7 +29,7 @@ def test_shapes_and_ranges(prior):
     assert latents.shape == (2, 4, 8, 8)
     images = prior.decode(latents)
     assert images.shape == (2, 3, 32, 32)
-    assert 0 <= images.min() and images.max() <= 1
+    assert images.min() >= 0 and images.max() <= 1
     condition = prior.embed(["a man", ""])
     assert not torch.equal(condition[0], condition[1])
     output = prior.predict(latents, torch.tensor([10, 500]), condition)

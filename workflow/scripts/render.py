@@ -5,6 +5,7 @@ from pathlib import Path
 
 from avatargen import fingerprint
 from avatargen.avatar_file import load_avatar
+from avatargen.config import ROOT
 from avatargen.job import job, read_rows, write_rows
 from avatargen.plan import read_plan
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, is_current
@@ -16,7 +17,7 @@ from eval.views import RenderTools
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
     run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
-    tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior))  # only where there is work
+    tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior, ROOT))  # only where there is work
     done = []
     for facts in read_rows(snakemake.input[0]):
         row, folder = Row.model_validate(facts), Path(facts["folder"])

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from avatargen.avatar_file import load_avatar
-from avatargen.config import RunConfig, load_experiment
+from avatargen.config import ROOT, RunConfig, load_experiment
 from avatargen.fingerprint import of_render
 from eval.turntable import render_avatar
 from eval.views import RenderTools
@@ -20,6 +20,6 @@ options = parser.parse_args()
 avatar = load_avatar(options.folder)
 run = RunConfig.model_validate(avatar.config)
 settings = load_experiment(options.experiment).evaluation
-tools = RenderTools.load(run.head, run.renderer, run.prior)
+tools = RenderTools.load(run.head, run.renderer, run.prior, ROOT)
 fingerprint = of_render(avatar.provenance["fingerprint"], run, settings)
 render_avatar(avatar, tools, settings, options.folder, fingerprint)
