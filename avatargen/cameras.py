@@ -5,8 +5,8 @@ an avatar's cameras and noise do not depend on its place in the batch, on its ba
 interruption. The hash is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
 Generators", 2014, fig. 15) applied to one integer after the other, in exact 64-bit arithmetic.
 
-Framing: a head with its neck is 0.25 to 0.3 m tall and centred at the origin; from 1.15 m with a field of
-view of 18 degrees the image is 0.36 m tall there.
+Framing: a head with its neck is 0.25 to 0.3 m tall, and tall hair adds to that; from 1.22 m with a field of
+view of 18 degrees the image is 0.386 m tall around `CENTRE`.
 """
 
 from __future__ import annotations

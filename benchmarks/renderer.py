@@ -1,0 +1,176 @@
+"""What rendering costs: time a call on one core (or a GPU), as Markdown tables.
+
+    python benchmarks/renderer.py [--repeats 20] [--threads 1] [--device cpu]
+
+The mesh is the reference head of the tests (18,593 vertices, 37,080 faces). Times are the best of the
+repeats in milliseconds, since whatever else runs on the machine only ever adds. The first table splits one
+call into its parts; its first two rows, Warp's own refit and rays, are the floor that this machine sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from avatargen.cameras import evaluation_cameras  # noqa: E402
+from avatargen.render.geometry import camera_frames  # noqa: E402
+from avatargen.render.visibility import MeshBatch  # noqa: E402
+from avatargen.render.warp import WarpRenderer  # noqa: E402
+from avatargen.types import HeadTopology  # noqa: E402
+
+
+class Timer:
+    """Best-of-n wall-clock time of a call, milliseconds."""
+
+    def __init__(self, repeats: int, device: str):
+        self.repeats, self.device = repeats, device
+
+    def __call__(self, call: Callable[[], object]) -> float:
+        times = []
+        for _ in range(self.repeats + 2):
+            start = time.perf_counter()
+            call()
+            if self.device != "cpu":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        return 1e3 * min(times[2:])
+
+
+def cylinder_layout(vertices: torch.Tensor, faces: torch.Tensor) -> HeadTopology:
+    """A topology with texture coordinates around the y axis."""
+    u = torch.atan2(vertices[:, 0], vertices[:, 2]) / (2 * torch.pi) + 0.5
+    v = (vertices[:, 1] - vertices[:, 1].min()) / (vertices[:, 1].max() - vertices[:, 1].min())
+    return HeadTopology(faces, torch.stack((u, v), dim=1), faces, {})
+
+
+def load_head(device: str) -> tuple[torch.Tensor, HeadTopology]:
+    """The reference head: vertices (N, 3) and topology."""
+    with np.load(ROOT / "tests" / "data" / "pytorch3d_head64.npz") as file:
+        vertices, faces = torch.from_numpy(file["V"]), torch.from_numpy(file["F"]).long()
+    return vertices.to(device), cylinder_layout(vertices, faces).to(device)
+
+
+def subdivide(vertices: torch.Tensor, topology: HeadTopology) -> tuple[torch.Tensor, HeadTopology]:
+    """Every triangle split in four at the middles of its edges."""
+    faces = topology.faces
+    edges = torch.stack((faces, faces.roll(-1, 1)), dim=-1).sort(dim=-1).values
+    unique, index = edges.view(-1, 2).unique(dim=0, return_inverse=True)
+    ab, bc, ca = (index.view(-1, 3) + len(vertices)).unbind(1)
+    a, b, c = faces.unbind(1)
+    corners = ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))
+    vertices = torch.cat((vertices, vertices[unique].mean(1)))
+    return vertices, cylinder_layout(vertices, torch.cat([torch.stack(triple, 1) for triple in corners]))
+
+
+class Case:
+    """One renderer and its inputs: a batch of copies of a head, with a random texture.
+
+    Args:
+        head: vertices (N, 3) and topology.
+        batch, views, size, samples: what is rendered.
+        texture: (channels, rows and columns).
+    """
+
+    def __init__(self, head, batch=1, views=1, size=64, samples=1, texture=(4, 128)):
+        vertices, topology = head
+        self.size, self.samples = size, samples
+        self.vertices = vertices.expand(batch, -1, -1).contiguous().requires_grad_()
+        channels, side = texture
+        self.texture = torch.rand(batch, channels, side, side, device=vertices.device).requires_grad_()
+        self.cameras = evaluation_cameras(batch, views, device=vertices.device)
+        self.renderer = WarpRenderer(topology)
+
+    def render(self, **options):
+        """One call with gradients as the caller's grad mode has them."""
+        options = {"texture": self.texture, "samples": self.samples} | options
+        return self.renderer.render(self.vertices, self.cameras, self.size, **options)
+
+    def forward(self, **options):
+        """One call without gradients."""
+        with torch.no_grad():
+            return self.render(**options)
+
+    def step(self, **options):
+        """Forward and backward of features and coverage (and normals, where rendered)."""
+        output = self.render(**options)
+        loss = output.features.square().sum() + output.coverage.square().sum()
+        if options.get("normals", True):
+            loss = loss + output.normals[:, :, 2].sum()
+        loss.backward()
+
+
+def table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Print a Markdown table."""
+    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def parts(timer: Timer, head) -> None:
+    """One 64 x 64 view, part by part."""
+    case = Case(head)
+    meshes, frames = MeshBatch(head[1].faces), camera_frames(case.cameras)
+    calls = {
+        "Warp: refit": lambda: meshes.update(case.vertices),
+        "Warp: 4,096 rays": lambda: meshes.visible_faces(frames, 64),
+        "forward, texture": lambda: case.forward(normals=False),
+        "forward, texture and normals": case.forward,
+        "forward and backward, texture and coverage": lambda: case.step(normals=False),
+        "the same without the interior gradient": lambda: case.step(normals=False, interior=False),
+        "forward and backward, all": case.step,
+    }
+    rows = [[name, f"{timer(call):.1f}"] for name, call in calls.items()]
+    table("One view, 64 x 64, 1 sample a pixel, texture 4 x 128 x 128:", ["part", "ms"], rows)
+
+
+def scaling(timer: Timer, head) -> None:
+    """Resolution and samples, vertices, batch."""
+    header = ["", "forward ms", "forward + backward ms"]
+
+    def measure(name, **options):
+        case = Case(options.pop("head", head), **options)
+        texture_only, both = (
+            timer(lambda: case.forward(normals=False)),
+            timer(lambda: case.step(normals=False)),
+        )
+        return [name, f"{texture_only:.1f}", f"{both:.1f}"]
+
+    grid = [(32, 2), (32, 3), (32, 4), (64, 2), (64, 3), (64, 4)]
+    rows = [measure(f"{s} x {s}, {k} x {k} samples", batch=4, views=2, size=s, samples=k) for s, k in grid]
+    table("4 avatars x 2 views, texture 4 x 128 x 128, without normals:", header, rows)
+    rows = [measure(f"{s} x {s}", size=s) for s in (32, 64, 128, 256)]
+    table("One view, 1 sample a pixel, by resolution:", header, rows)
+    finer = subdivide(*head)
+    rows = [measure(f"{len(h[0]):,} vertices", head=h) for h in (head, finer)]
+    table("One 64 x 64 view, by vertices:", header, rows)
+    rows = [measure(f"{b} avatars", batch=b, views=2) for b in (1, 2, 4, 8)]
+    table("Two 64 x 64 views of each, by batch:", header, rows)
+
+
+def main() -> None:
+    """Parse the command line and print all tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=20, help="calls of which the fastest counts")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    head, timer = load_head(arguments.device), Timer(arguments.repeats, arguments.device)
+    print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.device}")
+    parts(timer, head)
+    scaling(timer, head)
+
+
+if __name__ == "__main__":
+    main()
