@@ -13,6 +13,7 @@ from pathlib import Path
 from avatargen.config import EvaluationSettings, RunConfig
 
 MARGIN = 200 * 2**20
+BAKED = 512  # rows and columns of the baked texture (avatargen.bake.SIZE; not imported, it needs torch)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,7 +45,7 @@ def is_full(error: BaseException | None) -> bool:
 def avatar_bytes(run: RunConfig, settings: EvaluationSettings) -> int:
     """Upper estimate of what one finished avatar takes: its file, turntable, views, sheet and embeddings."""
     latent = 16 * run.prior.texture_size**2
-    baked = 12 * (8 * run.prior.texture_size) ** 2
+    baked = 12 * BAKED**2
     parameters = 12 * 20_000
     views = 2 * settings.views * 3 * settings.size**2
     turntable = settings.turntable_frames * settings.turntable_size**2 // 4

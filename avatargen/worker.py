@@ -66,7 +66,7 @@ class Worker:
                 prepare(task)
             if waiting:
                 self._make(run, waiting)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # safetensors has an exception of its own
             if is_full(error):
                 raise DiskFullError(str(tasks[0].folder.parent)) from error
             raise

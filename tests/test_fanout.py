@@ -94,9 +94,10 @@ def test_a_folder_that_was_not_made_here_is_never_emptied(workplace, make_run):
     assert (folder / "photo.jpg").exists()
 
 
-def test_a_full_disk_stops_and_the_same_call_resumes(workplace, make_run, how):
+@pytest.mark.parametrize("full", ["full disk c", "full disk, said by rust"])
+def test_a_full_disk_stops_and_the_same_call_resumes(workplace, make_run, how, full):
     run, avatars = make_run(), workplace / "avatars"
-    asked = items("a", "b", "full disk c", "d")
+    asked = items("a", "b", full, "d")
     with pytest.raises(DiskFullError, match="free some and run the same command again"):
         make_chunk(run, asked, avatars, how)
     assert (avatars / asked[0].id / "done.json").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from safetensors import SafetensorError
 
 from avatargen.avatar_file import Avatar
 from avatargen.disk import write_text
@@ -63,6 +64,8 @@ class FakeGenerator:
         if "memory" in prompt:
             raise MemoryError("no memory for this one")
         if "full disk" in prompt and not (folder.parent / "space").exists():
+            if "rust" in prompt:
+                raise SafetensorError("I/O error: No space left on device (os error 28)")
             raise OSError(errno.ENOSPC, "No space left on device")
         died = folder / "died"
         if "die always" in prompt or ("die once" in prompt and not died.exists()):
