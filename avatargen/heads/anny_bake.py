@@ -2,9 +2,9 @@
 
 All identities are anchored: the area-weighted mean of the skin of head and face (not the neck) stays where
 the template's is, so that a newborn and a tall man are both centred before the cameras, at their true
-relative size. The mean is linear in the vertices, hence each blend shape is anchored on its own and nothing is
-added at run time. Shapes are stored on the coarse vertices (before subdivision), followed by one row for each
-joint's pivot, because subdividing afterwards gives the same result for a quarter of the memory traffic.
+relative size. The mean is linear in the vertices, hence each blend shape is anchored on its own and nothing
+is added at run time. Shapes are stored on the coarse vertices (before subdivision), followed by one row for
+each joint's pivot, because subdividing afterwards gives the same result for a quarter of the memory traffic.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _surface(
     """Texture layout and regions."""
     points = mesh.points - centre
     soft = regions(_anatomy(source, mesh, shapes, points))
-    frontal = ramp(points[:, 2] - 0.03, 0.12) * ramp(points[:, 1] + 0.10, 0.06)  # from the ears on, above the neck
+    frontal = ramp(points[:, 2] - 0.03, 0.12) * ramp(points[:, 1] + 0.10, 0.06)  # before the ears
     scale = 0.6 + frontal + 0.8 * np.maximum(soft["lips"], soft["eyelids"]) + 0.3 * soft["ears"]
     uvs, face_uvs = layout(mesh.faces, points, mesh.charts, mesh.corner_uvs, scale, CROWN)
     return uvs, face_uvs, soft

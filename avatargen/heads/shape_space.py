@@ -2,8 +2,8 @@
 
 A phenotype head is a sum of sculpted heads (one for each combination such as old, female, heavy, muscular),
 each times the product of hat functions of the phenotypes. That is piecewise multilinear and cheap, so it is
-kept as it is rather than linearised. A local change moves along one sculpted direction when positive and along
-another when negative. Beyond the bounds, the end pieces continue.
+kept as it is rather than linearised. A local change moves along one sculpted direction when positive and
+along another when negative. Beyond the bounds, the end pieces continue.
 
 At the kinks of both (an anchor age, a local change of 0) derivatives are the mean of the two sides, so that
 a coefficient that sits on one (the template does) still gets a useful gradient.

@@ -1,10 +1,10 @@
 """Flatten a disc-like surface on a rectangle without overlaps, giving chosen places more room.
 
 Start: every inner vertex is the mean of its neighbours and the border is convex, so no triangle can flip
-(Tutte, "How to draw a graph", 1963). Then the symmetric Dirichlet energy σ² + σ⁻² of the singular values of each
-triangle's map, from a copy of it scaled as is wanted there, is minimised by scalable locally injective mappings
-(Rabinovich, Poranne, Panozzo and Sorkine-Hornung, SLIM, 2017): repeated weighted least squares, each step cut
-short of the first flip. The border slides along the rectangle's sides and its corners stay, so that the map
+(Tutte, "How to draw a graph", 1963). Then the symmetric Dirichlet energy (s² + s⁻², over the singular values
+of each triangle's map from a copy of it scaled as is wanted there) is minimised by SLIM (Rabinovich et al.,
+"Scalable locally injective mappings", 2017): repeated weighted least squares, each step cut short of the
+first flip. The border slides along the rectangle's sides and its corners stay, so that the map
 remains one to one. Holes (eyes, mouth) are filled with a fan while flattening, so that they cannot fold.
 """
 
@@ -68,7 +68,7 @@ def flatten(
     fixed_uvs: Float[np.ndarray, "L 2"],
     scale: Float[np.ndarray, " T"],
 ) -> Float[np.ndarray, "T 2"]:
-    """Texture coordinates of a disc with holes.
+    """Texture coordinates of a disc with at least one hole.
 
     Args:
         fixed, fixed_uvs: the outer border and its first place on an axis-aligned rectangle's outline.
@@ -171,7 +171,11 @@ def _least_squares(
 
 
 def _improve(
-    faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray, areas: np.ndarray, held: Bool[np.ndarray, "T 2"]
+    faces: np.ndarray,
+    uvs: np.ndarray,
+    gradients: np.ndarray,
+    areas: np.ndarray,
+    held: Bool[np.ndarray, "T 2"],
 ) -> np.ndarray:
     """One round of SLIM: weighted least squares towards the nearest rotations, then a guarded step."""
     jacobians = _jacobians(faces, uvs, gradients)

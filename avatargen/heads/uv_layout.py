@@ -1,9 +1,9 @@
 """Texture layout of the Anny head: one large chart for the skin, small ones in a strip for what is inside.
 
 The skin opens along the back of the head, from the neck to behind the crown, and fills a rectangle; u grows
-towards the subject's left (+x), v upwards, and the face gets most of the room (`uv_flatten`). Eyeballs, teeth,
-tongue, the inside of the mouth and the eye sockets keep MakeHuman's own islands, packed below the skin.
-Rectangles are separated by `GUTTER`, so nothing bleeds at 128².
+towards the subject's left (+x), v upwards, and the face gets most of the room (`uv_flatten`). Eyeballs,
+teeth, tongue, the inside of the mouth and the eye sockets keep MakeHuman's own islands, packed below the
+skin. Rectangles are separated by `GUTTER`, so nothing bleeds at 128².
 """
 
 from __future__ import annotations

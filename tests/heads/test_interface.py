@@ -1,0 +1,96 @@
+"""What every head model must do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+FIELDS = ["shape", "expression", "joints", "offsets"]
+
+
+@pytest.fixture(scope="module")
+def varied(head):
+    """Two heads away from the template and from the kinks of the shape space."""
+    draw = torch.Generator().manual_seed(3)
+    low, high = head.shape_bounds
+    span = high - low
+    base = head.template(2)
+    shape = low + span * (0.15 + 0.7 * torch.rand(base.shape.shape, generator=draw))
+    return replace(
+        base,
+        shape=shape,
+        expression=0.2 * torch.rand(base.expression.shape, generator=draw),
+        joints=0.3 * torch.randn(base.joints.shape, generator=draw),
+        offsets=1e-3 * torch.randn(base.offsets.shape, generator=draw),
+    )
+
+
+def test_sizes_agree(head):
+    vertices = head.canonical(head.template(1).shape).shape[1]
+    topology = head.topology
+    assert topology.faces.min() == 0 and topology.faces.max() == vertices - 1
+    assert topology.face_uvs.min() == 0 and topology.face_uvs.max() == len(topology.uvs) - 1
+    assert all(mask.shape == (vertices,) for mask in topology.regions.values())
+    assert head.shape_bounds.shape == (2, len(head.shape_names))
+    assert head.expression_bounds.shape == (2, len(head.expression_names))
+    for names in (head.shape_names, head.expression_names, head.joint_names):
+        assert len(set(names)) == len(names)
+
+
+def test_template_is_within_bounds_and_centred(head):
+    low, high = head.shape_bounds
+    assert ((low <= head.shape_template) & (head.shape_template <= high)).all()
+    points = head.canonical(head.template(1).shape)[0]
+    assert ((points.max(dim=0).values + points.min(dim=0).values) / 2).abs().max() < 1e-5
+
+
+def test_prior_is_zero_at_the_template_and_one_for_half_a_range(head):
+    shape = head.template(1).shape
+    assert head.shape_prior(shape).item() == 0
+    half = (head.shape_bounds[1] - head.shape_bounds[0]) / 2
+    for index in (0, 1, len(head.shape_names) - 1):
+        moved = shape.clone()
+        moved[0, index] += half[index]
+        assert head.shape_prior(moved).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_rest_is_canonical_and_offsets_add(head, varied):
+    rest = replace(varied.neutral(), offsets=torch.zeros_like(varied.offsets))
+    canonical = head.canonical(varied.shape)
+    assert torch.allclose(head.vertices(rest), canonical, atol=1e-6)
+    lifted = head.vertices(replace(rest, offsets=varied.offsets))
+    assert torch.allclose(lifted, canonical + varied.offsets, atol=1e-6)
+
+
+def test_a_head_does_not_depend_on_its_batch(head, varied):
+    both, alone = head.vertices(varied), head.vertices(varied[1:])
+    assert torch.allclose(both[1:], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_gradient_matches_finite_differences(head, varied, name):
+    draw = torch.Generator().manual_seed(5)
+    at = getattr(varied, name)
+    probe = torch.randn(varied.offsets.shape, generator=draw)
+    direction = torch.randn(at.shape, generator=draw)
+
+    def value(tensor):
+        return (head.vertices(replace(varied, **{name: tensor})) * probe).double().sum()
+
+    leaf = at.clone().requires_grad_()
+    value(leaf).backward()
+    step = {"shape": 2e-4, "joints": 5e-4}.get(name, 1e-2)
+    numeric = (value(at + step * direction) - value(at - step * direction)) / (2 * step)
+    scale = leaf.grad.norm() * direction.norm()
+    assert abs(numeric - (leaf.grad * direction).sum()) < 0.005 * scale
+
+
+def test_named_values(head):
+    name = head.shape_names[0]
+    high = head.shape_bounds[1, 0].item()
+    shape = head.shape_from(**{name.replace("-", "_"): high})
+    assert shape[0] == high and torch.equal(shape[1:], head.shape_template[1:])
+    assert head.expression_from(**{head.expression_names[3]: 0.5})[3] == 0.5
+    with pytest.raises(ValueError, match=f"did you mean .*{name}") as caught:
+        head.shape_from(**{name + "x": 0.0, name: high + 1})
+    assert "must be in" in str(caught.value)

@@ -1,0 +1,137 @@
+"""Pieces of the head models, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from avatargen.heads.bake_cache import source_hash, write_atomically
+from avatargen.heads.skinning import SparseMap, joint_motions, rotation_matrices, skin
+from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
+from avatargen.heads.uv_flatten import border_loops, flatten, open_seam
+
+
+def test_a_quarter_turn_about_z():
+    turn = rotation_matrices(torch.tensor([[0.0, 0.0, math.pi / 2]]))
+    assert torch.allclose(turn[0], torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), atol=1e-6)
+
+
+def test_rotation_is_smooth_at_zero():
+    angle = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(rotation_matrices, angle)
+
+
+def test_a_child_joint_follows_its_parent():
+    joints = torch.zeros(1, 2, 3)
+    joints[0, 0, 2] = math.pi / 2  # the parent, at the origin, turns x to y
+    joints[0, 1, 2] = math.pi / 2  # the child, at (1, 0, 0), too
+    pivots = torch.tensor([[[0.0, 0, 0], [1, 0, 0]]])
+    motions = joint_motions(joints, pivots, (-1, 0))
+    rest = torch.tensor([[[2.0], [0], [0]]])  # (1, 3, N=1)
+    posed = skin(rest, motions, torch.tensor([[0.0], [1.0]]))
+    assert torch.allclose(posed[0, :, 0], torch.tensor([-1.0, 1, 0]), atol=1e-6)
+    half = skin(rest, motions, torch.tensor([[0.0], [0.5]]))  # the rest of the weight stays where it is
+    assert torch.allclose(half[0, :, 0], torch.tensor([0.5, 0.5, 0]), atol=1e-6)
+
+
+def test_skinning_gradients():
+    draw = torch.Generator().manual_seed(0)
+    rest = torch.randn(2, 3, 5, generator=draw, dtype=torch.float64, requires_grad=True)
+    motions = torch.randn(2, 4, 3, 4, generator=draw, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(4, 5, generator=draw, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda r, m: skin(r, m, weights), (rest, motions))
+
+
+def test_sparse_map_is_the_matrix():
+    matrix = sp.random(6, 4, density=0.6, random_state=1, format="csr")
+    parts = [
+        tuple(torch.as_tensor(x) for x in (m.indptr[:-1].astype(int), m.indices.astype(int), m.data))
+        for m in (matrix, matrix.T.tocsr())
+    ]
+    operator = SparseMap(*parts[0], parts[1])
+    dense = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(operator @ dense, torch.as_tensor(matrix.toarray()) @ dense)
+    assert torch.autograd.gradcheck(lambda x: operator @ x, dense)
+
+
+CUBE = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
+CORNERS = np.array([[x, y, z] for x in (-1.0, 1) for y in (-1.0, 1) for z in (-1.0, 1)])
+
+
+def test_catmull_clark_of_a_cube():
+    operator, quads = catmull_clark(CUBE, 8)
+    points = operator @ CORNERS
+    assert points.shape == (26, 3) and quads.shape == (24, 4)
+    assert np.allclose(np.abs(points[:8]), 5 / 9)  # (F + 2R + 0 P) / 3 = (1/3 + 2·2/3) / 3
+    assert np.allclose(np.sort(np.abs(points[8:20]), axis=1), [0, 3 / 4, 3 / 4])
+    assert np.allclose(np.asarray(operator.sum(axis=1)), 1)
+
+
+def test_a_flat_border_follows_the_spline_curve():
+    operator, _ = catmull_clark(np.array([[0, 1, 2, 3]]), 4)
+    square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    assert np.allclose((operator @ square)[0], [1 / 8, 1 / 8, 0])
+    assert np.allclose((operator @ square)[4:8].mean(axis=0), [0.5, 0.5, 0])
+    plain, _ = linear(np.array([[0, 1, 2, 3]]), 4)
+    assert np.allclose((plain @ square)[:4], square)
+
+
+def test_cut_leaves_nothing_below_and_a_straight_border():
+    operator, quads = catmull_clark(CUBE, 8)
+    points = operator @ CORNERS
+    faces = triangulate(quads, points)
+    slide, kept, origin = cut(faces, points, points[:, 1] - 0.21)
+    after = slide @ points
+    used = np.unique(kept)
+    assert after[used, 1].min() > 0.21 - 1e-12
+    loop = border_loops(kept)
+    assert len(loop) == 1 and np.allclose(after[loop[0], 1], 0.21)
+    assert np.isin(origin, np.arange(len(faces))).all() and len(origin) == len(kept)
+
+
+def test_seam_and_flattening_are_one_to_one():
+    side = 7
+    grid = np.arange(side * side).reshape(side, side)
+    quads = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], -1).reshape(-1, 4)
+    flat = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2) / (side - 1)
+    points = np.concatenate([flat, np.exp(-8 * ((flat - 0.5) ** 2).sum(1, keepdims=True))], axis=1)
+    faces = triangulate(quads, points)
+    _, origin = open_seam(faces, np.stack([grid[3, :3], grid[3, 1:4]], 1))
+    assert len(origin) == side * side + 3  # the seam's vertices double, save its inner end
+    faces = faces[(np.linalg.norm(flat[faces] - [0.5, 0.5], axis=2) > 1e-9).all(axis=1)]
+    loop = border_loops(faces)[0]
+    uvs = flatten(faces, points, loop, flat[loop], np.ones(len(points)))
+    a, b, c = uvs[faces].transpose(1, 0, 2)
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    assert area.min() > 0 and area.sum() / 2 == pytest.approx(1, abs=0.2)
+    rim = np.unique(faces[np.linalg.norm(flat[faces].mean(axis=1) - 0.5, axis=1) < 0.3])
+    wide = flatten(faces, points, loop, flat[loop], np.where(np.isin(np.arange(49), rim), 2.0, 1.0))
+    ring = np.isin(faces, rim).all(axis=1)
+    a, b, c = wide[faces].transpose(1, 0, 2)
+    assert np.cross(b - a, c - a)[ring].sum() > 1.2 * area[ring].sum()  # more is wanted there, and given
+
+
+def test_hash_ignores_comments_and_writing_is_atomic(tmp_path, monkeypatch):
+    package = tmp_path / "somebake"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    texts = ['"""Doc."""\nx = 1  # one\n', "x = 1\n", "x = 2\n"]
+    hashes = []
+    for text in texts:
+        (package / "part.py").write_text(text)
+        hashes.append(source_hash("somebake", ("part",)))
+    assert hashes[0] == hashes[1] != hashes[2]
+    target = tmp_path / "deep" / "file"
+
+    def fail(path):
+        path.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_atomically(target, fail)
+    assert list(target.parent.iterdir()) == []
+    write_atomically(target, lambda path: path.write_text("whole"))
+    assert target.read_text() == "whole"
