@@ -63,7 +63,7 @@ def _paste(sheet: Image.Image, image, x: int, y: int) -> None:
     sheet.paste(Image.fromarray(image), (x, y), mask.resize((width, height), Image.Resampling.BOX))
 
 
-def _wrap(text: str, typeface: ImageFont.FreeTypeFont, width: float, most: int = 2) -> list[str]:
+def _wrap(text: str, typeface: ImageFont.FreeTypeFont, width: int, most: int = 2) -> list[str]:
     """At most `most` lines that fit `width` pixels; an ellipsis stands for what is left over."""
     per_line = max(10, int(width / typeface.getlength("n")))
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
