@@ -1,7 +1,7 @@
 """How far an avatar is from the true head of its prompt; only in the head world, where that is known.
 
 geometry    neutral surfaces, rigidly aligned without scale: distance of each vertex to the other surface,
-            both directions averaged, mm; over skin and scalp (no eyes, teeth, tongue, mouth interior)
+            both directions averaged, mm; over skin and scalp (no eyes, sockets, teeth, tongue, mouth inside)
 expression  mean difference between what the two expressions do to the same vertices, mm; same region
 colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their
             area on the template; over everything that can be seen from outside (eyes included)
@@ -29,9 +29,9 @@ from eval.finished import TRUTH_FACTS, is_current, read_facts, write_facts
 from eval.manifest import Row
 from eval.surface import align_rigidly, distance_to_surface, faces_within
 
-INNER = ("teeth", "tongue", "mouth_interior")
+INNER = ("teeth", "tongue", "mouth_interior", "eye_sockets")
 HIDDEN = ("eyes", *INNER)
-REPORTED = ("skin", "scalp", "lips", "brows", "ears", "beard", "face", "neck", "nose")
+REPORTED = ("skin", "face", "scalp", "beard", "brows", "eyelids", "nose", "lips", "ears", "neck")
 FAILED_TEXTURE = 64
 
 
