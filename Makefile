@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.render
+	$(BIN)/python benchmarks/renderer.py
 
 train: $(READY)
 	$(BIN)/python -m avatargen.headworld

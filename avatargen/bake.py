@@ -25,7 +25,9 @@ DEPTH_SLACK = 0.004
 
 def bake_cameras(device: torch.device | str = "cpu") -> Cameras:
     """Fourteen views: eight around, four from above, two from below the front."""
-    places = [(a, 5.0) for a in range(0, 360, 45)] + [(a, 45.0) for a in (0, 90, 180, 270)] + [(-30, -25.0), (30, -25.0)]
+    places = (
+        [(a, 5.0) for a in range(0, 360, 45)] + [(a, 45.0) for a in (0, 90, 180, 270)] + [(-30, -25.0), (30, -25.0)]
+    )
     azimuth, elevation = torch.tensor(places, dtype=torch.float32, device=device).T[:, None]
     full = torch.ones_like(azimuth)
     target = torch.tensor(CENTRE, device=device).expand(1, len(places), 3)
@@ -45,7 +47,9 @@ def bake(
     cameras = bake_cameras(vertices.device)
     grey = torch.full((1, 3), 0.5, device=vertices.device)
     background = flat_latents(prior, grey)[:, None, :, None, None]
-    seen = renderer.render(vertices, cameras, latent_size, texture=latent_texture[None], samples=samples, gradients=False)
+    seen = renderer.render(
+        vertices, cameras, latent_size, texture=latent_texture[None], samples=samples, gradients=False
+    )
     images = prior.decode(seen.over(background.expand(-1, cameras.fov.shape[1], -1, -1, -1))[0])
     points = uv_map.gather(vertices[0])
     normals = F.normalize(uv_map.gather(area_normals(vertices[0], faces)), dim=-1)

@@ -57,16 +57,12 @@ class Experiment(Frozen):
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="prompts for one Snakemake job")
-    batch_size: int = Field(
-        4, ge=1, le=256, description="avatars optimised together; part of the fingerprint"
-    )
+    batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
     gpus_per_worker: float = Field(0.0, ge=0)
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
     max_failed_fraction: float = Field(0.5, ge=0, le=1, description="more than this fails the job")
-    overrides: dict[str, Any] = Field(
-        {}, description="settings of every method, under the method's own overrides"
-    )
+    overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
@@ -235,9 +231,7 @@ class _UniqueKeys(yaml.SafeLoader):
         names = [key.value for key, _ in node.value]
         twice = sorted({name for name in names if names.count(name) > 1}) if len(mapping) < len(names) else []
         if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"duplicate key {twice[0]!r}", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice[0]!r}", node.start_mark)
         return mapping
 
 

@@ -21,9 +21,7 @@ class DiskFullError(OSError):
     """The disk is full. Work that is finished stands; the same command goes on once there is space."""
 
     def __init__(self, where: str):
-        super().__init__(
-            errno.ENOSPC, "no space left on the disk; free some and run the same command again", where
-        )
+        super().__init__(errno.ENOSPC, "no space left on the disk; free some and run the same command again", where)
 
     def __reduce__(self):
         return type(self), (self.filename,)

@@ -52,9 +52,7 @@ class Fanout:
     spec: str = GENERATOR
 
 
-def make_chunk(
-    run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: Fanout
-) -> list[dict[str, Any]]:
+def make_chunk(run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: Fanout) -> list[dict[str, Any]]:
     """Make what is missing of a chunk, and list all of it.
 
     Args:
@@ -71,9 +69,7 @@ def make_chunk(
         RayUnavailableError: Ray cannot be reached.
     """
     prints = of_avatars(run, items)
-    tasks = [
-        Task(item, (avatars / item.id).absolute(), print_) for item, print_ in zip(items, prints, strict=True)
-    ]
+    tasks = [Task(item, (avatars / item.id).absolute(), print_) for item, print_ in zip(items, prints, strict=True)]
     waiting = [task for task in tasks if not is_done(task)]
     if waiting:
         board = Board.shared(avatars.parent / ".board.jsonl", [run] * len(waiting))
@@ -109,8 +105,7 @@ def check_failures(rows: Sequence[dict[str, Any]], allowed: float) -> None:
     if len(failed) > allowed * len(rows):
         lines = [f"  - {entry['id']}: {entry['status']}: {entry['message']}" for entry in failed[:10]]
         raise TooManyFailuresError(
-            f"{len(failed)} of {len(rows)} avatars failed (max_failed_fraction is {allowed:g}):\n"
-            + "\n".join(lines)
+            f"{len(failed)} of {len(rows)} avatars failed (max_failed_fraction is {allowed:g}):\n" + "\n".join(lines)
         )
 
 
@@ -231,9 +226,7 @@ class _Crew:
         options |= {"max_task_retries": RESTARTS}
         if self.connection.own_head:
             run = self.run
-            kept = digest(
-                run.head, run.renderer, run.prior.model_dump(mode="json"), how.threads, how.gpus, how.spec
-            )
+            kept = digest(run.head, run.renderer, run.prior.model_dump(mode="json"), how.threads, how.gpus, how.spec)
             options |= {"name": f"worker-{kept}-{slot}", "get_if_exists": True, "lifetime": "detached"}
         actor = self.connection.ray.remote(Worker).options(**options)
         return actor.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))
@@ -245,9 +238,7 @@ class _Crew:
             RayUnavailableError: not even one does.
         """
         nodes = [node["Resources"] for node in self.connection.ray.nodes() if node["Alive"]]
-        room = sum(
-            int(min(_fit(node, "CPU", self.how.threads), _fit(node, "GPU", self.how.gpus))) for node in nodes
-        )
+        room = sum(int(min(_fit(node, "CPU", self.how.threads), _fit(node, "GPU", self.how.gpus))) for node in nodes)
         if not room:
             have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise rayhead.RayUnavailableError(

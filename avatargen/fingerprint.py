@@ -138,9 +138,7 @@ def weights_id(path: str, root: Path = ROOT) -> str:
         return path
     known = _read_cache(root)
     found: dict[str, str] = {}
-    for file in sorted(
-        file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")
-    ):
+    for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
         facts = file.stat()
         key = f"{path}/{file.relative_to(folder)}:{facts.st_size}:{facts.st_mtime_ns}"
         found[key] = known.get(key) or _file_hash(file)
@@ -180,11 +178,7 @@ def imports_of(name: str) -> frozenset[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                if node.level
-                else ""
-            )
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else ""
             base = base or node.module or ""
             found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
     return frozenset(name for name in found if name.split(".")[0] in PACKAGES and _source(name) is not None)

@@ -70,7 +70,11 @@ class Generator:
         return build_uv_map(self.head.topology, SIZE)
 
     def run(
-        self, run: RunConfig, items: Sequence[PromptItem], folders: Sequence[Path], on_step: OnStep | None = None
+        self,
+        run: RunConfig,
+        items: Sequence[PromptItem],
+        folders: Sequence[Path],
+        on_step: OnStep | None = None,
     ) -> Iterator[Avatar]:
         """Make avatars, resuming those whose folder holds a checkpoint; the checkpoint goes when one is made.
 
@@ -100,7 +104,12 @@ class Generator:
         where = [*folders, *[folders[0]] * (run.batch_size - len(items))]
         seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
         state = initial_state(
-            self.head, run.method, self.settings, self.studio.start, seeds.tolist(), 2 * self.settings.latent_size
+            self.head,
+            run.method,
+            self.settings,
+            self.studio.start,
+            seeds.tolist(),
+            2 * self.settings.latent_size,
         )
         if start:
             restore(state, where)
@@ -119,14 +128,25 @@ class Generator:
             (folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _finished(
-        self, run: RunConfig, item: PromptItem, state: State, parameters: HeadParameters, row: int, seconds: float
+        self,
+        run: RunConfig,
+        item: PromptItem,
+        state: State,
+        parameters: HeadParameters,
+        row: int,
+        seconds: float,
     ) -> Avatar:
         if bool(state.diverged[row]):
             tensors = zero_avatar_tensors(self.head.template(1), SIZE)
             return self._avatar(run, item, tensors, seconds, "diverged", "a gradient stopped being finite")
         one = parameters[row : row + 1]
         latent = state.texture[row].detach()
-        return self._avatar(run, item, {**_tensors(one), "latent_texture": latent, "baked_texture": self.bake(one, latent)}, seconds)
+        return self._avatar(
+            run,
+            item,
+            {**_tensors(one), "latent_texture": latent, "baked_texture": self.bake(one, latent)},
+            seconds,
+        )
 
     @torch.no_grad()
     def bake(self, parameters: HeadParameters, latent: Tensor) -> Tensor:
@@ -143,7 +163,8 @@ class Generator:
             return self._avatar(run, item, zero_avatar_tensors(self.head.template(1), SIZE), time.monotonic() - began)
         truth = true_head(item.prompt, item.tags, self.head)
         if truth is None:
-            raise InputError([f"{item.list}/{item.item}: method 'oracle' needs the true head, and the closed world does not know '{item.prompt}'"])
+            where = f"{item.list}/{item.item}"
+            raise InputError([f"{where}: method 'oracle' needs a true head; this world does not know '{item.prompt}'"])
         tensors = {**_tensors(truth.parameters), "latent_texture": None, "baked_texture": truth.texture}
         return self._avatar(run, item, tensors, time.monotonic() - began)
 

@@ -109,9 +109,7 @@ def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool) -> Promp
         "back view": (180.0, 0.0),
         "overhead view": (0.0, 90.0),
     }
-    texts = {
-        name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()
-    }
+    texts = {name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()}
     return Prompts({name: prior.embed(lines) for name, lines in texts.items()}, prior.embed([""]))
 
 
@@ -226,9 +224,7 @@ def _geometry_losses(
         cameras, rows = _some_mask_cameras(studio, method, state)
         size = state.masks.foreground.shape[-1]
         seen = studio.renderer.render(vertices, cameras, size, samples=2, normals=False)
-        some = replace(
-            state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows]
-        )
+        some = replace(state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows])
         segmentation = method.segmentation_weight * silhouette_loss(seen.coverage, some)
     regular = (
         method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
@@ -271,9 +267,7 @@ def _refresh_masks(
     )
     count = len(TIMESTEPS)
     shape = tuple(seen.features.shape[2:])
-    noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(
-        1, (-1, count)
-    )
+    noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
     state.masks = estimate_masks(
         studio.prior, seen, studio.mask_latents, torch.tensor(MASK_BACKGROUNDS, device=vertices.device), noise,
         prompts.for_cameras(cameras), prompts.empty, state.masks.foreground.shape[-1],
@@ -293,7 +287,7 @@ def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool)
     finite = torch.stack([_finite(v.grad) for v in moving.values() if v.grad is not None]).all(0)
     state.diverged |= ~finite
     grads = {name: value.grad for name, value in moving.items() if value.grad is not None}
-    for name, grad in grads.items():
+    for grad in grads.values():
         grad[state.diverged] = 0.0
     _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
     state.texture_adam.step()

@@ -84,9 +84,7 @@ def find_list(name: str, folders: Sequence[Path]) -> Path:
     known = {path.stem for folder in folders for path in folder.glob("*.t[sx][vt]")}
     where = " or ".join(str(folder) for folder in folders)
     if not known:
-        raise InputError(
-            [f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"]
-        )
+        raise InputError([f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"])
     raise InputError([unknown("list", name, known, where)])
 
 
@@ -137,9 +135,7 @@ def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[
         return [], []
     number, header = lines[0]
     columns = [name.strip() for name in header.split("\t")]
-    problems = [
-        unknown("column", name, COLUMNS, f"{path}:{number}") for name in columns if name not in COLUMNS
-    ]
+    problems = [unknown("column", name, COLUMNS, f"{path}:{number}") for name in columns if name not in COLUMNS]
     problems += [f"{path}:{number}: column '{name}' is missing" for name in _REQUIRED if name not in columns]
     problems += [f"{path}:{number}: a column is there twice"] if len(set(columns)) < len(columns) else []
     if problems:
@@ -193,9 +189,7 @@ def item_problems(item: PromptItem) -> list[str]:
         bad = [char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
         if bad:
             problems.append(f"{name} holds the control character U+{ord(bad[0]):04X}")
-    problems += [
-        f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)
-    ]
+    problems += [f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]
     return problems
 
 

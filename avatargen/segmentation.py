@@ -61,9 +61,7 @@ def estimate_masks(
         flat = seen.over(background_latents[k].view(1, 1, -1, 1, 1)).flatten(0, 1)
         t = torch.full((len(flat),), int(fraction * total), device=flat.device)
         clean = _denoise(prior, flat, noise[:, :, k].flatten(0, 1), t, condition, unconditional)
-        distance = (
-            (prior.decode(clean) - backgrounds[k].view(1, 3, 1, 1)).square().sum(1, keepdim=True).sqrt()
-        )
+        distance = (prior.decode(clean) - backgrounds[k].view(1, 3, 1, 1)).square().sum(1, keepdim=True).sqrt()
         foregrounds.append(torch.sigmoid((distance - TOLERANCE) / SOFTNESS))
     mean = F.adaptive_avg_pool2d(torch.stack(foregrounds).mean(0), size)
     area = mean.mean(dim=(1, 2, 3))

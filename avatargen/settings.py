@@ -44,9 +44,7 @@ class MethodSettings(Frozen):
     segmentation_weight: float = hyper(1.0, "ours", "weight of the segmentation loss", ge=0)
     mask_period: int = hyper(25, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
-    interior_gradient: bool = hyper(
-        False, "ours", "let score distillation inside the silhouette move vertices"
-    )
+    interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")
     lr_shape: float = hyper(0.02, "ours", "Adam step for shape, in units of each coefficient's range", gt=0)
     lr_expression: float = hyper(0.02, "ours", "Adam step for expression coefficients", gt=0)
     lr_offsets: float = hyper(2e-3, "ours", "Adam step for the weights of the offset MLP", gt=0)
@@ -59,9 +57,7 @@ class MethodSettings(Frozen):
     @model_validator(mode="after")
     def _has_steps(self) -> MethodSettings:
         if self.source == "optimise" and self.phase1_steps + self.phase2_steps == 0:
-            raise ValueError(
-                "phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'"
-            )
+            raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
         return self
 
     @property
@@ -85,9 +81,7 @@ class PriorSettings(Frozen):
     kind: str = Field("stable_diffusion", description="a name in avatargen.plugins.PRIORS")
     path: str = Field(description="diffusers folder (relative to the repository) or hub id")
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
-    t_range: tuple[float, float] = hyper(
-        (0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)"
-    )
+    t_range: tuple[float, float] = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
     t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
     weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
         "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"
@@ -110,7 +104,5 @@ def provenance_table(settings: Frozen) -> list[dict[str, Any]]:
             continue
         extra = field.json_schema_extra or {}
         source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
-        rows.append(
-            {"name": name, "value": value, "provenance": source, "description": field.description or ""}
-        )
+        rows.append({"name": name, "value": value, "provenance": source, "description": field.description or ""})
     return rows

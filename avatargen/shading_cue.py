@@ -12,9 +12,7 @@ AMBIENT, DIFFUSE = 0.1, 0.9
 """Lambert's shares (DreamFusion, arXiv 2209.14988, section 3.1)."""
 
 
-def shading(
-    normals: Float[Tensor, "B V 3 h w"], towards_light: Float[Tensor, "B V 3"]
-) -> Float[Tensor, "B V 1 h w"]:
+def shading(normals: Float[Tensor, "B V 3 h w"], towards_light: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 1 h w"]:
     """Lambert-shaded grey level in [0, 1] under a directional light; `towards_light` has unit length."""
     cosine = (normals * towards_light[..., None, None]).sum(2, keepdim=True)
     return AMBIENT + DIFFUSE * cosine.clamp(min=0)

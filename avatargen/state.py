@@ -80,9 +80,7 @@ def initial_state(
         torch.zeros(batch, method.mask_views, 1, mask_size, mask_size, device=device),
         torch.zeros(batch, method.mask_views, dtype=torch.bool, device=device),
     )
-    return _with_optimisers(
-        tensors, masks, torch.zeros(batch, dtype=torch.bool, device=device), method, prior
-    )
+    return _with_optimisers(tensors, masks, torch.zeros(batch, dtype=torch.bool, device=device), method, prior)
 
 
 def _with_optimisers(
@@ -105,9 +103,7 @@ def _with_optimisers(
 
 
 def _adams(state: State) -> dict[str, torch.optim.Adam]:
-    return {
-        name: state.texture_adam if name == "texture" else state.geometry_adam for name in state.parameters()
-    }
+    return {name: state.texture_adam if name == "texture" else state.geometry_adam for name in state.parameters()}
 
 
 def save_checkpoint(state: State, row: int, folder: Path) -> None:
@@ -125,13 +121,9 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
             if key in moments:
                 tensors[f"{name}.{key}"] = moments[key][row]
     tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-    steps = {
-        name: str(int(_steps(adam))) for name, adam in (("t", state.texture_adam), ("g", state.geometry_adam))
-    }
+    steps = {name: str(int(_steps(adam))) for name, adam in (("t", state.texture_adam), ("g", state.geometry_adam))}
     partial = folder / f".checkpoint-{os.getpid()}"
-    save_file(
-        tensors, partial, metadata={"step": str(state.step), "texture": steps["t"], "geometry": steps["g"]}
-    )
+    save_file(tensors, partial, metadata={"step": str(state.step), "texture": steps["t"], "geometry": steps["g"]})
     partial.replace(folder / CHECKPOINT)
 
 
@@ -164,9 +156,7 @@ def restore(state: State, folders: list[Path]) -> None:
             value.copy_(stacked[name])
             if f"{name}.exp_avg" in stacked:
                 count = facts["texture" if name == "texture" else "geometry"]
-                moments = {
-                    key: stacked[f"{name}.{key}"].to(value.device) for key in ("exp_avg", "exp_avg_sq")
-                }
+                moments = {key: stacked[f"{name}.{key}"].to(value.device) for key in ("exp_avg", "exp_avg_sq")}
                 adams[name].state[value] = {"step": torch.tensor(float(count)), **moments}
     device = state.texture.device
     state.masks = Masks(stacked["masks"].to(device), stacked["valid"].to(device))

@@ -63,9 +63,7 @@ class HeadParameters:
 
     def neutral(self) -> HeadParameters:
         """The same identities at rest: no expression, no joint rotation."""
-        return replace(
-            self, expression=torch.zeros_like(self.expression), joints=torch.zeros_like(self.joints)
-        )
+        return replace(self, expression=torch.zeros_like(self.expression), joints=torch.zeros_like(self.joints))
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     if experiment is None or library is None:
         problems.check()
     lists, files = _read_lists(experiment, root, problems)
-    runs = {
-        method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods
-    }
+    runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
     judges = _judges(experiment, library, root, problems)
     pool = experiment.geometry_pool
     pool_file = problems.of(lambda: find_list(pool, list_folders(root))) if pool else None
@@ -168,9 +166,7 @@ def _read_lists(experiment: Experiment, root: Path, problems: _Problems):
     return lists, files
 
 
-def _judges(
-    experiment: Experiment, library: Library, root: Path, problems: _Problems
-) -> dict[str, JudgeSettings]:
+def _judges(experiment: Experiment, library: Library, root: Path, problems: _Problems) -> dict[str, JudgeSettings]:
     """The judges that are known and whose weights are there."""
     found = {}
     for name in experiment.judges:
@@ -184,9 +180,7 @@ def _judges(
         elif folder.is_dir() and not (folder / "open_clip_config.json").is_file():
             problems.lines.append(f"{where}: {judge.model}/open_clip_config.json: missing")
         elif folder.is_dir() and not _has_weights(folder):
-            problems.lines.append(
-                f"{where}: {judge.model}: no weights; `make train` makes the embedded judge's"
-            )
+            problems.lines.append(f"{where}: {judge.model}: no weights; `make train` makes the embedded judge's")
     return found
 
 
@@ -198,10 +192,7 @@ def _names(experiment: Experiment) -> list[str]:
         lines.append(unknown("renderer", experiment.renderer, RENDERERS, f"{where}: renderer"))
     for kind in ("lists", "methods", "judges", "seeds"):
         values = getattr(experiment, kind)
-        lines += [
-            f"{where}: {kind}: '{value}' is there twice"
-            for value in {v for v in values if values.count(v) > 1}
-        ]
+        lines += [f"{where}: {kind}: '{value}' is there twice" for value in {v for v in values if values.count(v) > 1}]
     return lines
 
 
@@ -212,9 +203,7 @@ def _machine(experiment: Experiment) -> list[str]:
         return []
     match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
     if not match or not 0 < int(match[2]) < 65536:
-        return [
-            f"RAY_ADDRESS: got '{address}'; expected HOST:PORT of a Ray head (by default port 6379) or 'local'"
-        ]
+        return [f"RAY_ADDRESS: got '{address}'; expected HOST:PORT of a Ray head (by default port 6379) or 'local'"]
     try:
         socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_TIMEOUT_S).close()
     except OSError as error:

@@ -66,9 +66,7 @@ def collect(
         InputError: embeddings or distances of a finished avatar are missing.
         ProtocolError: embeddings were made under different protocols.
     """
-    rows = sorted(
-        rows, key=lambda row: experiment.methods.index(row.method)
-    )  # stable: prompts keep their order
+    rows = sorted(rows, key=lambda row: experiment.methods.index(row.method))  # stable: prompts keep their order
     pools = build_pools(rows, negatives, geometry_captions, experiment.geometry_pool)
     views = view_protocol(experiment.evaluation, prior)
     records, protocols = score(rows, judges, pools, views, root)
@@ -126,9 +124,7 @@ def score(
                     for kind in (("texture", "baked") if track == "texture" else ("geometry",))
                     if embedded
                 }
-                judged = (
-                    row if not embedded or scores[track] else row.model_copy(update={"status": "not_finite"})
-                )
+                judged = row if not embedded or scores[track] else row.model_copy(update={"status": "not_finite"})
                 records.append(make_record(judged, protocol, name, scores.get(track), scores.get("baked")))
     if problems:
         raise InputError(problems)
@@ -159,9 +155,7 @@ def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *UNIT, *TRUTH_COLUMNS])
 
 
-def _retrieve(
-    images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int
-) -> Retrieval | None:
+def _retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int) -> Retrieval | None:
     """The retrieval of an avatar; None where its embeddings are not finite: a broken render is a failure."""
     return retrieve(images, captions, own) if np.isfinite(images).all() else None
 

@@ -62,9 +62,7 @@ class Judge:
             tokenize = open_clip.get_tokenizer(source)
         except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
             raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
-        return cls(
-            name, f"{settings.model}:{settings.pretrained or 'folder'}", model.eval(), preprocess, tokenize
-        )
+        return cls(name, f"{settings.model}:{settings.pretrained or 'folder'}", model.eval(), preprocess, tokenize)
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
@@ -125,9 +123,7 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
         with np.load(folder / "views.npz") as file:
             views, protocol = {kind: file[kind] for kind in KINDS}, str(file["protocol"])
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(
-            [f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]
-        ) from error
+        raise InputError([f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]) from error
     stacked = judge.embed_images(np.concatenate(list(views.values())))
     parts = np.split(stacked, np.cumsum([len(images) for images in views.values()])[:-1])
     facts = {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}

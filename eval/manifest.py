@@ -38,9 +38,7 @@ class Row(BaseModel):
     peak_memory_mb: float | None = None
     fingerprint: str = ""
     folder: str
-    geometry: str | None = Field(
-        None, description="caption for the geometry track; else the tag, else the prompt"
-    )
+    geometry: str | None = Field(None, description="caption for the geometry track; else the tag, else the prompt")
 
     @property
     def geometry_caption(self) -> str:

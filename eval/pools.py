@@ -41,9 +41,7 @@ class Pool:
 
 def read_captions(paths: Iterable[Path]) -> tuple[str, ...]:
     """Captions of text files, one a line; blank lines, lines that start with #, missing files give none."""
-    lines = [
-        line for path in paths if path.is_file() for line in path.read_text(encoding="utf-8").splitlines()
-    ]
+    lines = [line for path in paths if path.is_file() for line in path.read_text(encoding="utf-8").splitlines()]
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
@@ -65,9 +63,7 @@ def build_pools(
     geometry = {row.unit: row.geometry_caption for row in rows}
     return {
         "texture": _pool(f"{lists}{'+negatives' if negatives else ''}", texture, negatives),
-        "geometry": _pool(
-            f"{lists}+{geometry_list}" if geometry_list else lists, geometry, geometry_captions
-        ),
+        "geometry": _pool(f"{lists}+{geometry_list}" if geometry_list else lists, geometry, geometry_captions),
     }
 
 

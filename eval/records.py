@@ -74,9 +74,7 @@ class Record:
     clip_score_baked: float = float("nan")
 
 
-def make_record(
-    row: Row, protocol: Protocol, judge: str, neural: Retrieval | None, baked: Retrieval | None
-) -> Record:
+def make_record(row: Row, protocol: Protocol, judge: str, neural: Retrieval | None, baked: Retrieval | None) -> Record:
     """The record of an avatar; `neural` is None where it failed."""
     size = len(protocol.captions)
     score = neural or Retrieval(rank=size, view_hits=0.0, clip_score=0.0)

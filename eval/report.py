@@ -128,10 +128,7 @@ def headline(table: pd.DataFrame) -> list[dict[str, Any]]:
         for judge, group in table[table["track"] == track].groupby("judge", sort=False):
             lines = []
             for (_, numbers), (_, text) in zip(group.iterrows(), rounded(group).iterrows(), strict=True):
-                bar = {
-                    name: round(100 * float(numbers[name]), 1)
-                    for name in ("r_at_1", "r_at_1_low", "r_at_1_high")
-                }
+                bar = {name: round(100 * float(numbers[name]), 1) for name in ("r_at_1", "r_at_1_low", "r_at_1_high")}
                 lines.append({"bar": bar, "percent": _percents(numbers), **text.to_dict()})
             chance = round(100 * float(group["chance"].iloc[0]), 1)
             parts.append({"track": track, "judge": str(judge), "chance": chance, "lines": lines})

@@ -36,9 +36,7 @@ def ranks(similarities: Float[np.ndarray, "Q N"], own: Int[np.ndarray, " Q"]) ->
     if not np.isfinite(similarities).all():
         raise ValueError("similarities hold values that are not finite")
     if own.size and (own.min() < 0 or own.max() >= similarities.shape[1]):
-        raise ValueError(
-            f"own captions span {own.min()}..{own.max()}; expected 0..{similarities.shape[1] - 1}"
-        )
+        raise ValueError(f"own captions span {own.min()}..{own.max()}; expected 0..{similarities.shape[1] - 1}")
     score = np.take_along_axis(similarities, own[:, None], axis=1)
     return (similarities >= score).sum(axis=1)  # the own caption counts itself, which is the 1
 

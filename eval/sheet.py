@@ -24,9 +24,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
-def contact_sheet(
-    title: str, note: str, rows: Mapping[str, Images], azimuths: Sequence[float]
-) -> Image.Image:
+def contact_sheet(title: str, note: str, rows: Mapping[str, Images], azimuths: Sequence[float]) -> Image.Image:
     """A sheet with one row for each kind of render and one column for each azimuth.
 
     Args:

@@ -114,18 +114,12 @@ def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.Dat
 
     The metrics of the head world's truth stand under the judge ``truth``.
     """
-    scores = records.assign(
-        r_at_1=(records["rank"] == 1).astype(float), mean_rank=records["rank"].astype(float)
-    )
+    scores = records.assign(r_at_1=(records["rank"] == 1).astype(float), mean_rank=records["rank"].astype(float))
     parts = []
     for (judge, track), group in scores.groupby(["judge", "track"], sort=False):
-        parts += [
-            _paired_rows(group, m, judge, track, baseline) for m in ("r_at_1", "mean_rank", "clip_score")
-        ]
+        parts += [_paired_rows(group, m, judge, track, baseline) for m in ("r_at_1", "mean_rank", "clip_score")]
     if len(truths):
-        parts += [
-            _paired_rows(truths, metric, "truth", track, baseline) for metric, track in TRUTH_TRACKS.items()
-        ]
+        parts += [_paired_rows(truths, metric, "truth", track, baseline) for metric, track in TRUTH_TRACKS.items()]
     return pd.DataFrame([row for part in parts for row in part], columns=PAIRED)
 
 
@@ -172,9 +166,7 @@ def judge_agreement(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for track in TRACKS:
         for metric in ("r_at_1", "clip_score"):
-            wide = (
-                table[table["track"] == track].pivot(index="method", columns="judge", values=metric).dropna()
-            )
+            wide = table[table["track"] == track].pivot(index="method", columns="judge", values=metric).dropna()
             for one, other in combinations(wide.columns, 2):
                 tau = rank_agreement(wide[one].to_numpy(np.float64), wide[other].to_numpy(np.float64))
                 rows.append([track, metric, one, other, len(wide), tau])
@@ -189,9 +181,7 @@ def cost(rows: Sequence[Row]) -> pd.DataFrame:
         seconds = pd.to_numeric(group["seconds"])
         memory = pd.to_numeric(group["peak_memory_mb"])
         failed = int((group["status"] != "ok").sum())
-        lines.append(
-            [method, len(group), failed, seconds.mean(), seconds.median(), seconds.sum(), memory.max()]
-        )
+        lines.append([method, len(group), failed, seconds.mean(), seconds.median(), seconds.sum(), memory.max()])
     return pd.DataFrame(lines, columns=COST)
 
 

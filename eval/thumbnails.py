@@ -41,9 +41,7 @@ def sheet(folder: Path) -> str | None:
     except OSError:
         return None
     size = (SHEET, round(picture.height * SHEET / picture.width))
-    return _webp(
-        picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72
-    )
+    return _webp(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72)
 
 
 def turning(folder: Path) -> str | None:

@@ -98,9 +98,7 @@ def compare_heads(
         geometry_mm_p95=1000 * float(distances[surface].quantile(0.95)),
         expression_error=1000 * float(moved[surface].norm(dim=-1).mean()),
         colour_error=colour_error(texture, truth.texture, head),
-        regions_mm={
-            name: 1000 * float(distances[mask].mean()) for name, mask in regions.items() if mask.any()
-        },
+        regions_mm={name: 1000 * float(distances[mask].mean()) for name, mask in regions.items() if mask.any()},
     )
 
 

@@ -37,9 +37,7 @@ class RenderTools:
     prior_settings: PriorSettings
 
     @classmethod
-    def load(
-        cls, head_name: str, renderer_name: str, prior_settings: PriorSettings, root: Path
-    ) -> RenderTools:
+    def load(cls, head_name: str, renderer_name: str, prior_settings: PriorSettings, root: Path) -> RenderTools:
         """Load head, renderer and prior by their configured names; a prior's folder is relative to `root`.
 
         Raises:
@@ -54,9 +52,7 @@ class RenderTools:
 def render_views(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> dict[str, Images]:
     """The images of the protocol, one array for each of :data:`eval.images.KINDS`."""
     cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation)
-    baked, geometry = colour_and_clay(
-        avatar, tools, cameras, settings.size, settings.samples, settings.background
-    )
+    baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
     texture = neural_colour(avatar, tools, cameras, settings.size, settings.background)
     return {"texture": baked if texture is None else texture, "baked": baked, "geometry": geometry}
 

@@ -9,12 +9,8 @@ import pytest
 
 from avatargen.config import ROOT
 
-FILES = sorted(
-    path for folder in ("avatargen", "eval", "workflow/scripts") for path in (ROOT / folder).rglob("*.py")
-)
-PACKAGES = [
-    path for path in FILES if path.is_relative_to(ROOT / "avatargen") or path.is_relative_to(ROOT / "eval")
-]
+FILES = sorted(path for folder in ("avatargen", "eval", "workflow/scripts") for path in (ROOT / folder).rglob("*.py"))
+PACKAGES = [path for path in FILES if path.is_relative_to(ROOT / "avatargen") or path.is_relative_to(ROOT / "eval")]
 LIGHT = ("config", "settings", "prompts", "errors", "plugins", "fingerprint", "validate", "launch", "disk")
 EVAL_MAY_IMPORT = {
     *(
@@ -81,9 +77,7 @@ def test_house_rules(path):
 @pytest.mark.parametrize("name", LIGHT)
 def test_what_the_snakefile_imports_is_light(name):
     heavy = {"torch", "numpy", "pandas", "ray", "eval"}
-    assert not heavy & {
-        root.split(".")[0] for root in imported(ROOT / f"avatargen/{name}.py", top_level_only=True)
-    }
+    assert not heavy & {root.split(".")[0] for root in imported(ROOT / f"avatargen/{name}.py", top_level_only=True)}
 
 
 def test_parsing_the_snakefile_imports_nothing_heavy():

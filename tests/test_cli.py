@@ -17,9 +17,7 @@ def fake(monkeypatch, workplace):
 
     def make(self, run, tasks):
         made.append((run, tasks[0]))
-        return Worker(1, spec="tests.workflow.fake_generator:FakeGenerator", steps=self.steps).make(
-            run, tasks
-        )
+        return Worker(1, spec="tests.workflow.fake_generator:FakeGenerator", steps=self.steps).make(run, tasks)
 
     class Recorder(Worker):
         pass

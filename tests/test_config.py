@@ -32,9 +32,7 @@ def test_a_method_differs_from_full_in_exactly_what_it_lists(name):
     assert {key for key in full if full[key] != other[key]} == set(METHODS[name].overrides)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem)
 def test_what_is_shipped_is_valid(path):
     if path.stem not in ("methods", "priors", "judges"):
         experiment = load_experiment(path.stem)
@@ -57,9 +55,7 @@ def place(workplace):
     config.mkdir(parents=True)
     write_yaml(config / "priors.yaml", own={"path": str(prior)})
     write_yaml(config / "judges.yaml", own={"model": str(judge)})
-    write_yaml(
-        config / "mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"], seeds=[0, 1]
-    )
+    write_yaml(config / "mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"], seeds=[0, 1])
     (workplace / "prompts").mkdir()
     (workplace / "prompts/few.txt").write_text("a man\na woman\n")
     return workplace
@@ -134,10 +130,7 @@ def test_yaml_that_is_none_or_repeats_itself(place, text):
 def test_an_unknown_experiment(place):
     assert "did you mean 'mine'?" in problems_of(validate_all, "mien")[0]
     assert "unknown experiment 'methods'" in problems_of(validate_all, "methods")[0]
-    assert (
-        "unknown key 'experimnt'; did you mean 'experiment'?"
-        in problems_of(study_of, {"experimnt": 1}, False)[0]
-    )
+    assert "unknown key 'experimnt'; did you mean 'experiment'?" in problems_of(study_of, {"experimnt": 1}, False)[0]
 
 
 def test_missing_weights(place):

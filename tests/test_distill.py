@@ -39,9 +39,7 @@ def test_unknown_names_are_errors():
         weight(A, "cubic")
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("latent_paint", 0.8 * 0.36), ("dreamfusion", 0.36), ("uniform", 1.0)]
-)
+@pytest.mark.parametrize(("kind", "expected"), [("latent_paint", 0.8 * 0.36), ("dreamfusion", 0.36), ("uniform", 1.0)])
 def test_weights(kind, expected):
     assert weight(A, kind).item() == pytest.approx(expected, rel=1e-6)
 

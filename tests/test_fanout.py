@@ -54,9 +54,7 @@ def test_rows_come_in_order_with_failures_in_place(workplace, make_run, how):
     assert "ValueError" in (workplace / "avatars" / rows[1]["id"] / "error.txt").read_text()
     failed = load_avatar(workplace / "avatars" / rows[1]["id"])
     assert failed.status == "error" and float(failed.shape.abs().sum()) == 0
-    assert (
-        load_avatar(workplace / "avatars" / rows[0]["id"]).provenance["fingerprint"] == rows[0]["fingerprint"]
-    )
+    assert load_avatar(workplace / "avatars" / rows[0]["id"]).provenance["fingerprint"] == rows[0]["fingerprint"]
 
 
 def test_what_is_finished_is_not_made_again(workplace, make_run, capsys):
@@ -122,9 +120,7 @@ def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make
 
 def test_a_worker_that_does_not_fit_is_said(workplace, make_run, head):
     with pytest.raises(rayhead.RayUnavailableError, match="cpus_per_worker"):
-        make_chunk(
-            make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=head, spec=FAKE)
-        )
+        make_chunk(make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=head, spec=FAKE))
 
 
 def test_only_its_user_can_read_how_to_reach_the_head(head):

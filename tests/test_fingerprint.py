@@ -19,11 +19,7 @@ def area(r):
 def test_comments_docstrings_and_layout_do_not_count():
     same = b"def area(r): return 3.14159*r*r\n"
     documented = SOURCE.replace(b"Of a disc.", b"Other words.").replace(b"close enough", b"fine")
-    assert (
-        fingerprint.source_hash(SOURCE)
-        == fingerprint.source_hash(same)
-        == fingerprint.source_hash(documented)
-    )
+    assert fingerprint.source_hash(SOURCE) == fingerprint.source_hash(same) == fingerprint.source_hash(documented)
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"3.14159", b"3.1416"), (b"r * r", b"r ** 2"), (b"area", b"disc")])

@@ -23,9 +23,7 @@ FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask
 def generator(tmp_path_factory) -> Generator:
     torch.manual_seed(0)
     folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    prior = PriorSettings(
-        path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
-    )
+    prior = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8)
     return Generator.load("anny", "warp", prior, threads=1)
 
 

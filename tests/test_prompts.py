@@ -23,9 +23,7 @@ def problems_of(path):
 
 
 def test_a_table_is_read(tmp_path):
-    path = write(
-        tmp_path, "mine.tsv", HEADER + "a\tan old man\tage=old;skin=green\ta man\n\n# no\nb\ta girl\t\t\n"
-    )
+    path = write(tmp_path, "mine.tsv", HEADER + "a\tan old man\tage=old;skin=green\ta man\n\n# no\nb\ta girl\t\t\n")
     first, second = read_list(path)
     assert first == PromptItem("mine", "a", "an old man", ("age=old", "skin=green"), "a man", 0)
     assert second == PromptItem("mine", "b", "a girl", (), None, 0)

@@ -84,9 +84,7 @@ def _select(source: AnnySource, template: np.ndarray) -> tuple[np.ndarray, np.nd
     return quads[keep], quad_uvs[keep], parts[keep]
 
 
-def _name_charts(
-    quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, template: np.ndarray
-) -> np.ndarray:
+def _name_charts(quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, template: np.ndarray) -> np.ndarray:
     """Name each quad's surface, by the islands of MakeHuman's texture layout."""
     ends = np.stack([quad_uvs.ravel(), np.roll(quad_uvs, -1, axis=1).ravel()])
     size = quad_uvs.max() + 1

@@ -119,9 +119,7 @@ class _SparseProduct(torch.autograd.Function):
     """Weighted sums of rows; `embedding_bag`, unlike CSR tensors, is stable and as fast."""
 
     @staticmethod
-    def forward(
-        ctx: Any, dense: Tensor, matrix: tuple[Tensor, ...], transposed: tuple[Tensor, ...]
-    ) -> Tensor:
+    def forward(ctx: Any, dense: Tensor, matrix: tuple[Tensor, ...], transposed: tuple[Tensor, ...]) -> Tensor:
         ctx.matrices = (transposed, matrix)
         starts, columns, values = matrix
         return F.embedding_bag(columns, dense.contiguous(), starts, mode="sum", per_sample_weights=values)

@@ -47,9 +47,7 @@ def linear(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_matrix,
     return operator, _split(quads, quad_edges, vertices, len(edges))
 
 
-def catmull_clark(
-    quads: Int[np.ndarray, "Q 4"], vertices: int
-) -> tuple[sp.csr_matrix, Int[np.ndarray, "Q4 4"]]:
+def catmull_clark(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_matrix, Int[np.ndarray, "Q4 4"]]:
     """One Catmull-Clark step.
 
     Args:

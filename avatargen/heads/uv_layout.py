@@ -30,9 +30,7 @@ BOXES = {
 }
 
 
-def back_seam(
-    faces: Int[np.ndarray, "F 3"], points: Float[np.ndarray, "N 3"], crown: float
-) -> Int[np.ndarray, "E 2"]:
+def back_seam(faces: Int[np.ndarray, "F 3"], points: Float[np.ndarray, "N 3"], crown: float) -> Int[np.ndarray, "E 2"]:
     """Edges on the midline behind z = `crown`."""
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(pairs, axis=1), axis=0)

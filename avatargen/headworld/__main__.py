@@ -77,13 +77,9 @@ def train_the_judge(work: Path, output: Path) -> None:
 def main() -> None:
     """Parse the arguments and train."""
     parser = argparse.ArgumentParser(prog="python -m avatargen.headworld", description=__doc__)
-    parser.add_argument(
-        "part", nargs="?", choices=("all", "prior", "judge", "report", "pools"), default="all"
-    )
+    parser.add_argument("part", nargs="?", choices=("all", "prior", "judge", "report", "pools"), default="all")
     parser.add_argument("lists", nargs="*", type=Path, help="prompt lists, for `pools`")
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / "build" / "headworld", help="data and checkpoints"
-    )
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "headworld", help="data and checkpoints")
     parser.add_argument("--output", type=Path, default=ASSETS, help="where the weights go")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()

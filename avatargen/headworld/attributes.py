@@ -51,24 +51,8 @@ _SYNONYMS = {
     "lady": "woman", "blonde": "blond", "gray": "grey", "red hair": "ginger hair", "black skin": "dark skin",
     "shouting": "open mouth", "surprised": "open mouth", "furious": "angry", "happy": "smiling",
 }  # fmt: skip
-_FILLER = set(
-    [
-        "a",
-        "an",
-        "the",
-        "with",
-        "and",
-        "of",
-        "her",
-        "his",
-        "their",
-        "skin",
-        "hair",
-        "very",
-        "in",
-        "portrait",
-        "head",
-    ]
+_FILLER = frozenset(
+    {"a", "an", "the", "with", "and", "of", "her", "his", "their", "skin", "hair", "very", "in", "head"}
 )
 
 
@@ -95,8 +79,7 @@ class Attributes:
         """The same head with what a textureless render cannot show at its template value."""
         plain = Attributes()
         kept = {
-            name: getattr(self, name)
-            for name in ("age", "sex", "weight", "hair", "beard", "expression", "feature")
+            name: getattr(self, name) for name in ("age", "sex", "weight", "hair", "beard", "expression", "feature")
         }
         return Attributes(**{**{f.name: getattr(plain, f.name) for f in fields(plain)}, **kept})
 

@@ -118,8 +118,7 @@ def generate(
         captions += [caption(a.shape_only() if clay else a, not clay) for a in chosen for _ in range(views)]
         azimuths.append(cameras.azimuth.flatten().numpy())
         view_names += [
-            view_name(a, e)
-            for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
+            view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
         ]
     return Renders(np.concatenate(images), captions, view_names, np.concatenate(azimuths))
 
@@ -139,7 +138,5 @@ def cached(path: Path, make: type | object) -> Renders:
         )
     renders = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path, images=renders.images, captions=renders.captions, views=renders.views, azimuths=renders.azimuths
-    )
+    np.savez(path, images=renders.images, captions=renders.captions, views=renders.views, azimuths=renders.azimuths)
     return renders

@@ -97,9 +97,7 @@ def _vary(
     return (shape + noise * scale * (bounds[1] - bounds[0])).clamp(bounds[0], bounds[1])
 
 
-def hair_offsets(
-    head: AnnyHead, attributes: Attributes, parameters: HeadParameters
-) -> Float[Tensor, "1 N 3"]:
+def hair_offsets(head: AnnyHead, attributes: Attributes, parameters: HeadParameters) -> Float[Tensor, "1 N 3"]:
     """Displacement along the normals of the neutral head: hair on the scalp, and the beard."""
     neutral = head.canonical(parameters.shape)
     normals = area_normals(neutral[0], head.topology.faces)
@@ -116,9 +114,7 @@ def hair_offsets(
     return (depth[:, None] * normals)[None]
 
 
-def paint(
-    head: AnnyHead, attributes: Attributes, rng: np.random.Generator | None = None
-) -> Float[Tensor, "N 3"]:
+def paint(head: AnnyHead, attributes: Attributes, rng: np.random.Generator | None = None) -> Float[Tensor, "N 3"]:
     """Albedo of each vertex."""
     weights = head.region_weights
     jitter = 0.0 if rng is None else 0.04

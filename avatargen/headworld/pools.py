@@ -52,9 +52,7 @@ def write_pools(path: Path) -> None:
     """
     items = read_list(path)
     heads = {item.prompt: parse(item.prompt) for item in items}
-    problems = [
-        f"{path}: the closed world does not know '{prompt}'" for prompt, head in heads.items() if head is None
-    ]
+    problems = [f"{path}: the closed world does not know '{prompt}'" for prompt, head in heads.items() if head is None]
     if problems:
         raise InputError(problems)
     rng = np.random.default_rng(0)

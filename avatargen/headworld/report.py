@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from avatargen.distill import guide
+from avatargen.distill import guide, to_epsilon
 from avatargen.headworld.dataset import Renders
 from avatargen.headworld.train_vae import psnr
 from avatargen.priors.base import Prior, load_prior
@@ -45,16 +46,15 @@ def write_report(test: Renders, assets: Path, work: Path) -> dict[str, float]:
 @torch.no_grad()
 def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
     """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0)."""
-    x = torch.randn(
-        len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed)
-    )
+    x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
     condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
     times = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).long()
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in pairwise(times):
         a, b = prior.alphas_cumprod[now], prior.alphas_cumprod[then]
         t = now.repeat(2 * len(x))
         outputs = prior.predict(torch.cat([x, x]), t, torch.cat([empty, condition]))
         epsilon = guide(*outputs.chunk(2), guidance)
+        epsilon = to_epsilon(epsilon, x, a.expand(len(x)), prior.prediction)
         clean = (x - (1 - a).sqrt() * epsilon) / a.sqrt()
         x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
     return (prior.decode(clean) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -63,8 +63,7 @@ def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, see
 def sheet(images: np.ndarray, path: Path, columns: int = 8) -> None:
     """Images side by side in one PNG."""
     rows = [
-        np.concatenate(list(images[k : k + columns]), 1)
-        for k in range(0, len(images) // columns * columns, columns)
+        np.concatenate(list(images[k : k + columns]), 1) for k in range(0, len(images) // columns * columns, columns)
     ]
     Image.fromarray(np.concatenate(rows)).save(path)
 
@@ -83,9 +82,7 @@ def judge_figures(
     def recall(pictures: np.ndarray, captions: list[str]) -> float:
         pool = list(dict.fromkeys(captions))
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        left = torch.cat(
-            [model.encode_image((part - 0.5) / 0.25, normalize=True) for part in pixels.split(64)]
-        )
+        left = torch.cat([model.encode_image((part - 0.5) / 0.25, normalize=True) for part in pixels.split(64)])
         right: Tensor = model.encode_text(tokenizer(pool), normalize=True)
         own = torch.tensor([pool.index(caption) for caption in captions])
         return float(((left @ right.T).argmax(1) == own).float().mean())

@@ -37,9 +37,7 @@ class Budget:
         """Learning rate at a step."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        return (
-            self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
-        )
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
 
 
 def batch_indices(seed: int, step: int, batch: int, count: int) -> np.ndarray:
@@ -52,9 +50,7 @@ class Average:
 
     def __init__(self, modules: dict[str, nn.Module], decay: float):
         self.decay = decay
-        self.values = {
-            name: {k: v.detach().clone() for k, v in m.state_dict().items()} for name, m in modules.items()
-        }
+        self.values = {name: {k: v.detach().clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
 
     @torch.no_grad()
     def update(self, modules: dict[str, nn.Module], step: int) -> None:
@@ -124,9 +120,7 @@ class Trainer:
         state = {"step": step, "modules": modules, "optimiser": self.optimiser.state_dict()}
         torch.save({**state, "average": self.average.values, "curve": self.curve}, partial)
         partial.replace(self.checkpoint)
-        (self.folder / f"{self.name}-curve.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in self.curve)
-        )
+        (self.folder / f"{self.name}-curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.curve))
 
     def run(self, loss: Callable[[int], Tensor]) -> None:
         """Train until the budget is spent; the modules then hold their averaged weights."""

@@ -63,9 +63,7 @@ class StableDiffusionPrior(Prior):
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
         """See the base class; prompts beyond the tokenizer's length are cut."""
-        tokens = self._tokenizer(
-            prompts, padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
+        tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self._text(tokens.to(self.device))[0].float()
 
     @torch.no_grad()

@@ -48,9 +48,7 @@ def overlaps_image(first: wp.vec3, last: wp.vec3):
 
 @wp.func
 @no_type_check
-def surrounded(
-    seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32
-):
+def surrounded(seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32):
     """Whether the 3 x 3 samples around an image point all show the mesh; False at the image's border."""
     size = seen.shape[3]
     half = 0.5 * wp.float32(size)
@@ -181,14 +179,11 @@ class ContourEdges:
         self.ends = self.ends[edge[first]]
         self.sides = torch.stack((owner[first], partner[first]), dim=1)
         self.arrays = [
-            wp.from_torch(tensor.int().contiguous())
-            for tensor in (faces, self.ends, self.sides, opposite[first])
+            wp.from_torch(tensor.int().contiguous()) for tensor in (faces, self.ends, self.sides, opposite[first])
         ]
 
 
-def _contour_counts(
-    points, cameras, edges: ContourEdges, meshes: MeshBatch, size: int
-) -> Int[Tensor, "B V E"]:
+def _contour_counts(points, cameras, edges: ContourEdges, meshes: MeshBatch, size: int) -> Int[Tensor, "B V E"]:
     """Into how many segments each contour edge is cut, 0 for all other edges."""
     faces, ends, sides, _ = edges.arrays
     shape, device = cameras[0].shape, edges.ends.device

@@ -31,9 +31,7 @@ def write_views(folder, images) -> None:
 def test_images_are_embedded_as_open_clip_would(judge, clip_folder, images):
     model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{clip_folder}")
     with torch.no_grad():
-        naive = [
-            model.eval().encode_image(preprocess(Image.fromarray(i))[None], normalize=True) for i in images
-        ]
+        naive = [model.eval().encode_image(preprocess(Image.fromarray(i))[None], normalize=True) for i in images]
     np.testing.assert_allclose(judge.embed_images(images, batch=2), torch.cat(naive).numpy(), atol=1e-5)
 
 
@@ -53,9 +51,7 @@ def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_pa
     embeddings = load_embeddings(tmp_path, "tiny")
     assert (embeddings.fingerprint, embeddings.protocol) == ("two", {"views": 5})
     assert {kind: value.shape for kind, value in embeddings.kinds.items()} == dict.fromkeys(KINDS, (5, 16))
-    np.testing.assert_array_equal(
-        embeddings.kinds["geometry"], judge.embed_images(np.tile(images, (3, 1, 1, 1)))[10:]
-    )
+    np.testing.assert_array_equal(embeddings.kinds["geometry"], judge.embed_images(np.tile(images, (3, 1, 1, 1)))[10:])
 
 
 def test_damaged_embeddings_are_made_again(judge, images, tmp_path):
@@ -70,9 +66,7 @@ def test_missing_views_say_what_to_do(judge, tmp_path):
         embed_avatar(tmp_path, judge, "one")
 
 
-@pytest.mark.parametrize(
-    "settings", [{"model": "no-such-model"}, {"model": "ViT-B-32", "pretrained": "no-tag"}]
-)
+@pytest.mark.parametrize("settings", [{"model": "no-such-model"}, {"model": "ViT-B-32", "pretrained": "no-tag"}])
 def test_missing_weights_are_an_input_error(settings, tmp_path):
     with pytest.raises(InputError, match=r"judge 'big': open_clip model .* cannot be loaded"):
         Judge.load("big", JudgeSettings(**settings), tmp_path)

@@ -18,9 +18,7 @@ def protocol(track: str = "texture", **views) -> Protocol:
 
 def frame(make_row, outcomes: dict[str, list[Retrieval | None]]) -> pd.DataFrame:
     return to_frame(
-        make_record(
-            make_row(item, method, status="ok" if score else "diverged"), protocol(), "clip", score, score
-        )
+        make_record(make_row(item, method, status="ok" if score else "diverged"), protocol(), "clip", score, score)
         for method, scores in outcomes.items()
         for item, score in zip("abcd", scores, strict=False)
     )
@@ -66,12 +64,8 @@ def test_tables_refuse_to_mix_protocols(make_row):
 
 
 def test_paired_differences_by_hand(make_row):
-    records = frame(
-        make_row, {"full": [HIT, HIT, HIT], "template": [MISS, MISS, MISS], "other": [HIT, HIT, None]}
-    )
-    table = summaries.paired(records, pd.DataFrame(columns=["method"]), "full").set_index(
-        ["method", "metric"]
-    )
+    records = frame(make_row, {"full": [HIT, HIT, HIT], "template": [MISS, MISS, MISS], "other": [HIT, HIT, None]})
+    table = summaries.paired(records, pd.DataFrame(columns=["method"]), "full").set_index(["method", "metric"])
     row = table.loc[("template", "r_at_1")]
     assert (row["difference"], row["low"], row["high"], row["p"]) == (-1.0, -1.0, -1.0, 0.25)
     assert table.loc[("other", "mean_rank"), "difference"] == pytest.approx(1.0)

@@ -63,9 +63,7 @@ def rows(make_row, experiment, prior_settings, judge, tmp_path):
 
 @pytest.fixture
 def collected(experiment, prior_settings, rows, judge, tmp_path):
-    collect(
-        experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables", ["a hard negative"]
-    )
+    collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables", ["a hard negative"])
     return tmp_path
 
 

@@ -24,10 +24,7 @@ def test_ranks_against_a_naive_loop():
     rng = np.random.default_rng(0)
     similarities = rng.integers(0, 6, size=(50, 9)).astype(float)  # many ties
     own = rng.integers(0, 9, size=50)
-    naive = [
-        1 + sum(row[j] >= row[i] for j in range(9) if j != i)
-        for row, i in zip(similarities, own, strict=True)
-    ]
+    naive = [1 + sum(row[j] >= row[i] for j in range(9) if j != i) for row, i in zip(similarities, own, strict=True)]
     assert ranks(similarities, own).tolist() == naive
 
 

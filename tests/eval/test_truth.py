@@ -16,9 +16,7 @@ GREY = torch.full((3, 8, 8), 0.5)
 
 def true_head(head, shape=0.0, expression=0.0, texture=GREY) -> TrueHead:
     parameters = head.template(1)
-    parameters = replace(
-        parameters, shape=parameters.shape + shape, expression=parameters.expression + expression
-    )
+    parameters = replace(parameters, shape=parameters.shape + shape, expression=parameters.expression + expression)
     return TrueHead(parameters, texture)
 
 
@@ -26,9 +24,7 @@ def test_distance_to_one_triangle_by_hand():
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
     points = torch.tensor([[0.2, 0.2, 0.5], [-3.0, 0, 4], [1.0, 1.0, 0.0], [0.25, 0.25, 0]])
     expected = [0.5, 5.0, 0.5**0.5, 0.0]
-    assert distance_to_surface(points, vertices, torch.tensor([[0, 1, 2]])).tolist() == pytest.approx(
-        expected
-    )
+    assert distance_to_surface(points, vertices, torch.tensor([[0, 1, 2]])).tolist() == pytest.approx(expected)
 
 
 def test_distances_match_a_dense_sampling_of_the_surface(head):
@@ -76,9 +72,7 @@ def test_colour_error_is_the_mean_difference(head):
 def test_colour_error_samples_where_the_surface_is(head):
     upper = torch.full((3, 64, 64), 0.5)
     upper[:, :32] = 1.0  # row 0 is v = 1: the upper half of the sphere, half of its area
-    assert compare_heads(head.template(1), upper, true_head(head), head).colour_error == pytest.approx(
-        0.25, abs=0.01
-    )
+    assert compare_heads(head.template(1), upper, true_head(head), head).colour_error == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypatch, tmp_path):
@@ -87,11 +81,7 @@ def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypa
     facts = measure_avatar(row, tmp_path / "none", head, "f")
     assert facts["score"]["geometry_mm"] == pytest.approx(12.0, rel=0.01)
     monkeypatch.setattr(truth, "true_head", lambda *_: pytest.fail("measured again"))
-    assert (
-        measure_avatar(row, tmp_path / "none", head, "f")
-        == facts
-        == read_facts(tmp_path / "none", "truth.json")
-    )
+    assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_facts(tmp_path / "none", "truth.json")
 
 
 def test_a_prompt_outside_the_head_world_has_no_score(head, make_row, monkeypatch, tmp_path):

@@ -122,9 +122,7 @@ def test_neck_border_stays_with_the_body(anny, template):
 def test_expressions_move_what_they_name(anny, template):
     def move(**values):
         parameters = anny.template(1)
-        return (
-            anny.vertices(replace(parameters, expression=anny.expression_from(**values)[None]))[0] - template
-        )
+        return anny.vertices(replace(parameters, expression=anny.expression_from(**values)[None]))[0] - template
 
     blink = move(eyeBlinkLeft=1.0).norm(dim=1)
     skin, side = anny.topology.regions["skin"], template[:, 0]  # Anny stirs the other socket too

@@ -73,9 +73,7 @@ def test_growing_square_by_hand(square, cameras):
     small = 0.6 * vertices
     side = 1.2 / 4 * SIZE
     expected = 2 * side**2
-    assert slopes(WarpRenderer(topology), small, view, small, [1.0]).item() == pytest.approx(
-        expected, rel=1e-4
-    )
+    assert slopes(WarpRenderer(topology), small, view, small, [1.0]).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_one_moving_side_by_hand(square, cameras):

@@ -1,4 +1,4 @@
-"""The real workflow, small: real head, renderer, prior, judge, Ray; two prompts, a few steps.
+"""The real workflow, small: real head, renderer, judge and Ray, an untrained prior; two prompts, few steps.
 
 One test after the other on the same directory, as a user would: run, run again, add a prompt and have it
 killed, run again.
@@ -13,12 +13,15 @@ import time
 import pandas as pd
 import psutil
 import pytest
+import yaml
 
 from avatargen.config import ROOT
+from tests.small_prior import write_pipeline
 
 EXPERIMENT = """
 lists: [few]
 methods: [full, template]
+prior: small
 overrides: {phase1_steps: 2, phase2_steps: 2, mask_views: 1}
 batch_size: 2
 cpus_per_worker: 1
@@ -35,8 +38,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    (folder / "workflow/config").mkdir(parents=True)
-    (folder / "workflow/config/tiny.yaml").write_text(EXPERIMENT)
+    config = folder / "workflow/config"
+    config.mkdir(parents=True)
+    (config / "tiny.yaml").write_text(EXPERIMENT)
+    prior = {"path": str(write_pipeline(folder / "prior", "epsilon")), "latent_size": 16, "texture_size": 32}
+    (config / "priors.yaml").write_text(yaml.safe_dump({"small": {**prior, "guidance": 5, "samples": 1}}))
     (folder / "prompts").mkdir()
     (folder / "prompts/few.tsv").write_text(
         "id\tprompt\ttags\nold\tan old man with a white beard\t\ngirl\ta young woman <b>& more</b>\t\n"
@@ -45,9 +51,7 @@ def place(tmp_path_factory):
 
 
 def start(place):
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AVATARGEN_"))
-    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AVATARGEN_"))}
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2"]
     return subprocess.Popen(
         [*command, "--config", "experiment=tiny"],
@@ -76,9 +80,7 @@ def left_behind(place):
     found = []
     for process in psutil.process_iter():
         try:
-            here = process.cwd() == str(place) or process.environ().get("AVATARGEN_BOARD", "").startswith(
-                str(place)
-            )
+            here = process.cwd() == str(place) or process.environ().get("AVATARGEN_BOARD", "").startswith(str(place))
         except psutil.Error:
             continue
         if here and process.pid != os.getpid():
@@ -103,9 +105,7 @@ def test_from_prompts_to_report(place):
         (method, track) for method in ("full", "template") for track in ("texture", "geometry")
     }
     assert (clip_r.n == 2).all() and (clip_r.n_failed == 0).all()
-    assert {"method", "baseline", "metric", "difference", "low", "high", "p"} <= set(
-        pd.read_csv(tables / "paired.csv")
-    )
+    assert {"method", "baseline", "metric", "difference", "low", "high", "p"} <= set(pd.read_csv(tables / "paired.csv"))
     page = (place / "results/tiny/report/index.html").read_text()
     assert "a young woman &lt;b&gt;&amp; more" in page and "<b>& more" not in page
     for folder in place.glob("results/tiny/few/*/avatars/*"):

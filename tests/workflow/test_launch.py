@@ -89,12 +89,8 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
     board.finished(slow, "an old man with a beard and a very long name", "ok", 100)
     Board(tmp_path / "board", stream).finished(slow, "a girl", "diverged", 90)
     first, second = stream.getvalue().splitlines()
-    assert first == "[1/4] full · an old man with a beard and a ver…  100 s · 3 min left".replace(
-        "100 s", "2 min"
-    )
-    assert (
-        second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
-    )
+    assert first == "[1/4] full · an old man with a beard and a ver…  100 s · 3 min left".replace("100 s", "2 min")
+    assert second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
 
 
 def test_times_and_labels_as_a_person_says_them():

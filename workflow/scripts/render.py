@@ -17,9 +17,7 @@ from eval.views import RenderTools
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
     run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
-    tools = cache(
-        lambda: RenderTools.load(run.head, run.renderer, run.prior, ROOT)
-    )  # only where there is work
+    tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior, ROOT))  # only where there is work
     done = []
     for facts in read_rows(snakemake.input[0]):
         row, folder = Row.model_validate(facts), Path(facts["folder"])
