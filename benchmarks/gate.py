@@ -7,16 +7,20 @@ template's, and prints the distance of the neutral surface to the truth before a
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-from avatargen.config import ROOT, load_experiment, load_library, resolve
-from avatargen.generator import Generator
-from avatargen.headworld.truth import true_head
-from avatargen.prompts import read_list
-from eval.truth import compare_heads
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.generator import Generator  # noqa: E402
+from avatargen.headworld.truth import true_head  # noqa: E402
+from avatargen.prompts import read_list  # noqa: E402
+from eval.truth import compare_heads  # noqa: E402
 
 
 def main() -> None:

@@ -1,0 +1,65 @@
+"""Masks of what a prior sees, and the silhouette loss, with a prior whose answer is known."""
+
+import pytest
+import torch
+
+from avatargen.priors.base import Prior
+from avatargen.segmentation import TIMESTEPS, Masks, estimate_masks, silhouette_loss
+from avatargen.types import RenderOutput
+
+SIZE, DISC = 16, 5.0
+
+
+class DiscPrior(Prior):
+    """Knows one picture: a white disc on whatever background the latents show in their corner."""
+
+    id, latent_channels, downscale, prediction = "disc", 3, 1, "sample"
+    alphas_cumprod = torch.linspace(0.99, 0.05, 1000)
+
+    def __init__(self, radius: float = DISC):
+        axis = torch.arange(SIZE) - (SIZE - 1) / 2
+        self.disc = (axis[:, None] ** 2 + axis**2).sqrt() < radius
+        self.background = iter(torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.35]]))
+
+    def embed(self, prompts):
+        return torch.zeros(len(prompts), 1, 1)
+
+    def predict(self, noisy, timesteps, condition):
+        colour = next(self.background)[:, None, None]
+        return torch.where(self.disc, torch.ones(3, SIZE, SIZE), colour).expand_as(noisy)
+
+    def decode(self, latents):
+        return latents
+
+    def encode(self, images):
+        return images
+
+
+def masks_of(prior: DiscPrior) -> Masks:
+    empty = torch.zeros(1, 2, 3, SIZE, SIZE)
+    nothing = torch.zeros(1, 2, 1, SIZE, SIZE)
+    seen = RenderOutput(empty, nothing, nothing, empty, torch.full((1, 2, SIZE, SIZE), -1))
+    colours = torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.35]])
+    noise = torch.randn(1, 2, len(TIMESTEPS), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    condition = prior.embed(["a", "b"])[None]
+    return estimate_masks(prior, seen, colours, colours, noise, condition, prior.embed([""]), SIZE)
+
+
+def test_the_mask_is_what_differs_from_the_known_background():
+    prior = DiscPrior()
+    masks = masks_of(prior)
+    assert masks.valid.all()
+    assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
+
+
+@pytest.mark.parametrize("radius", [1.0, 40.0])
+def test_masks_of_implausible_area_are_not_trusted(radius):
+    assert not masks_of(DiscPrior(radius)).valid.any()
+
+
+def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
+    foreground = torch.zeros(2, 2, 1, 4, 4)
+    valid = torch.tensor([[True, False], [False, False]])
+    coverage = torch.full((2, 2, 1, 4, 4), 0.5)
+    coverage[:, 1] = 1.0
+    assert silhouette_loss(coverage, Masks(foreground, valid)).tolist() == [0.25, 0.0]
