@@ -119,8 +119,20 @@ def _serial(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board
 
 
 def _ray(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board) -> None:
-    """All batches on Ray actors."""
-    crew = _Crew(_connect(how), run, how, board.path.parent)
+    """All batches on Ray actors.
+
+    Where the workflow's own Ray did not start (it gives up on a machine that is too busy) and the machine
+    holds only one worker anyway, this process is that worker: the results are the same.
+    """
+    try:
+        connection = _connect(how)
+    except rayhead.RayUnavailableError as error:
+        if os.environ.get("RAY_ADDRESS") or how.gpus or (os.cpu_count() or 1) >= 2 * how.threads:
+            raise
+        board.say(f"{error}; going on without it, which one worker can")
+        _serial(run, batches, how, board)
+        return
+    crew = _Crew(connection, run, how, board.path.parent)
     try:
         crew.work(run, batches, board)
     finally:

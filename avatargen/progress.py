@@ -24,7 +24,7 @@ _LABEL = 34
 
 def weight(run: RunConfig) -> float:
     """How long an avatar of this method takes, in optimisation steps."""
-    return run.method.steps + _BAKE_WEIGHT
+    return float(run.method.steps + _BAKE_WEIGHT)
 
 
 class Board:
@@ -75,6 +75,10 @@ class Board:
         width = 2 * len(str(avatars)) + 3
         rest = f" · {duration(left)} left" if left else ""
         self._print(f"{'':{width}} {run.method_name} · step {done}/{total} of {batch} avatars{rest}")
+
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        self._print(line)
 
     def _state(self, running: float) -> tuple[int, int, float]:
         """(avatars made, avatars expected, seconds left)."""

@@ -86,7 +86,7 @@ def reach(file: Path, timeout_s: float = START_TIMEOUT_S) -> Head | None:
     while time.monotonic() < end:
         if _failure(file).is_file():
             reason = _failure(file).read_text(encoding="utf-8")
-            raise RayUnavailableError(f"Ray did not start: {reason}; '--config backend=serial' runs without it")
+            raise RayUnavailableError(f"Ray did not start: {reason} ('--config backend=serial' runs without it)")
         try:
             head = Head(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -98,8 +98,8 @@ def reach(file: Path, timeout_s: float = START_TIMEOUT_S) -> Head | None:
             return head
         time.sleep(0.1)
     raise RayUnavailableError(
-        f"Ray did not start within {timeout_s:.0f} s (see the log beside {file}); "
-        "'--config backend=serial' runs without Ray"
+        f"Ray did not start within {timeout_s:.0f} s; see the log beside {file} "
+        "('--config backend=serial' runs without it)"
     )
 
 

@@ -142,6 +142,17 @@ def test_a_head_that_failed_is_said_at_once(workplace):
         rayhead.reach(workplace / "ray.json", timeout_s=60)
 
 
+def test_without_ray_a_machine_of_one_worker_goes_on(workplace, make_run, monkeypatch, capsys):
+    (workplace / "ray.failed").write_text("too busy")
+    how = Fanout("ray", threads=2, head_file=workplace / "ray.json", spec=FAKE)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    with pytest.raises(rayhead.RayUnavailableError, match="too busy"):
+        make_chunk(make_run(), items("a"), workplace / "avatars", how)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    rows = make_chunk(make_run(), items("a"), workplace / "avatars", how)
+    assert rows[0]["status"] == "ok" and "too busy" in capsys.readouterr().out
+
+
 def test_too_many_failures_fail_the_chunk():
     rows = [{"id": str(n), "status": "ok" if n else "error", "message": "why"} for n in range(4)]
     check_failures(rows, 0.25)
