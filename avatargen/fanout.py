@@ -282,5 +282,5 @@ def _is_recorded(task: Task) -> bool:
     )
 
 
-def _fit(node: dict[str, float], kind: str, need: float) -> float:
+def _fit(node: dict[str, float], kind: str, need: int | float) -> float:
     return node.get(kind, 0.0) // need if need else float("inf")

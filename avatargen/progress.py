@@ -11,8 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from io import TextIOBase
 from pathlib import Path
-from typing import TextIO
 
 from avatargen.config import RunConfig
 
@@ -30,13 +30,13 @@ def weight(run: RunConfig) -> float:
 class Board:
     """Counts of a run: how many avatars are expected and made, and how long the rest will take."""
 
-    def __init__(self, path: Path, stream: TextIO | None = None):
+    def __init__(self, path: Path, stream: TextIOBase | None = None):
         self.path = path
         self.stream = stream
         self._last_step_line = time.monotonic()
 
     @classmethod
-    def create(cls, path: Path, expected: Iterable[RunConfig], stream: TextIO | None = None) -> Board:
+    def create(cls, path: Path, expected: Iterable[RunConfig], stream: TextIOBase | None = None) -> Board:
         """A board for a new run.
 
         Args:
@@ -55,7 +55,7 @@ class Board:
         path = Path(os.environ.get(BOARD, ""))
         return cls(path) if path.is_file() else cls.create(otherwise, expected)
 
-    def finished(self, run: RunConfig, label: str, status: str, seconds: float) -> None:
+    def finished(self, run: RunConfig, label: str, status: str, seconds: int | float) -> None:
         """An avatar is there: count it and print its line."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"weight": weight(run)}) + "\n")
@@ -98,7 +98,7 @@ def shorten(label: str, length: int = _LABEL) -> str:
     return f"{label[: length - 1]}…" if len(label) > length else f"{label:<{length}}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:
         return f"{seconds:.0f} s"

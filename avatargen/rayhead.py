@@ -76,7 +76,7 @@ def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen
         )
 
 
-def reach(file: Path, timeout_s: float = START_TIMEOUT_S) -> Head | None:
+def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head | None:
     """Wait for the head that writes `file`; None where that head is another machine's.
 
     Raises:
