@@ -12,7 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from avatargen.headworld.tokens import LENGTH
 from avatargen.headworld.training import Budget, Trainer, batch_indices
 
-BUDGET = Budget(steps=1400, batch=16, lr=1e-3, decay=0.995)
+BUDGET = Budget(steps=4000, batch=16, lr=1e-3, decay=0.995)
 UNCONDITIONAL = 0.12
 """Share of samples trained with an empty prompt, for classifier-free guidance (Ho & Salimans 2022)."""
 
