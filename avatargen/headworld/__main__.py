@@ -27,7 +27,7 @@ from avatargen.render.warp import WarpRenderer
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "avatargen" / "assets"
-SETS = {"prior": (1120, 11, 0.0), "judge": (760, 22, 0.45), "test": (96, 33, 0.3)}
+SETS = {"prior": (3000, 11, 0.0), "judge": (2000, 22, 0.45), "test": (96, 33, 0.3)}
 """Heads, seed and share of textureless renders of each data set; four views of each head."""
 VARIANTS = 2
 """Copies of each render that the prior sees: two backgrounds, one of them mirrored."""
@@ -54,7 +54,8 @@ def train_the_prior(work: Path, output: Path) -> None:
     latents = _latents(vae, images, work / "latents.npy")
     prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
     write_tokenizer(work / "tokenizer")
-    pipeline = train_prior(latents, prompts, vae, work / "tokenizer", work)
+    coverage = np.concatenate([renders.coverage(flip=seed % 2 == 1) for seed in range(VARIANTS)])
+    pipeline = train_prior(latents, coverage, prompts, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     shutil.rmtree(output, ignore_errors=True)
     pipeline.save_pretrained(output, safe_serialization=True)
@@ -64,7 +65,7 @@ def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tens
     """Scaled latents of all images, kept beside the checkpoints so that resuming is quick."""
     if not path.exists():
         np.save(path, (encode(vae, images) * vae.config.scaling_factor).half().numpy())
-    return torch.from_numpy(np.load(path)).float()
+    return torch.from_numpy(np.load(path))
 
 
 def train_the_judge(work: Path, output: Path) -> None:

@@ -49,6 +49,10 @@ class Renders:
         clear = 255 - images[..., 3:].astype(np.uint16)
         return (images[..., :3] + (clear * colours + 127) // 255).clip(0, 255).astype(np.uint8)
 
+    def coverage(self, flip: bool = False) -> np.ndarray:
+        """What the head covers, uint8 (M, 128, 128), mirrored where `flip`."""
+        return self.images[:, :, ::-1, 3] if flip else self.images[..., 3]
+
     def prompts(self, seed: int = 0) -> list[str]:
         """Captions with their view, which half of them name."""
         rng = np.random.default_rng(seed)

@@ -18,12 +18,14 @@ NEGATIVES = 4
 SHAPES = 32
 
 
-def negatives(attributes: Attributes, rng: np.random.Generator, count: int = NEGATIVES) -> list[str]:
-    """Captions that differ from a head's in exactly one attribute, and in their words."""
-    own, found = caption(attributes), []
+def negatives(
+    attributes: Attributes, rng: np.random.Generator, count: int = NEGATIVES, colours: bool = True
+) -> list[str]:
+    """Captions that differ from a head's in exactly one attribute, and in their words; without `colours`, of shape."""
+    own, found = caption(attributes, colours), []
     while len(found) < count:
         name = str(rng.choice(list(VALUES)))
-        other = caption(replace(attributes, **{name: str(rng.choice(VALUES[name]))}))
+        other = caption(replace(attributes, **{name: str(rng.choice(VALUES[name]))}), colours)
         changed = parse(other)
         if other not in (own, *found) and changed is not None and _differences(attributes, changed) == 1:
             found.append(other)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avatargen.headworld.attributes import caption, parse
+from avatargen.headworld.pools import negatives
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
-from avatargen.headworld.training import Budget, Trainer, batch_indices
+from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
-BUDGET = Budget(steps=500, batch=48, lr=1e-3)
+BUDGET = Budget(steps=4000, batch=48, lr=1e-3)
 MEAN, STD = 0.5, 0.25
 
 
@@ -39,31 +42,51 @@ def write_config(folder: Path) -> None:
 def train_judge(
     images: np.ndarray, captions: list[str], output: Path, work: Path, seed: int = 2, budget: Budget = BUDGET
 ) -> None:
-    """Train on uint8 (N, 128, 128, 3) images and captions; equal captions in a batch are positives of each other."""
+    """Train on uint8 (N, 128, 128, 3) images and captions; equal captions in a batch are positives of each other.
+
+    Beside its caption each image meets one that differs in one attribute (as in NegCLIP, arXiv 2210.01936): those are
+    what the pools of CLIP-R hold, and a random batch hardly ever does.
+    """
     torch.manual_seed(seed)
     building = work / "judge-model"
     building.mkdir(parents=True, exist_ok=True)
     write_config(building)
     name = f"local-dir:{building}"
-    model = open_clip.create_model(name, load_weights=False)
-    tokens = open_clip.get_tokenizer(name)(captions)
+    model = open_clip.create_model(name, load_weights=False).to(memory_format=torch.channels_last)
+    tokenizer = open_clip.get_tokenizer(name)
+    own, swapped = tokenizer(captions), _swapped(captions, tokenizer, seed)
     trainer = Trainer("judge", work, {"clip": model}, budget)
-    trainer.run(lambda step: contrastive(model, *_batch(images, tokens, seed, step, budget.batch)))
+
+    def loss(step: int) -> Tensor:
+        rows = batch_indices(seed, step, budget.batch, len(images))
+        pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
+        other = swapped[torch.from_numpy(rows), step % swapped.shape[1]]
+        pixels = ((pixels - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        return contrastive(model, pixels, torch.cat([own[torch.from_numpy(rows)], other]))
+
+    trainer.run(loss)
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(half, building / "open_clip_model.safetensors")
     shutil.copytree(building, output, dirs_exist_ok=True)
 
 
-def _batch(images: np.ndarray, tokens: Tensor, seed: int, step: int, batch: int) -> tuple[Tensor, Tensor]:
-    rows = batch_indices(seed, step, batch, len(images))
-    pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
-    return (pixels - MEAN) / STD, tokens[torch.from_numpy(rows)]
+def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int, count: int = 6) -> Tensor:
+    """Tokens of captions with one attribute changed, (N, count, L); a shape caption's changes are of shape."""
+    rng = np.random.default_rng(seed)
+    made: dict[str, Tensor] = {}
+    for text in dict.fromkeys(captions):
+        head = parse(text)
+        assert head is not None, text
+        made[text] = tokenizer(negatives(head, rng, count, colours=caption(head, colours=False) != text))
+    return torch.stack([made[text] for text in captions])
 
 
-def contrastive(model: open_clip.CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
-    """Symmetric cross-entropy with soft targets: captions that are equal share the probability."""
-    images, texts, scale = model(pixels, tokens)[:3]
-    logits = scale * images @ texts.T
-    same = (tokens[:, None] == tokens[None]).all(-1).float()
-    targets = same / same.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+def contrastive(model: nn.Module, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Symmetric cross-entropy of B images and 2 B texts, the first B their own; equal texts share the probability."""
+    with fast_math():
+        images, texts, scale = model(pixels, tokens)[:3]
+    logits = scale.float() * images.float() @ texts.float().T
+    same = (tokens[: len(pixels), None] == tokens[None]).all(-1).float()
+    to_text = F.cross_entropy(logits, same / same.sum(1, keepdim=True))
+    back, square = logits[:, : len(pixels)].T, same[:, : len(pixels)].T
+    return (to_text + F.cross_entropy(back, square / square.sum(1, keepdim=True))) / 2

@@ -16,12 +16,12 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.headworld.training import Budget, Trainer, batch_indices
+from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
 CROP = 64
 NOISE = 0.04
 """Deviation of the noise that latents get in training, so that the decoder forgives what a rasteriser does."""
-BUDGET = Budget(steps=500, batch=16, lr=2e-3)
+BUDGET = Budget(steps=3000, batch=16, lr=2e-3)
 
 
 def build_vae() -> AutoencoderTiny:
@@ -51,12 +51,14 @@ def train_vae(images: np.ndarray, work: Path, seed: int = 0, budget: Budget = BU
     trainer = Trainer("vae", work, {"vae": vae}, budget)
 
     def loss(step: int) -> Tensor:
-        real = crops(images, seed, step, budget.batch)
-        latents = vae.encode(real).latents
+        real = crops(images, seed, step, budget.batch).contiguous(memory_format=torch.channels_last)
+        with fast_math():
+            latents = vae.encode(real).latents.float()
         colour = (latents[:, :3] - F.avg_pool2d(real, 4)).abs().mean()
         size = latents[:, 3:].square().mean()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed + step))
-        made = vae.decode(latents + NOISE * noise).sample
+        with fast_math():
+            made = vae.decode(latents + NOISE * noise).sample.float()
         edges = sum((torch.diff(made, dim=d) - torch.diff(real, dim=d)).abs().mean() for d in (2, 3))
         return (made - real).abs().mean() + 0.5 * edges + colour + 0.02 * size
 

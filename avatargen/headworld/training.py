@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from avatargen.precision import network_dtype
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -23,7 +24,8 @@ class Budget:
     Attributes:
         steps: optimiser steps.
         batch: samples a step.
-        lr: peak learning rate; rises linearly over `warmup` steps, then falls as a cosine to zero.
+        lr: peak learning rate; rises linearly over `warmup` steps, stays, and falls linearly to zero over the last
+            quarter, so that a training whose budget grows goes on without having cooled down too early.
         decay: half-life-like factor of the exponential moving average of the weights.
     """
 
@@ -37,7 +39,15 @@ class Budget:
         """Learning rate at a step."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / max(1, self.steps - self.warmup)))
+        return self.lr * min(1.0, (self.steps - step) / (0.25 * self.steps))
+
+
+def fast_math() -> torch.autocast:
+    """Autocast to bfloat16 on a GPU, or on a CPU with units for it."""
+    if torch.cuda.is_available():
+        return torch.autocast("cuda", torch.bfloat16)
+    fast = network_dtype(torch.device("cpu")) == torch.bfloat16
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
 
 def batch_indices(seed: int, step: int, batch: int, count: int) -> np.ndarray:

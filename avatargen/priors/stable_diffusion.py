@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.errors import InputError
+from avatargen.precision import network_dtype
 from avatargen.priors.base import Prior
 from avatargen.settings import PriorSettings
 
@@ -25,7 +26,8 @@ class StableDiffusionPrior(Prior):
         self.device = device
         self.id = name
         self._vae = pipeline.vae.to(device).eval().requires_grad_(False)
-        self._unet = pipeline.unet.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        unet = pipeline.unet.to(device, network_dtype(device), memory_format=torch.channels_last)
+        self._unet = unet.eval().requires_grad_(False)
         self._text = pipeline.text_encoder.to(device).eval().requires_grad_(False)
         self._tokenizer = pipeline.tokenizer
         self._scaling = pipeline.vae.config.scaling_factor
@@ -44,7 +46,8 @@ class StableDiffusionPrior(Prior):
         folder = root / settings.path
         source = folder if folder.is_dir() else settings.path
         _quieten()
-        dtype = torch.float16 if torch.cuda.is_available() else torch.float32
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
                 str(source), safety_checker=None, requires_safety_checker=False, torch_dtype=dtype
@@ -53,7 +56,6 @@ class StableDiffusionPrior(Prior):
             raise InputError(
                 [f"prior: cannot load '{settings.path}' (a folder below {root}, or a hub id): {error}"]
             ) from error
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return cls(
             pipeline,
             f"{Path(settings.path).name}-{weights_hash(folder) if folder.is_dir() else 'hub'}",

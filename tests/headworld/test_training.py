@@ -1,0 +1,89 @@
+"""What the trainings of the shipped models rest on: schedule, resumption, labels, weights, hard negatives."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from avatargen.headworld.attributes import VALUES, caption, parse, sample
+from avatargen.headworld.pools import negatives
+from avatargen.headworld.train_judge import contrastive
+from avatargen.headworld.train_prior import BACKGROUND, loss_weights
+from avatargen.headworld.train_text import TARGETS, corpus
+from avatargen.headworld.training import Budget, Trainer
+
+
+def test_rate_rises_stays_and_falls_to_zero():
+    budget = Budget(steps=1000, batch=1, lr=2.0, warmup=100)
+    assert budget.rate(0) == pytest.approx(0.02)
+    assert budget.rate(100) == budget.rate(750) == 2.0
+    assert budget.rate(875) == pytest.approx(1.0)
+    assert 0 < budget.rate(999) < 0.01
+
+
+def train(folder, steps, upto):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    trainer = Trainer("line", folder, {"model": model}, Budget(steps, 4, 0.1, warmup=2), save_every=5)
+
+    def loss(step):
+        if step == upto:
+            raise KeyboardInterrupt
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+        return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+    trainer.run(loss)
+    return model.weight.detach()
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path):
+    whole = train(tmp_path / "whole", 20, None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", 20, 13)
+    assert torch.equal(train(tmp_path / "cut", 20, None), whole)
+
+
+def test_labels_of_captions_are_what_the_captions_say():
+    lines, labels = corpus(200, seed=5)
+    names = list(TARGETS)
+    for line, row in zip(lines, labels.tolist(), strict=True):
+        said = dict(zip(names, row, strict=True))
+        text, view = line.rsplit(", ", 1) if line.endswith("view") else (line, "")
+        head = parse(text)
+        assert head is not None
+        assert TARGETS["view"][said["view"]] == view
+        assert {name: VALUES[name][said[name]] for name in VALUES} == {name: getattr(head, name) for name in VALUES}
+
+
+def test_the_loss_weighs_the_head_and_its_rim_most():
+    coverage = np.zeros((2, 128, 128), np.uint8)
+    coverage[0, 40:80, 40:80] = 255
+    weights = loss_weights(coverage, 32)
+    assert weights.shape == (2, 1, 32, 32)
+    assert (weights[0, 0, 9:21, 9:21] == 1).all()
+    assert weights[0, 0, 0, 0] == BACKGROUND and (weights[1] == BACKGROUND).all()
+
+
+def test_changes_of_a_shape_caption_are_of_shape():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        text = caption(sample(rng).shape_only(), colours=False)
+        for other in negatives(parse(text), rng, 3, colours=False):
+            head = parse(other)
+            assert other != text and head == head.shape_only()
+
+
+class Tower(nn.Module):
+    """Features are given, not computed."""
+
+    def forward(self, pixels, tokens):
+        return pixels, nn.functional.one_hot(tokens[:, 0], 4).float(), torch.tensor(50.0)
+
+
+def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
+    own = torch.eye(4)[:2]
+    tokens = torch.tensor([[0], [1], [2], [3]])
+    assert contrastive(Tower(), own, tokens) < 1e-6
+    assert contrastive(Tower(), own.roll(1, 0), tokens) > 10
+    changed = torch.eye(4)[2:]  # each image looks like its changed caption
+    assert contrastive(Tower(), changed, tokens) > 10
