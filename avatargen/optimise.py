@@ -141,7 +141,8 @@ def take_step(
     if vertices.requires_grad:
         losses |= _geometry_losses(studio, method, state, prompts, seeds, parameters, vertices)
         total = total + losses["segmentation"] + losses["regularisation"]
-    total.sum().backward()
+    if total.requires_grad:
+        total.sum().backward()
     _apply(studio, method, state, geometry)
     state.step += 1
     return {name: value.detach() for name, value in losses.items()}
@@ -187,7 +188,8 @@ def _latents(
     """Rendered latents over plain backgrounds, with the shading cue in phase 1."""
     settings = studio.settings
     cue = alpha(state.step, method.phase1_steps, method.shading_alpha, method.shading_until)
-    texture = state.texture if method.texture else state.texture.detach()
+    moves = method.texture and (method.phase2_texture or state.step < method.phase1_steps)
+    texture = state.texture if moves else state.texture.detach()
     seen = studio.renderer.render(
         vertices, cameras, settings.latent_size, texture=texture, samples=settings.samples, normals=cue > 0,
         interior=method.interior_gradient,
@@ -197,7 +199,9 @@ def _latents(
         features = (1 - cue) * features + cue * _cue(studio, state, seeds, seen, cameras)
     chosen = (keyed_uniform(seeds, state.step, method.views, 1) * PALETTE).long()
     background = studio.palette_latents[chosen][..., None, None]
-    return replace(seen, features=features).over(background)
+    weight = method.distil_silhouette
+    coverage = seen.coverage if weight == 1 else torch.lerp(seen.coverage.detach(), seen.coverage, weight)
+    return replace(seen, features=features, coverage=coverage).over(background)
 
 
 def _cue(
@@ -254,53 +258,60 @@ def _some_mask_cameras(studio: Studio, method: MethodSettings, state: State) -> 
 def _refresh_masks(
     studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
 ) -> None:
-    cameras = mask_cameras(studio, method, len(vertices))
-    size = studio.settings.latent_size
+    cameras, settings = mask_cameras(studio, method, len(vertices)), studio.settings
+    plain = {"gradients": False, "normals": False}
     seen = studio.renderer.render(
-        vertices,
-        cameras,
-        size,
-        texture=state.texture,
-        samples=studio.settings.samples,
-        gradients=False,
-        normals=False,
+        vertices, cameras, settings.latent_size, texture=state.texture, samples=settings.samples, **plain
     )
+    size = state.masks.foreground.shape[-1]
+    silhouette = studio.renderer.render(vertices, cameras, size, samples=2, **plain).coverage
     count = len(TIMESTEPS)
     shape = tuple(seen.features.shape[2:])
     noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
     state.masks = estimate_masks(
-        studio.prior, seen, studio.mask_latents, torch.tensor(MASK_BACKGROUNDS, device=vertices.device), noise,
-        prompts.for_cameras(cameras), prompts.empty, state.masks.foreground.shape[-1],
+        studio.prior, seen, silhouette, studio.mask_latents, noise, prompts.for_cameras(cameras), prompts.empty,
+        method.mask_steps,
     )  # fmt: skip
 
 
 @torch.no_grad()
 def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool) -> None:
     """Clip, step both optimisers, and keep the parameters within their bounds; a diverged avatar stays put."""
-    moving = state.parameters() if geometry else {"texture": state.texture}
-    allowed = {"texture": method.texture, "shape": method.shape, "expression": method.expression}
-    for name, value in moving.items():
-        if value.grad is None:
-            continue
-        if not allowed.get(name, method.offsets):
-            value.grad = None
-    finite = torch.stack([_finite(v.grad) for v in moving.values() if v.grad is not None]).all(0)
-    state.diverged |= ~finite
-    grads = {name: value.grad for name, value in moving.items() if value.grad is not None}
+    grads = _gradients(method, state, geometry)
+    for grad in grads.values():
+        state.diverged |= ~grad.flatten(1).isfinite().all(1)
     for grad in grads.values():
         grad[state.diverged] = 0.0
     _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
     state.texture_adam.step()
     if geometry:
-        state.geometry_adam.step()
-        low, high = studio.head.shape_bounds
-        middle = studio.head.shape_template
-        state.shape.clamp_((low - middle) / (high - low), (high - middle) / (high - low))
-        state.expression.clamp_(*studio.head.expression_bounds)
+        _step_geometry(studio, method, state)
 
 
-def _finite(grad: Tensor) -> Tensor:
-    return grad.flatten(1).isfinite().all(1)
+def _gradients(method: MethodSettings, state: State, geometry: bool) -> dict[str, Tensor]:
+    """Gradients of what the method moves now; those of anything else are dropped."""
+    moving = state.parameters() if geometry else {"texture": state.texture}
+    allowed = {"texture": method.texture, "shape": method.shape, "expression": method.expression}
+    for name, value in moving.items():
+        if not allowed.get(name, method.offsets):
+            value.grad = None
+    return {name: value.grad for name, value in moving.items() if value.grad is not None}
+
+
+def _step_geometry(studio: Studio, method: MethodSettings, state: State) -> None:
+    left = 1 - (1 - method.geometry_decay) * phase2_progress(method, state.step)
+    for group in state.geometry_adam.param_groups:
+        group["lr"] = group["first_lr"] * left
+    state.geometry_adam.step()
+    low, high = studio.head.shape_bounds
+    middle = studio.head.shape_template
+    state.shape.clamp_((low - middle) / (high - low), (high - middle) / (high - low))
+    state.expression.clamp_(*studio.head.expression_bounds)
+
+
+def phase2_progress(method: MethodSettings, step: int) -> float:
+    """How much of phase 2 is done before a step, in [0, 1)."""
+    return (step - method.phase1_steps) / max(1, method.phase2_steps)
 
 
 def _clip(grads: list[Tensor], limit: float) -> None:

@@ -1,8 +1,9 @@
 """The segmentation loss of phase 2: the mesh's silhouette is pulled to the foreground the prior sees.
 
 Masks cannot be averaged over random cameras, so each avatar has a fixed set of them, with one mask each. A mask is
-refreshed every so often from a few one-step denoised estimates at middle timesteps and mild guidance, decoded and
-compared with the known plain background. A low timestep only echoes the template; strong guidance breaks thresholds.
+refreshed every so often from a few denoised estimates at middle timesteps and mild guidance, each over another plain
+background, decoded and compared with the colour of their frame. A low timestep only echoes the template; strong
+guidance breaks thresholds.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from avatargen.types import RenderOutput
 GUIDANCE = 4.0
 TIMESTEPS = (0.5, 0.6, 0.7)
 """Fractions of the schedule at which estimates are made, one for each."""
-TOLERANCE = 0.12
-SOFTNESS = 0.03
-"""A pixel is foreground where its colour differs from the background by more than TOLERANCE (RGB distance)."""
-AREA = (0.08, 0.9)
+TOLERANCE, UNREST, SOFTNESS = 0.12, 2.0, 0.03
+"""A pixel is foreground where its RGB distance from the background exceeds TOLERANCE and UNREST times the frame's."""
+FRAME = 0.05
+"""Share of the image at its left, right and top edge that shows the background (a neck may leave at the bottom)."""
+AREA = (0.04, 0.9)
 """Plausible share of the image that a head covers; masks outside are rejected."""
 
 
@@ -39,48 +41,82 @@ class Masks:
 def estimate_masks(
     prior: Prior,
     seen: RenderOutput,
+    silhouette: Float[Tensor, "B M 1 H W"],
     background_latents: Float[Tensor, "K C"],
-    backgrounds: Float[Tensor, "K 3"],
     noise: Float[Tensor, "B M K C h w"],
     conditional: Float[Tensor, "B M L D"],
     unconditional: Float[Tensor, "1 L D"],
-    size: int,
+    steps: int = 1,
 ) -> Masks:
-    """Foreground of what the prior makes of the current renders, at `size` x `size`.
+    """Foreground of what the prior makes of the current renders: the silhouette, and what the prior changes of it.
+
+    A threshold on a decoded image lies off the true outline by a fraction of a latent pixel. Refreshed again and
+    again from what it has moved, such a mask would let a head grow for ever; so the foreground of the undenoised
+    render is subtracted, and the render's own silhouette added.
 
     Args:
         seen: latents rendered from the fixed cameras.
-        backgrounds, background_latents: a plain background for each of TIMESTEPS (K), in colour and in latents.
+        silhouette: coverage of the same meshes, of the size that the masks are to have.
+        background_latents: a plain background for each of TIMESTEPS (K).
         noise: one draw for each of TIMESTEPS.
         conditional: text embedding of each camera's prompt.
+        steps: network evaluations of each estimate; one is the classic one-step estimate.
     """
-    batch, views = seen.coverage.shape[:2]
-    condition, total = conditional.flatten(0, 1), len(prior.alphas_cumprod)
-    foregrounds = []
+    condition, flat_silhouette = conditional.flatten(0, 1), silhouette.flatten(0, 1)
+    changes = []
     for k, fraction in enumerate(TIMESTEPS):
         flat = seen.over(background_latents[k].view(1, 1, -1, 1, 1)).flatten(0, 1)
-        t = torch.full((len(flat),), int(fraction * total), device=flat.device)
-        clean = _denoise(prior, flat, noise[:, :, k].flatten(0, 1), t, condition, unconditional)
-        distance = (prior.decode(clean) - backgrounds[k].view(1, 3, 1, 1)).square().sum(1, keepdim=True).sqrt()
-        foregrounds.append(torch.sigmoid((distance - TOLERANCE) / SOFTNESS))
-    mean = F.adaptive_avg_pool2d(torch.stack(foregrounds).mean(0), size)
-    area = mean.mean(dim=(1, 2, 3))
+        clean = _denoise(prior, flat, noise[:, :, k].flatten(0, 1), fraction, steps, condition, unconditional)
+        changes.append(foreground(prior.decode(clean)) - foreground(prior.decode(flat)))
+    change = F.adaptive_avg_pool2d(torch.stack(changes).mean(0), silhouette.shape[-1])
+    made = (flat_silhouette + change).clamp(0, 1)
+    area = made.mean(dim=(1, 2, 3))
     valid = (area > AREA[0]) & (area < AREA[1])
-    return Masks(mean.unflatten(0, (batch, views)), valid.unflatten(0, (batch, views)))
+    return Masks(made.view_as(silhouette), valid.view(silhouette.shape[:2]))
+
+
+def foreground(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
+    """What differs from the plain background, in [0, 1].
+
+    The background is what the frame of the image shows (its median), not what it was rendered over: guidance shifts
+    the colour of the whole background by more than the difference of a pale skin from it. How far a colour must be
+    from it grows with the unrest of the frame.
+    """
+    edge = max(1, round(FRAME * images.shape[-1]))
+    frame = torch.cat([part.flatten(2) for part in (images[..., :edge, :], images[..., :edge], images[..., -edge:])], 2)
+    background = frame.median(dim=2).values[..., None]
+    unrest = (frame - background).norm(dim=1).median(dim=1).values
+    distance = (images - background[..., None]).norm(dim=1, keepdim=True)
+    tolerance = (TOLERANCE + UNREST * unrest).view(-1, 1, 1, 1)
+    return torch.sigmoid((distance - tolerance) / SOFTNESS)
 
 
 def _denoise(
-    prior: Prior, latents: Tensor, noise: Tensor, t: Tensor, condition: Tensor, unconditional: Tensor
+    prior: Prior, latents: Tensor, noise: Tensor, start: float, steps: int, condition: Tensor, unconditional: Tensor
 ) -> Float[Tensor, "N C h w"]:
-    a = prior.alphas_cumprod[t]
-    noisy = add_noise(latents, noise, a)
+    """Noise the latents to the fraction `start` of the schedule and denoise them in `steps` of DDIM.
+
+    The last of the even steps ends at no noise (arXiv 2010.02502, eq. 12 with sigma = 0).
+    """
+    times = torch.linspace(start, 0, steps + 1)[:-1].mul(len(prior.alphas_cumprod)).long().to(latents.device)
     both = torch.cat([unconditional.expand_as(condition), condition])
-    outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
-    empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
-    return to_sample(guide(empty, named, GUIDANCE), noisy, a)
+    noisy = add_noise(latents, noise, prior.alphas_cumprod[times[0]].expand(len(latents)))
+    for k, time in enumerate(times):
+        t = time.expand(len(latents))
+        a = prior.alphas_cumprod[t]
+        outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
+        empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
+        epsilon = guide(empty, named, GUIDANCE)
+        clean = to_sample(epsilon, noisy, a)
+        if k + 1 < steps:
+            noisy = add_noise(clean, epsilon, prior.alphas_cumprod[times[k + 1]].expand(len(latents)))
+    return clean
 
 
 def silhouette_loss(coverage: Float[Tensor, "B M 1 H W"], masks: Masks) -> Float[Tensor, " B"]:
-    """Mean squared difference of silhouette and foreground over the trusted masks; 0 where there is none."""
-    error = (coverage - masks.foreground).square().mean(dim=(2, 3, 4))
+    """Squared difference of silhouette and foreground, summed over pixels like score distillation's gradient.
+
+    Mean over the trusted masks; 0 where there is none.
+    """
+    error = (coverage - masks.foreground).square().sum(dim=(2, 3, 4))
     return (error * masks.valid).sum(1) / masks.valid.sum(1).clamp(min=1)

@@ -1,6 +1,6 @@
 """What changes while avatars are optimised: parameters, Adam's moments, masks, and which avatar has diverged.
 
-Everything is stacked over the batch, and Adam works element by element, so a row of it is one avatar's state: that
+Everything is stacked over the batch, and the optimisers work row by row, so a row of it is one avatar's state: that
 row is what a checkpoint holds, and what resumes in any batch.
 """
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from avatargen.adam import RowAdam
 from avatargen.heads.base import HeadModel
 from avatargen.offsets import Layers, encode_positions, initial_layers
 from avatargen.segmentation import Masks
@@ -46,7 +47,7 @@ class State:
     masks: Masks
     diverged: Bool[Tensor, " B"]
     texture_adam: torch.optim.Adam = field(repr=False)
-    geometry_adam: torch.optim.Adam = field(repr=False)
+    geometry_adam: RowAdam = field(repr=False)
 
     def geometry(self) -> dict[str, Tensor]:
         """The geometry's parameters by name."""
@@ -90,19 +91,19 @@ def _with_optimisers(
     mlp = {name: value for name, value in leaves.items() if name.startswith("mlp_")}
     betas = (0.9, 0.99)
     groups = [
-        {"params": [leaves["shape"]], "lr": method.lr_shape},
-        {"params": [leaves["expression"]], "lr": method.lr_expression},
-        {"params": list(mlp.values()), "lr": method.lr_offsets},
+        {"params": [leaves["shape"]], "lr": method.lr_shape, "first_lr": method.lr_shape},
+        {"params": [leaves["expression"]], "lr": method.lr_expression, "first_lr": method.lr_expression},
+        {"params": list(mlp.values()), "lr": method.lr_offsets, "first_lr": method.lr_offsets},
     ]
     return State(
         step=0, texture=leaves["texture"], shape=leaves["shape"], expression=leaves["expression"], mlp=mlp,
         masks=masks, diverged=diverged,
         texture_adam=torch.optim.Adam([leaves["texture"]], lr=prior.lr_texture, betas=betas, eps=prior.adam_eps),
-        geometry_adam=torch.optim.Adam(groups, betas=betas, eps=1e-8),
+        geometry_adam=RowAdam(groups, betas=betas),
     )  # fmt: skip
 
 
-def _adams(state: State) -> dict[str, torch.optim.Adam]:
+def _adams(state: State) -> dict[str, torch.optim.Optimizer]:
     return {name: state.texture_adam if name == "texture" else state.geometry_adam for name in state.parameters()}
 
 
@@ -127,7 +128,7 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
     partial.replace(folder / CHECKPOINT)
 
 
-def _steps(adam: torch.optim.Adam) -> float:
+def _steps(adam: torch.optim.Optimizer) -> float:
     return max((float(entry["step"]) for entry in adam.state.values()), default=0.0)
 
 

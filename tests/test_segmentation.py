@@ -8,6 +8,7 @@ from avatargen.segmentation import TIMESTEPS, Masks, estimate_masks, silhouette_
 from avatargen.types import RenderOutput
 
 SIZE, DISC = 16, 5.0
+COLOURS = torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.35]])
 
 
 class DiscPrior(Prior):
@@ -16,15 +17,17 @@ class DiscPrior(Prior):
     id, latent_channels, downscale, prediction = "disc", 3, 1, "sample"
     alphas_cumprod = torch.linspace(0.99, 0.05, 1000)
 
-    def __init__(self, radius: float = DISC):
+    def __init__(self, radius: float = DISC, steps: int = 1):
         axis = torch.arange(SIZE) - (SIZE - 1) / 2
         self.disc = (axis[:, None] ** 2 + axis**2).sqrt() < radius
-        self.background = iter(torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.35]]))
+        self.background = iter(COLOURS.repeat_interleave(steps, 0))
+        self.times = []
 
     def embed(self, prompts):
         return torch.zeros(len(prompts), 1, 1)
 
     def predict(self, noisy, timesteps, condition):
+        self.times.append(int(timesteps[0]))
         colour = next(self.background)[:, None, None]
         return torch.where(self.disc, torch.ones(3, SIZE, SIZE), colour).expand_as(noisy)
 
@@ -35,24 +38,33 @@ class DiscPrior(Prior):
         return images
 
 
-def masks_of(prior: DiscPrior) -> Masks:
-    empty = torch.zeros(1, 2, 3, SIZE, SIZE)
-    nothing = torch.zeros(1, 2, 1, SIZE, SIZE)
-    seen = RenderOutput(empty, nothing, nothing, empty, torch.full((1, 2, SIZE, SIZE), -1))
-    colours = torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.35]])
+def masks_of(prior: DiscPrior, steps: int = 1, own: float = 0.0) -> Masks:
+    """Masks of renders that show a white disc of radius `own`."""
+    axis = torch.arange(SIZE) - (SIZE - 1) / 2
+    coverage = ((axis[:, None] ** 2 + axis**2).sqrt() < own).float().expand(1, 2, 1, SIZE, SIZE)
+    white = coverage.expand(1, 2, 3, SIZE, SIZE).contiguous()
+    seen = RenderOutput(white, coverage, coverage, white, torch.full((1, 2, SIZE, SIZE), -1))
     noise = torch.randn(1, 2, len(TIMESTEPS), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     condition = prior.embed(["a", "b"])[None]
-    return estimate_masks(prior, seen, colours, colours, noise, condition, prior.embed([""]), SIZE)
+    return estimate_masks(prior, seen, coverage, COLOURS, noise, condition, prior.embed([""]), steps)
 
 
-def test_the_mask_is_what_differs_from_the_known_background():
+@pytest.mark.parametrize("own", [0.0, 4.0, DISC, 7.0])
+def test_the_mask_is_what_the_prior_sees_whatever_is_rendered(own):
     prior = DiscPrior()
-    masks = masks_of(prior)
+    masks = masks_of(prior, own=own)
     assert masks.valid.all()
     assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
 
 
-@pytest.mark.parametrize("radius", [1.0, 40.0])
+def test_an_estimate_of_several_steps_walks_down_to_the_same_picture():
+    prior = DiscPrior(steps=4)
+    masks = masks_of(prior, steps=4)
+    assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
+    assert prior.times[:4] == [int(1000 * TIMESTEPS[0] * k / 4) for k in (4, 3, 2, 1)]
+
+
+@pytest.mark.parametrize("radius", [0.9, 40.0])
 def test_masks_of_implausible_area_are_not_trusted(radius):
     assert not masks_of(DiscPrior(radius)).valid.any()
 
@@ -62,4 +74,4 @@ def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
     valid = torch.tensor([[True, False], [False, False]])
     coverage = torch.full((2, 2, 1, 4, 4), 0.5)
     coverage[:, 1] = 1.0
-    assert silhouette_loss(coverage, Masks(foreground, valid)).tolist() == [0.25, 0.0]
+    assert silhouette_loss(coverage, Masks(foreground, valid)).tolist() == [0.25 * 16, 0.0]

@@ -1,0 +1,55 @@
+"""Adam with one second moment for each avatar and tensor, for the geometry.
+
+Plain Adam gives every coefficient a step of the same size, however little the images say about it: a hundred shape
+coefficients that no silhouette constrains random-walk as fast as age and weight move. With the second moment shared
+over an avatar's whole tensor (as over blocks in Adam-mini, arXiv 2406.16793), steps keep the gradient's direction,
+and still do not depend on its scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam (arXiv 1412.6980, algorithm 1) whose second moment is the mean over a row: index 0 is the avatar.
+
+    Args:
+        groups: parameters, or groups of them with their `lr`: the root mean square step of a row, at most.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+    ):
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+
+    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        mean = parameter.grad.square().mean(dim=tuple(range(1, parameter.dim())), keepdim=True)
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(mean)
+        state["step"] += 1
+        first, second = group["betas"]
+        state["exp_avg"].lerp_(parameter.grad, 1 - first)
+        state["exp_avg_sq"].lerp_(mean, 1 - second)
+        count = float(state["step"])
+        size = (state["exp_avg_sq"] / (1 - second**count)).sqrt() + group["eps"]
+        parameter.sub_(group["lr"] * (state["exp_avg"] / (1 - first**count)) / size)
