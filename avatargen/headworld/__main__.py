@@ -27,20 +27,20 @@ from avatargen.render.warp import WarpRenderer
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "avatargen" / "assets"
-SETS = {"prior": (3000, 11, 0.0), "judge": (2000, 22, 0.45), "test": (96, 33, 0.3)}
-"""Heads, seed and share of textureless renders of each data set; four views of each head."""
+SETS = {"prior": (3000, 11, 0.0, 4), "judge": (8000, 22, 0.45, 2), "test": (96, 33, 0.3, 4)}
+"""Heads, seed, share of textureless renders and views of each head of each data set."""
 VARIANTS = 2
 """Copies of each render that the prior sees: two backgrounds, one of them mirrored."""
 
 
 def data(name: str, work: Path) -> Renders:
     """One of SETS, rendered at the first call."""
-    heads, seed, clay = SETS[name]
+    heads, seed, clay, views = SETS[name]
 
     def make() -> Renders:
         head = AnnyHead.load()
         renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
-        return generate(head, renderer, heads, seed, clay_share=clay)
+        return generate(head, renderer, heads, seed, views=views, clay_share=clay)
 
     return cached(work / f"{name}.npz", make)
 
@@ -71,8 +71,7 @@ def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tens
 def train_the_judge(work: Path, output: Path) -> None:
     """A mini CLIP, on other renders than the prior's."""
     renders = data("judge", work)
-    images = np.concatenate([renders.over_backgrounds(100), renders.over_backgrounds(101, flip=True)])
-    train_judge(images, renders.captions * 2, output, work)
+    train_judge(renders.images, renders.captions, output, work)
 
 
 def main() -> None:

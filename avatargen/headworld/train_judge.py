@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.headworld.attributes import caption, parse
+from avatargen.headworld.attributes import Attributes, caption, parse
 from avatargen.headworld.pools import negatives
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
+from avatargen.headworld.train_text import Heads, labels_of, train_words
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
 BUDGET = Budget(steps=4000, batch=48, lr=1e-3)
 MEAN, STD = 0.5, 0.25
+WIDTH = 96
+NAMING = 10.0
+"""Length of the unit embeddings that the classifier of attributes sees."""
 
 
 def write_config(folder: Path) -> None:
     """Write the model's configuration and tokenizer: a small ModifiedResNet and a two-layer text tower."""
     write_tokenizer(folder)
     vocabulary = json.loads((folder / "vocab.json").read_text())
-    text = {"context_length": LENGTH, "vocab_size": len(vocabulary), "width": 96, "heads": 4, "layers": 2}
+    text = {"context_length": LENGTH, "vocab_size": len(vocabulary), "width": WIDTH, "heads": 4, "layers": 2}
     model = {
-        "embed_dim": 96,
+        "embed_dim": WIDTH,
         "vision_cfg": {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32, "image_size": 128},
         "text_cfg": {**text, "hf_tokenizer_name": "."},
     }
@@ -42,10 +46,11 @@ def write_config(folder: Path) -> None:
 def train_judge(
     images: np.ndarray, captions: list[str], output: Path, work: Path, seed: int = 2, budget: Budget = BUDGET
 ) -> None:
-    """Train on uint8 (N, 128, 128, 3) images and captions; equal captions in a batch are positives of each other.
+    """Train on uint8 (N, 128, 128, 4) renders and captions; equal captions in a batch are positives of each other.
 
-    Beside its caption each image meets one that differs in one attribute (as in NegCLIP, arXiv 2210.01936): those are
-    what the pools of CLIP-R hold, and a random batch hardly ever does.
+    The text tower learns the words first. Beside its caption each image meets one that differs in one attribute (as in
+    NegCLIP, arXiv 2210.01936): those are what the pools of CLIP-R hold, and a random batch hardly ever does. A
+    linear classifier of the attributes keeps the image tower to what is small in the picture (mouth, nose, ears).
     """
     torch.manual_seed(seed)
     building = work / "judge-model"
@@ -54,15 +59,19 @@ def train_judge(
     name = f"local-dir:{building}"
     model = open_clip.create_model(name, load_weights=False).to(memory_format=torch.channels_last)
     tokenizer = open_clip.get_tokenizer(name)
+    if not (work / "judge.ckpt").exists():
+        train_words("judge-text", model, WIDTH, model.encode_text, tokenizer, work, seed, clay=0.45)
+    heads = Heads(WIDTH)
     own, swapped = tokenizer(captions), _swapped(captions, tokenizer, seed)
-    trainer = Trainer("judge", work, {"clip": model}, budget)
+    labels = torch.tensor([labels_of(_head(text)) for text in captions])
+    trainer = Trainer("judge", work, {"clip": model, "heads": heads}, budget)
 
     def loss(step: int) -> Tensor:
         rows = batch_indices(seed, step, budget.batch, len(images))
-        pixels = torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255
-        other = swapped[torch.from_numpy(rows), step % swapped.shape[1]]
-        pixels = ((pixels - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        return contrastive(model, pixels, torch.cat([own[torch.from_numpy(rows)], other]))
+        at = torch.from_numpy(rows)
+        pixels = augment(images[rows], np.random.default_rng((seed, step, 1)))
+        tokens = torch.cat([own[at], swapped[at, step % swapped.shape[1]]])
+        return contrastive(model, heads, ((pixels - MEAN) / STD), tokens, labels[at])
 
     trainer.run(loss)
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}
@@ -70,23 +79,51 @@ def train_judge(
     shutil.copytree(building, output, dirs_exist_ok=True)
 
 
+def _head(text: str) -> Attributes:
+    head = parse(text)
+    assert head is not None, text
+    return head
+
+
+def augment(images: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Pixels in [0, 1], (N, 3, H, W), of uint8 (N, H, W, 4) renders: mirrored, zoomed, moved, lit, on plain colours."""
+    count = len(images)
+    zoom, mirror = rng.uniform(0.72, 1.15, count), rng.choice((-1.0, 1.0), count)
+    shift = rng.normal(0, 0.06, (count, 2))
+    turn = np.stack(
+        [np.stack([zoom * mirror, 0 * zoom, shift[:, 0]], 1), np.stack([0 * zoom, zoom, shift[:, 1]], 1)], 1
+    )
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)
+    grid = F.affine_grid(torch.from_numpy(turn).float(), list(planes.shape), align_corners=False)
+    moved = F.grid_sample(planes, grid, align_corners=False)
+    light = torch.from_numpy(rng.uniform(0.85, 1.1, (count, 1, 1, 1))).float()
+    background = torch.from_numpy(rng.uniform(0, 1, (count, 3, 1, 1))).float()
+    return (moved[:, :3] * light + (1 - moved[:, 3:]) * background).clamp(0, 1)
+
+
 def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int, count: int = 6) -> Tensor:
     """Tokens of captions with one attribute changed, (N, count, L); a shape caption's changes are of shape."""
     rng = np.random.default_rng(seed)
     made: dict[str, Tensor] = {}
     for text in dict.fromkeys(captions):
-        head = parse(text)
-        assert head is not None, text
+        head = _head(text)
         made[text] = tokenizer(negatives(head, rng, count, colours=caption(head, colours=False) != text))
     return torch.stack([made[text] for text in captions])
 
 
-def contrastive(model: nn.Module, pixels: Tensor, tokens: Tensor) -> Tensor:
-    """Symmetric cross-entropy of B images and 2 B texts, the first B their own; equal texts share the probability."""
+def contrastive(
+    model: nn.Module, heads: Callable[[Tensor], Sequence[Tensor]], pixels: Tensor, tokens: Tensor, labels: Tensor
+) -> Tensor:
+    """Symmetric cross-entropy of B images and 2 B texts, the first B their own; equal texts share the probability.
+
+    Added is the classification of each image's attributes, labels (B, attributes).
+    """
     with fast_math():
-        images, texts, scale = model(pixels, tokens)[:3]
+        images, texts, scale = model(pixels.contiguous(memory_format=torch.channels_last), tokens)[:3]
+        named = heads(images * NAMING)
     logits = scale.float() * images.float() @ texts.float().T
     same = (tokens[: len(pixels), None] == tokens[None]).all(-1).float()
     to_text = F.cross_entropy(logits, same / same.sum(1, keepdim=True))
     back, square = logits[:, : len(pixels)].T, same[:, : len(pixels)].T
-    return (to_text + F.cross_entropy(back, square / square.sum(1, keepdim=True))) / 2
+    naming = sum(F.cross_entropy(scores.float(), labels[:, k]) for k, scores in enumerate(named[: labels.shape[1]]))
+    return (to_text + F.cross_entropy(back, square / square.sum(1, keepdim=True))) / 2 + naming / labels.shape[1]

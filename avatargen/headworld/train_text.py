@@ -1,12 +1,13 @@
-"""Teach the prior's text encoder the words before the UNet sees an image.
+"""Teach a text encoder the words before it meets an image.
 
-Learnt from the diffusion loss alone, words of colour still did nothing after 48,000 samples: at most noise levels the
-image itself tells. Stable Diffusion's text encoder comes from CLIP, whose images tell of the words; here the attributes
-of the closed world do. Each attribute, and the view, is classified from the end token's state.
+Learnt from the prior's diffusion loss alone, words of colour still did nothing after 48,000 samples: at most noise
+levels the image itself tells. Stable Diffusion's text encoder comes from CLIP, whose images tell of the words; here
+the attributes of the closed world do. Each attribute, and the view, is classified from the end token's state.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +16,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from avatargen.headworld.attributes import VALUES, caption, sample
+from avatargen.headworld.attributes import VALUES, Attributes, caption, sample
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 from avatargen.priors.view_prompts import VIEWS
 
 BUDGET = Budget(steps=700, batch=128, lr=2e-3)
 CAPTIONS = 30_000
+Encode = Callable[[Tensor], Tensor]
 TARGETS = {**VALUES, "view": ("", *VIEWS)}
 
 
-def corpus(count: int, seed: int) -> tuple[list[str], Tensor]:
-    """Random captions, half of them with a view, and the index of each of TARGETS, (count, targets)."""
+def labels_of(head: Attributes) -> list[int]:
+    """The index of each attribute's value, in the order of VALUES."""
+    return [options.index(getattr(head, name)) for name, options in VALUES.items()]
+
+
+def corpus(count: int, seed: int, views: float = 0.5, clay: float = 0.0) -> tuple[list[str], Tensor]:
+    """Random captions and the index of each of TARGETS, (count, targets).
+
+    Args:
+        views: share of captions that name a view.
+        clay: share that speak of shape only; the attributes they cannot name are the template's.
+    """
     rng = np.random.default_rng(seed)
     lines, labels = [], []
     for _ in range(count):
-        head = sample(rng)
-        view = str(rng.choice(VIEWS)) if rng.random() < 0.5 else ""
-        lines.append(f"{caption(head)}, {view}" if view else caption(head))
-        values = {**{name: getattr(head, name) for name in VALUES}, "view": view}
-        labels.append([options.index(values[name]) for name, options in TARGETS.items()])
+        head, colours = sample(rng), bool(rng.random() >= clay)
+        head = head if colours else head.shape_only()
+        view = str(rng.choice(VIEWS)) if rng.random() < views else ""
+        text = caption(head, colours)
+        lines.append(f"{text}, {view}" if view else text)
+        labels.append([*labels_of(head), TARGETS["view"].index(view)])
     return lines, torch.tensor(labels)
 
 
@@ -49,24 +62,41 @@ class Heads(nn.Module):
         return self.linear(pooled).split(self.sizes, dim=-1)
 
 
-def train_text(
-    text: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, seed: int = 3, budget: Budget = BUDGET
-) -> float:
-    """Train in place; returns the share of attributes named rightly on captions drawn anew."""
+def train_words(
+    name: str, text: nn.Module, width: int, encode: Encode, tokenize: Callable[[list[str]], Tensor], work: Path,
+    seed: int, clay: float = 0.0, budget: Budget = BUDGET,
+) -> float:  # fmt: skip
+    """Train a text tower in place; returns the share of attributes named rightly on captions drawn anew.
+
+    Args:
+        name: of the training, for its checkpoint.
+        text, encode: the tower, and what turns tokens (N, L) into its pooled state (N, width).
+        clay: see `corpus`.
+    """
     torch.manual_seed(seed)
-    heads = Heads(text.config.hidden_size)
-    lines, labels = corpus(CAPTIONS, seed)
-    tokens = tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    heads = Heads(width)
+    lines, labels = corpus(CAPTIONS, seed, clay=clay)
+    tokens = tokenize(lines)
 
     def loss(step: int) -> Tensor:
         rows = torch.from_numpy(batch_indices(seed, step, budget.batch, len(tokens)))
         with fast_math():
-            scores = heads(text(tokens[rows]).pooler_output)
+            scores = heads(encode(tokens[rows]))
         return sum(F.cross_entropy(s.float(), labels[rows, k]) for k, s in enumerate(scores)) / len(scores)
 
-    Trainer("text", work, {"text": text, "heads": heads}, budget).run(loss)
-    fresh, answers = corpus(500, seed + 1)
-    tokens = tokenizer(fresh, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    Trainer(name, work, {"text": text, "heads": heads}, budget).run(loss)
+    fresh, answers = corpus(500, seed + 1, clay=clay)
     with torch.no_grad():
-        named = torch.stack([s.argmax(-1) for s in heads(text(tokens).pooler_output)], dim=1)
+        named = torch.stack([s.argmax(-1) for s in heads(encode(tokenize(fresh)))], dim=1)
     return float((named == answers).float().mean())
+
+
+def train_text(text: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, seed: int = 3) -> float:
+    """`train_words` of the prior's text encoder."""
+
+    def tokenize(lines: list[str]) -> Tensor:
+        return tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+    return train_words(
+        "text", text, text.config.hidden_size, lambda tokens: text(tokens).pooler_output, tokenize, work, seed
+    )

@@ -7,7 +7,7 @@ from torch import nn
 
 from avatargen.headworld.attributes import VALUES, caption, parse, sample
 from avatargen.headworld.pools import negatives
-from avatargen.headworld.train_judge import contrastive
+from avatargen.headworld.train_judge import augment, contrastive
 from avatargen.headworld.train_prior import BACKGROUND, loss_weights
 from avatargen.headworld.train_text import TARGETS, corpus
 from avatargen.headworld.training import Budget, Trainer
@@ -77,13 +77,25 @@ class Tower(nn.Module):
     """Features are given, not computed."""
 
     def forward(self, pixels, tokens):
-        return pixels, nn.functional.one_hot(tokens[:, 0], 4).float(), torch.tensor(50.0)
+        return pixels[:, :, 0, 0], nn.functional.one_hot(tokens[:, 0], 4).float(), torch.tensor(50.0)
 
 
 def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
-    own = torch.eye(4)[:2]
-    tokens = torch.tensor([[0], [1], [2], [3]])
-    assert contrastive(Tower(), own, tokens) < 1e-6
-    assert contrastive(Tower(), own.roll(1, 0), tokens) > 10
-    changed = torch.eye(4)[2:]  # each image looks like its changed caption
-    assert contrastive(Tower(), changed, tokens) > 10
+    def loss(features):
+        tokens, labels = torch.tensor([[0], [1], [2], [3]]), torch.zeros(2, 1, dtype=torch.long)
+        certain = [torch.tensor([[99.0, 0.0]] * 2)]  # the classifier is right about the one attribute
+        return contrastive(Tower(), lambda _: certain, features[:, :, None, None], tokens, labels)
+
+    assert loss(torch.eye(4)[:2]) < 1e-6
+    assert loss(torch.eye(4)[:2].roll(1, 0)) > 10
+    assert loss(torch.eye(4)[2:]) > 10  # each image looks like its changed caption
+
+
+def test_augmented_pictures_keep_the_head_and_change_the_background():
+    image = np.zeros((1, 128, 128, 4), np.uint8)
+    image[:, 40:88, 40:88] = (0, 255, 0, 255)
+    made = torch.cat([augment(image, np.random.default_rng(seed)) for seed in range(6)])
+    assert made.shape == (6, 3, 128, 128) and made.min() >= 0 and made.max() <= 1
+    green = (made[:, 1] > 0.8) & (made[:, 0] < 0.05) & (made[:, 2] < 0.05)
+    assert ((green.sum((1, 2)) > 48**2 / 1.15**2 * 0.9) & (green.sum((1, 2)) < 48**2 / 0.72**2 * 1.1)).all()
+    assert len(made[:, :, 0, 0].unique(dim=0)) == 6
