@@ -75,8 +75,8 @@ def table_code() -> str:
 
 def report_code() -> str:
     """Hash of the code and the templates that shape the report."""
-    templates = sorted((ROOT / "eval/templates").glob("*"))
-    return digest(code_hash(("eval.report",)), [_file_hash(file) for file in templates if file.is_file()])
+    templates = [file for file in sorted((ROOT / "eval/templates").glob("*")) if file.is_file()]
+    return digest(code_hash(("eval.report", "eval.comparison")), [_file_hash(file) for file in templates])
 
 
 def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:

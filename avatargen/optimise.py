@@ -283,6 +283,8 @@ def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool)
     for grad in grads.values():
         grad[state.diverged] = 0.0
     _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
+    left = 1 - (1 - studio.settings.texture_decay) * state.step / method.steps
+    state.texture_adam.param_groups[0]["lr"] = studio.settings.lr_texture * left
     state.texture_adam.step()
     if geometry:
         _step_geometry(studio, method, state)

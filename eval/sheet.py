@@ -35,7 +35,7 @@ def contact_sheet(title: str, note: str, rows: Mapping[str, Images], azimuths: S
     """
     cell = next(iter(rows.values())).shape[1]
     width = 2 * MARGIN + LABEL + len(azimuths) * (cell + GAP) - GAP
-    lines = _wrap(title, font(26, bold=True), width - 2 * MARGIN)
+    lines = wrap(title, font(26, bold=True), width - 2 * MARGIN)
     top = MARGIN + 36 * len(lines) + 34 + 26
     sheet = Image.new("RGB", (width, top + len(rows) * (cell + GAP) - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -61,7 +61,7 @@ def _paste(sheet: Image.Image, image, x: int, y: int) -> None:
     sheet.paste(Image.fromarray(image), (x, y), mask.resize((width, height), Image.Resampling.BOX))
 
 
-def _wrap(text: str, typeface: ImageFont.FreeTypeFont, width: int, most: int = 2) -> list[str]:
+def wrap(text: str, typeface: ImageFont.FreeTypeFont, width: int, most: int = 2) -> list[str]:
     """At most `most` lines that fit `width` pixels; an ellipsis stands for what is left over."""
     per_line = max(10, int(width / typeface.getlength("n")))
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -21,7 +21,8 @@ rule report:
         plots=rules.plots.output,
         generated=chunks_of("generate"),
     output:
-        f"{RESULTS}/report/index.html",
+        page=f"{RESULTS}/report/index.html",
+        pictures=f"{RESULTS}/report/comparison.png",
     log:
         f"{LOGS}/report.log",
     conda:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from avatargen.job import job, versions
 from avatargen.plan import read_plan
+from eval.comparison import comparison
+from eval.finished import replacing
 from eval.manifest import read_manifests
 from eval.report import ReportInputs, write_report
 
@@ -21,4 +23,6 @@ with job(snakemake.log[0], snakemake.threads):
         judges={name: judge.model for name, judge in study.judges.items()},
         versions=versions(),
     )
-    write_report(Path(snakemake.output[0]), inputs)
+    write_report(Path(snakemake.output.page), inputs)
+    with replacing(Path(snakemake.output.pictures)) as partial:
+        comparison(inputs.rows, list(study.runs), inputs.root).save(partial, format="PNG")

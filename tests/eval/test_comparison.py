@@ -1,0 +1,33 @@
+"""The page of pictures: every avatar in its place, and why one is missing."""
+
+import numpy as np
+
+from eval.comparison import CAPTION, CELL, GAP, GUTTER, MARGIN, comparison
+
+
+def write_views(folder, colour, clay):
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = np.ones((8, 32, 32, 3), np.uint8)
+    np.savez(folder / "views.npz", texture=plain * np.uint8(colour), geometry=plain * np.uint8(clay))
+
+
+def test_every_avatar_has_its_place(make_row, tmp_path):
+    rows = [make_row(item, method, prompt=f"head {item}") for item in "ab" for method in ("full", "template")]
+    rows[3] = make_row("b", "template", prompt="head b", status="diverged")
+    for number, row in enumerate(rows[:3]):
+        write_views(tmp_path / row.folder, 50 * (number + 1), 200)
+    page = np.asarray(comparison(rows, ["full", "template"], tmp_path))
+
+    def middle(line, column, view):
+        x = MARGIN + CAPTION + column * (3 * CELL + GUTTER) + view * CELL + CELL // 2
+        return page[MARGIN + 26 + line * (CELL + GAP) + CELL // 2, x, 0]
+
+    assert [middle(0, 0, 0), middle(0, 1, 1), middle(1, 0, 1)] == [50, 100, 150]
+    assert [middle(0, 0, 2), middle(1, 0, 2)] == [200, 200]
+    assert middle(1, 1, 2) == 250  # paper: the word stands at the left
+
+
+def test_no_more_rows_than_asked_for(make_row, tmp_path):
+    rows = [make_row(item, "full", prompt=f"head {item}") for item in "abcd"]
+    heights = [comparison(rows, ["full"], tmp_path, limit=limit).height for limit in (1, 3)]
+    assert heights[1] - heights[0] == 2 * (CELL + GAP)
