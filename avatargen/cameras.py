@@ -98,9 +98,11 @@ def evaluation_cameras(
     return Cameras(azimuth, *constants, target=target)
 
 
-def turntable_cameras(batch: int, frames: int, elevation: float = 10.0, device: torch.device | str = "cpu") -> Cameras:
+def turntable_cameras(
+    batch: int, frames: int, elevation: float = 10.0, fov: float = FOV, device: torch.device | str = "cpu"
+) -> Cameras:
     """One full turn in `frames` views, from the face and towards the subject's left."""
-    return evaluation_cameras(batch, frames, elevation, device=device)
+    return evaluation_cameras(batch, frames, elevation, fov=fov, device=device)
 
 
 def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> Float[Tensor, "B {views}"]:

@@ -31,8 +31,8 @@ class MethodSettings(Frozen):
     source: Literal["optimise", "template", "oracle"] = hyper(
         "optimise", "ours", "optimise with the prior; or the floor (template) or ceiling (true head)"
     )
-    phase1_steps: int = hyper(240, "ours", "steps that move the texture only", ge=0, le=20000)
-    phase2_steps: int = hyper(240, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    phase1_steps: int = hyper(160, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(200, "ours", "steps that move texture and geometry", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
     texture: bool = hyper(True, "paper", "optimise the latent texture")
     phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")
@@ -43,7 +43,7 @@ class MethodSettings(Frozen):
     shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
     shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has faded", ge=0, le=1)
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
-    mask_period: int = hyper(60, "ours", "steps between refreshes of the segmentation masks", ge=1)
+    mask_period: int = hyper(50, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
     interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")

@@ -62,7 +62,7 @@ def render_avatar(
 
 def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):
     """The contact sheet of an avatar, a PIL image, from the protocol's cameras."""
-    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation)
+    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
     neural = neural_colour(avatar, tools, cameras, CELL, settings.background)
     rows = {"Neural": neural, "Exported": baked, "Geometry": clay}
@@ -76,7 +76,7 @@ def turntable_frames(avatar: Avatar, tools: RenderTools, settings: EvaluationSet
 
     One ray a pixel and a small blur against jagged edges: most of what an avatar's renders cost is here.
     """
-    cameras = turntable_cameras(1, settings.turntable_frames)
+    cameras = turntable_cameras(1, settings.turntable_frames, fov=settings.fov)
     size = settings.turntable_size - settings.turntable_size % 2  # yuv420p halves the rows and columns
     colour, clay = colour_and_clay(avatar, tools, cameras, size, 1, settings.background)
     return np.concatenate((soften(colour), soften(clay)), axis=2)

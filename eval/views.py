@@ -51,7 +51,7 @@ class RenderTools:
 @torch.no_grad()
 def render_views(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> dict[str, Images]:
     """The images of the protocol, one array for each of :data:`eval.images.KINDS`."""
-    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation)
+    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
     baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
     texture = neural_colour(avatar, tools, cameras, settings.size, settings.background)
     return {"texture": baked if texture is None else texture, "baked": baked, "geometry": geometry}
