@@ -88,7 +88,7 @@ def _head(text: str) -> Attributes:
 def augment(images: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Pixels in [0, 1], (N, 3, H, W), of uint8 (N, H, W, 4) renders: mirrored, zoomed, moved, lit, on plain colours."""
     count = len(images)
-    zoom, mirror = rng.uniform(0.72, 1.15, count), rng.choice((-1.0, 1.0), count)
+    zoom, mirror = rng.uniform(0.6, 1.05, count), rng.choice((-1.0, 1.0), count)
     shift = rng.normal(0, 0.06, (count, 2))
     turn = np.stack(
         [np.stack([zoom * mirror, 0 * zoom, shift[:, 0]], 1), np.stack([0 * zoom, zoom, shift[:, 1]], 1)], 1
