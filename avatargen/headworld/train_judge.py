@@ -20,7 +20,7 @@ from avatargen.headworld.tokens import LENGTH, write_tokenizer
 from avatargen.headworld.train_text import Heads, labels_of, train_words
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
-BUDGET = Budget(steps=4000, batch=48, lr=1e-3)
+BUDGET = Budget(steps=5400, batch=48, lr=1e-3)
 MEAN, STD = 0.5, 0.25
 WIDTH = 96
 NAMING = 10.0
