@@ -31,8 +31,8 @@ class MethodSettings(Frozen):
     source: Literal["optimise", "template", "oracle"] = hyper(
         "optimise", "ours", "optimise with the prior; or the floor (template) or ceiling (true head)"
     )
-    phase1_steps: int = hyper(160, "ours", "steps that move the texture only", ge=0, le=20000)
-    phase2_steps: int = hyper(200, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(120, "ours", "steps that move texture and geometry", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
     texture: bool = hyper(True, "paper", "optimise the latent texture")
     phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")
@@ -43,20 +43,20 @@ class MethodSettings(Frozen):
     shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
     shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has faded", ge=0, le=1)
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
-    mask_period: int = hyper(50, "ours", "steps between refreshes of the segmentation masks", ge=1)
+    mask_period: int = hyper(60, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
     interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")
     distil_silhouette: float = hyper(
-        1.0, "ours", "weight of score distillation's gradient through the silhouette", ge=0
+        0.3, "ours", "weight of score distillation's gradient through the silhouette", ge=0
     )
-    lr_shape: float = hyper(0.005, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
+    lr_shape: float = hyper(0.01, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
     lr_expression: float = hyper(0.002, "ours", "r.m.s. step of expression coefficients", gt=0)
     lr_offsets: float = hyper(2e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
     geometry_decay: float = hyper(0.1, "ours", "what is left of these rates at the end of phase 2", ge=0, le=1)
     offset_limit_mm: float = hyper(30.0, "ours", "largest offset of a vertex, mm", gt=0)
     laplacian_weight: float = hyper(10.0, "ours", "weight of the smoothness of offsets", ge=0)
-    offset_weight: float = hyper(10.0, "ours", "weight of the size of offsets", ge=0)
+    offset_weight: float = hyper(30.0, "ours", "weight of the size of offsets", ge=0)
     shape_prior_weight: float = hyper(5.0, "ours", "weight of the prior on shape and expression", ge=0)
     gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)
 
