@@ -197,7 +197,11 @@ class _Crew:
     busy: dict[Any, tuple[int, Any, list[Task]]] = field(default_factory=dict)
 
     def work(self, run: RunConfig, batches: list[list[Task]], board: Board) -> None:
-        """Make all batches; one that loses its worker for good is tried one avatar at a time."""
+        """Make all batches; one that loses its worker for good is tried one avatar at a time.
+
+        Raises:
+            RayUnavailableError: no worker fits, or the workflow's own Ray lost its only node.
+        """
         ray = self.connection.ray
         queue = deque(batches)
         self.idle = [(slot, self._hire(slot)) for slot in range(min(len(batches), self._room()))]
@@ -216,6 +220,10 @@ class _Crew:
                 self.idle.append((slot, actor))
                 _report(run, [task for task in batch if _is_recorded(task)], board)
             self._show_steps(run, board)
+            if self.connection.own_head and not any(node["Alive"] for node in ray.nodes()):
+                raise rayhead.RayUnavailableError(
+                    "the workflow's Ray lost its node (raylet died); finished avatars stand, run the same command again"
+                )
 
     def dismiss(self) -> None:
         """Leave the cluster. Detached actors stay with the head; others end with this connection."""

@@ -158,3 +158,9 @@ def test_too_many_failures_fail_the_chunk():
     check_failures(rows, 0.25)
     with pytest.raises(TooManyFailuresError, match="1 of 4 avatars failed"):
         check_failures(rows, 0.2)
+
+
+def test_a_ray_that_lost_its_node_stops_with_a_word(workplace, make_run, ray):
+    """The last of this module: it kills the Ray that the others share."""
+    with pytest.raises(rayhead.RayUnavailableError, match="lost its node"):
+        make_chunk(make_run(), items("first", "kill raylet"), workplace / "avatars", ray)

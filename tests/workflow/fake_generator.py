@@ -1,7 +1,7 @@
 """A generator with the interface of the real one that makes tiny avatars: for the logic around it.
 
 What a prompt says decides what happens: ``explode``, ``memory``, ``diverge``, ``die once``, ``die always``,
-``full disk``. Each step takes `STEP_S` and leaves a checkpoint, from which it resumes.
+``full disk``, ``kill raylet``. Each step takes `STEP_S` and leaves a checkpoint, from which it resumes.
 """
 
 import errno
@@ -67,6 +67,9 @@ class FakeGenerator:
             if "rust" in prompt:
                 raise SafetensorError("I/O error: No space left on device (os error 28)")
             raise OSError(errno.ENOSPC, "No space left on device")
+        if "kill raylet" in prompt:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
         died = folder / "died"
         if "die always" in prompt or ("die once" in prompt and not died.exists()):
             died.touch()
