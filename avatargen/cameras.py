@@ -23,9 +23,10 @@ from avatargen.types import Cameras
 DISTANCE = 1.22  # metres
 FOV = 18.0  # degrees
 CENTRE = (0.0, 0.015, 0.0)  # metres; what cameras look at
+FACE = (0.0, 0.015, 0.02)  # metres; what close-ups look at
 
 # Streams of random numbers that must be independent of each other. Callers' own streams start at 0.
-_OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-7, 0)
+_CLOSE, _OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-8, 0)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class CameraRanges:
         front_bias: b in [0, 1]; azimuths have density 1 + b cos x, x running from -pi to pi over their
             range. 0 is uniform; with 1 the middle of the range (the face) has twice the mean density and its
             ends (the back) none.
+        close, close_fov: share of views that are close-ups of the face, and their fields of view, degrees.
     """
 
     azimuth: tuple[float, float] = (-180.0, 180.0)
@@ -47,17 +49,22 @@ class CameraRanges:
     fov: tuple[float, float] = (18.0, 18.0)
     target_jitter: float = 0.01
     front_bias: float = 0.3
+    close: float = 0.0
+    close_fov: tuple[float, float] = (9.0, 13.0)
 
     def __post_init__(self) -> None:
         problems = [
             f"{name}: expected low <= high, got {getattr(self, name)}"
-            for name in ("azimuth", "elevation", "distance", "fov")
+            for name in ("azimuth", "elevation", "distance", "fov", "close_fov")
             if not getattr(self, name)[0] <= getattr(self, name)[1]
         ]
         if self.distance[0] <= 0 or not 0 < self.fov[0] <= self.fov[1] < 180:
             problems.append(f"distance and fov: expected positive, got {self.distance}, {self.fov}")
-        if not 0 <= self.front_bias <= 1:
-            problems.append(f"front_bias: expected 0 to 1, got {self.front_bias}")
+        problems += [
+            f"{name}: expected 0 to 1, got {getattr(self, name)}"
+            for name in ("front_bias", "close")
+            if not 0 <= getattr(self, name) <= 1
+        ]
         if problems:
             raise ValueError("camera ranges: " + "; ".join(problems))
 
@@ -75,9 +82,12 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
     azimuth = 0.5 * (low + high) + 0.5 * (high - low) * angle / np.pi
     elevation = _between(_uniform(seeds, step, views, _ELEVATION), ranges.elevation)
     distance = _between(_uniform(seeds, step, views, _DISTANCE), ranges.distance)
-    fov = _between(_uniform(seeds, step, views, _FOV), ranges.fov)
+    close = _uniform(seeds, step, views, _CLOSE) < ranges.close
+    fov = _uniform(seeds, step, views, _FOV)
+    fov = np.where(close, _between(fov, ranges.close_fov), _between(fov, ranges.fov))
     cube = _uniform(seeds, step, 3 * views, _TARGET).reshape(len(seeds), views, 3)
-    target = _between(cube, (-ranges.target_jitter, ranges.target_jitter)) + np.array(CENTRE)
+    centre = np.where(close[..., None], FACE, CENTRE)
+    target = _between(cube, (-ranges.target_jitter, ranges.target_jitter)) + centre
     fields = (azimuth, elevation, distance, fov, target)
     return Cameras(*(torch.from_numpy(field.astype(np.float32)).to(seeds.device) for field in fields))
 

@@ -158,7 +158,7 @@ def _distil(
     """Score distillation: a surrogate whose gradient is the latents' gradient, and its size for the record."""
     prior, settings = studio.prior, studio.settings
     c = settings.cameras
-    ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov)
+    ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov, close=c.close, close_fov=c.close_fov)
     cameras = training_cameras(seeds, state.step, method.views, ranges)
     latents = _latents(studio, method, state, seeds, vertices, cameras)
     flat = latents.flatten(0, 1)

@@ -79,6 +79,8 @@ class CameraSettings(Frozen):
     elevation: tuple[float, float] = hyper((-15.0, 30.0), "ours", "degrees")
     distance: tuple[float, float] = hyper((1.12, 1.32), "ours", "metres from the head's centre")
     fov: tuple[float, float] = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
+    close: float = hyper(0.0, "ours", "share of views that are close-ups of the face", ge=0, le=1)
+    close_fov: tuple[float, float] = hyper((9.0, 13.0), "ours", "vertical field of view of close-ups, degrees")
 
 
 class PriorSettings(Frozen):

@@ -3,8 +3,8 @@
 Three kinds, all (V, H, W, 3), 8-bit RGB, row 0 at the top, over the protocol's background:
 
 texture   neural colours: the latent texture rendered at the prior's latent size, over the latents of the
-          background, and decoded (what score distillation saw); the baked colours where the avatar has no
-          latent texture
+          background, and decoded (what score distillation saw); where the avatar has no latent texture, its
+          baked render encoded and decoded, so that the ceiling has the decoder's losses too
 baked     the baked RGB texture, unlit: what the exported asset shows
 geometry  clay: the same mesh without texture, one fixed light that moves with the camera
 

@@ -66,7 +66,6 @@ def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
     neural = neural_colour(avatar, tools, cameras, CELL, settings.background)
     rows = {"Neural": neural, "Exported": baked, "Geometry": clay}
-    rows = {name: images for name, images in rows.items() if images is not None}
     note = f"{avatar.method} · seed {avatar.seed}" + ("" if avatar.status == "ok" else f" · {avatar.status}")
     return contact_sheet(avatar.prompt, note, rows, cameras.azimuth[0].tolist())
 

@@ -54,7 +54,7 @@ def render_views(avatar: Avatar, tools: RenderTools, settings: EvaluationSetting
     cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
     baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
     texture = neural_colour(avatar, tools, cameras, settings.size, settings.background)
-    return {"texture": baked if texture is None else texture, "baked": baked, "geometry": geometry}
+    return {"texture": texture, "baked": baked, "geometry": geometry}
 
 
 @torch.no_grad()
@@ -85,22 +85,25 @@ def colour_and_clay(
 @torch.no_grad()
 def neural_colour(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int, background: tuple[float, float, float]
-) -> Images | None:
-    """The latent texture rendered, decoded and resized; None where the avatar has none."""
-    if avatar.latent_texture is None:
-        return None
+) -> Images:
+    """What the prior's decoder makes of an avatar: its latent texture rendered, decoded and resized.
+
+    An avatar without one (the true head, the template) is rendered in its RGB texture, encoded and decoded, so that
+    its score has the decoder's losses too and bounds what a method can reach.
+    """
     prior = tools.prior_settings
-    backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
-    latents = tools.renderer.render(
-        tools.head.vertices(avatar.parameters()),
-        cameras,
-        prior.latent_size,
-        texture=avatar.latent_texture[None],
-        samples=prior.samples,
-        gradients=False,
-    ).over(backdrop)
-    decoded = tools.prior.decode(latents[0])
-    return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
+    pixels = prior.latent_size * tools.prior.downscale
+    if avatar.latent_texture is None:
+        shown = colour_and_clay(avatar, tools, cameras, pixels, prior.samples, background)[0]
+        latents = tools.prior.encode(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
+    else:
+        backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
+        seen = tools.renderer.render(
+            tools.head.vertices(avatar.parameters()), cameras, prior.latent_size,
+            texture=avatar.latent_texture[None], samples=prior.samples, gradients=False,
+        )  # fmt: skip
+        latents = seen.over(backdrop)[0]
+    return to_bytes(interpolate(tools.prior.decode(latents), size=(size, size), mode="bicubic", antialias=True))
 
 
 def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[Tensor, "B V 3 H W"]:

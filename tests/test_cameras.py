@@ -5,6 +5,7 @@ import torch
 
 from avatargen.cameras import (
     CENTRE,
+    FACE,
     CameraRanges,
     evaluation_cameras,
     keyed_noise,
@@ -46,6 +47,17 @@ def test_cameras_stay_within_their_ranges_and_fill_them():
         assert 0 <= values.min() < 0.01 and 0.99 < values.max() <= 1
         assert abs(values.mean() - 0.5) < 0.02
     assert 0.019 < (cameras.target - torch.tensor(CENTRE)).abs().max() <= 0.0201
+
+
+def test_a_share_of_views_are_close_ups_of_the_face():
+    whole = training_cameras(torch.arange(2000), 4, 2, CameraRanges(fov=(15.0, 18.0)))
+    some = training_cameras(torch.arange(2000), 4, 2, CameraRanges(fov=(15.0, 18.0), close=0.3, close_fov=(9.0, 13.0)))
+    close = some.fov <= 13
+    assert close.float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(some.fov[~close], whole.fov[~close]) and some.fov[close].min() < 9.1
+    moved = (some.target - whole.target)[close]
+    assert torch.allclose(moved, (torch.tensor(FACE) - torch.tensor(CENTRE)).expand_as(moved), atol=1e-6)
+    assert torch.equal(some.azimuth, whole.azimuth)
 
 
 def test_azimuths_of_a_step_are_stratified():

@@ -7,7 +7,6 @@ replaced only when everything has been trained.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
@@ -16,33 +15,36 @@ import torch
 from diffusers import AutoencoderTiny
 
 from avatargen.heads.anny import AnnyHead
-from avatargen.headworld.dataset import Renders, cached, generate
+from avatargen.headworld.dataset import Recipe, Renders, cached, generate
+from avatargen.headworld.lists import write_lists
 from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
-from avatargen.headworld.train_judge import train_judge
+from avatargen.headworld.train_judge import JUDGES, train_judge
 from avatargen.headworld.train_prior import train_prior
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "avatargen" / "assets"
-SETS = {"prior": (3000, 11, 0.0, 4), "judge": (8000, 22, 0.45, 2), "test": (96, 33, 0.3, 4)}
-"""Heads, seed, share of textureless renders and views of each head of each data set."""
+SETS = {
+    "prior": Recipe(heads=10_000, seed=11, close=0.3, ambient=(0.6, 0.9)),
+    "judge": Recipe(heads=16_000, seed=22, clay=0.4, fov=(13.0, 18.0)),
+}
+"""The recipe of each data set."""
 VARIANTS = 2
 """Copies of each render that the prior sees: two backgrounds, one of them mirrored."""
 
 
 def data(name: str, work: Path) -> Renders:
     """One of SETS, rendered at the first call."""
-    heads, seed, clay, views = SETS[name]
 
-    def make() -> Renders:
-        head = AnnyHead.load()
-        renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
-        return generate(head, renderer, heads, seed, views=views, clay_share=clay)
+    return cached(work / f"{name}.npz", lambda: generate(*_studio(), SETS[name]))
 
-    return cached(work / f"{name}.npz", make)
+
+def _studio() -> tuple[AnnyHead, WarpRenderer]:
+    head = AnnyHead.load()
+    return head, WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
 
 
 def train_the_prior(work: Path, output: Path) -> None:
@@ -68,17 +70,17 @@ def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tens
     return torch.from_numpy(np.load(path))
 
 
-def train_the_judge(work: Path, output: Path) -> None:
+def train_a_judge(name: str, work: Path, output: Path) -> None:
     """A mini CLIP, on other renders than the prior's."""
     renders = data("judge", work)
-    train_judge(renders.images, renders.captions, output, work)
+    train_judge(name, renders.images, renders.captions, output, work)
 
 
 def main() -> None:
     """Parse the arguments and train."""
     parser = argparse.ArgumentParser(prog="python -m avatargen.headworld", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=("all", "prior", "judge", "report", "pools"), default="all")
-    parser.add_argument("lists", nargs="*", type=Path, help="prompt lists, for `pools`")
+    parser.add_argument("part", nargs="?", choices=("all", "prior", *JUDGES, "report", "pools", "lists"), default="all")
+    parser.add_argument("lists", nargs="*", type=Path, help="prompt lists, for `pools`; a folder, for `lists`")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "headworld", help="data and checkpoints")
     parser.add_argument("--output", type=Path, default=ASSETS, help="where the weights go")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -88,14 +90,17 @@ def main() -> None:
         for path in arguments.lists:
             write_pools(path)
         return
+    if arguments.part == "lists":
+        write_lists(*arguments.lists)
+        return
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.part in ("all", "prior"):
         train_the_prior(arguments.work, arguments.output / "prior")
-    if arguments.part in ("all", "judge"):
-        train_the_judge(arguments.work, arguments.output / "judge")
+    for name in JUDGES:
+        if arguments.part in ("all", name):
+            train_a_judge(name, arguments.work, arguments.output / name)
     if arguments.part in ("all", "report"):
-        figures = write_report(data("test", arguments.work), arguments.output, arguments.work)
-        print(json.dumps(figures, indent=1))
+        print(write_report(*_studio(), arguments.output, arguments.work, guidance=4.0, judges=tuple(JUDGES)))
 
 
 if __name__ == "__main__":

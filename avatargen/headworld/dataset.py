@@ -1,10 +1,12 @@
-"""Captioned renders of the closed world: what the prior and the judges are trained on, and tested on.
+"""Captioned renders of the closed world: what the prior and the judges are trained on.
 
-One seed, one data set; the prior's and the judges' sets differ in seed, cameras and lights.
+One recipe, one data set; the prior's and the judges' differ in seed, cameras and lights, and neither shows a
+combination of attributes that is held out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +17,39 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.cameras import CENTRE
+from avatargen.cameras import CENTRE, FACE
 from avatargen.heads.anny import AnnyHead
-from avatargen.headworld.attributes import Attributes, caption, sample
+from avatargen.headworld.attributes import sample_training
 from avatargen.headworld.looks import Look, make_look
+from avatargen.headworld.phrases import CANONICAL, caption
 from avatargen.priors.view_prompts import view_name
 from avatargen.render.base import Renderer
 from avatargen.types import Cameras, HeadParameters
 
 SIZE = 128
+CLOSE_FOV = (9.0, 13.0)
+CLAY, CLAY_AMBIENT = 0.75, 0.35
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a data set holds.
+
+    Attributes:
+        heads, views: how many, and cameras for each.
+        seed: of everything random.
+        clay: share of textureless renders, captioned by shape.
+        fov: range of vertical fields of view, degrees; close: share of close-ups of the face.
+        ambient: range of the light that comes from everywhere; 1 is unlit albedo.
+    """
+
+    heads: int
+    seed: int
+    views: int = 2
+    clay: float = 0.0
+    fov: tuple[float, float] = (14.0, 17.5)
+    close: float = 0.0
+    ambient: tuple[float, float] = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -44,10 +70,13 @@ class Renders:
 
     def over_backgrounds(self, seed: int, flip: bool = False) -> np.ndarray:
         """The images over plain random backgrounds, uint8 (M, 128, 128, 3), mirrored where `flip`."""
-        colours = np.random.default_rng(seed).integers(0, 256, (len(self.images), 1, 1, 3))
-        images = self.images[:, :, ::-1] if flip else self.images
-        clear = 255 - images[..., 3:].astype(np.uint16)
-        return (images[..., :3] + (clear * colours + 127) // 255).clip(0, 255).astype(np.uint8)
+        colours = np.random.default_rng(seed).integers(0, 256, (len(self.images), 1, 1, 3)).astype(np.uint16)
+        made = np.empty((*self.images.shape[:3], 3), np.uint8)
+        for part in np.array_split(np.arange(len(made)), max(1, len(made) // 256)):  # sums take four times the bytes
+            image = self.images[part][:, :, :: -1 if flip else 1]
+            clear = 255 - image[..., 3:].astype(np.uint16)
+            made[part] = (image[..., :3] + (clear * colours[part] + 127) // 255).clip(0, 255)
+        return made
 
     def coverage(self, flip: bool = False) -> np.ndarray:
         """What the head covers, uint8 (M, 128, 128), mirrored where `flip`."""
@@ -68,58 +97,66 @@ def stack(looks: list[Look]) -> tuple[HeadParameters, Float[Tensor, "B N 3"]]:
     return merged, torch.stack([look.colours for look in looks])
 
 
-def random_cameras(batch: int, views: int, rng: np.random.Generator, wide: float = 1.0) -> Cameras:
-    """Cameras all around, more of them in front; `wide` scales the range of elevations."""
-    front = rng.random((batch, views)) < 0.4
-    azimuth = np.where(front, rng.normal(0, 45, (batch, views)), rng.uniform(-180, 180, (batch, views)))
+def random_cameras(batch: int, views: int, recipe: Recipe, rng: np.random.Generator) -> Cameras:
+    """Cameras all around, more of them in front; close-ups look at the face."""
+    shape = (batch, views)
+    front = rng.random(shape) < 0.4
+    azimuth = np.where(front, rng.normal(0, 45, shape), rng.uniform(-180, 180, shape))
+    close = rng.random(shape) < recipe.close
     draws = {
         "azimuth": (azimuth + 180) % 360 - 180,
-        "elevation": rng.uniform(-15, 30, (batch, views)) * wide,
-        "distance": rng.uniform(1.12, 1.32, (batch, views)),
-        "fov": np.full((batch, views), 18.0),
+        "elevation": rng.uniform(-15, 30, shape),
+        "distance": rng.uniform(1.15, 1.25, shape),
+        "fov": np.where(close, rng.uniform(*CLOSE_FOV, shape), rng.uniform(*recipe.fov, shape)),
     }
-    target = torch.from_numpy(rng.normal(0, 0.006, (batch, views, 3))).float() + torch.tensor(CENTRE)
+    centre = np.where(close[..., None], FACE, np.asarray(CENTRE)) + rng.normal(0, 0.006, (*shape, 3))
+    target = torch.from_numpy(centre).float()
     return Cameras(**{key: torch.from_numpy(value).float() for key, value in draws.items()}, target=target)
 
 
 @torch.no_grad()
 def photograph(
     renderer: Renderer, vertices: Tensor, colours: Tensor, cameras: Cameras, rng: np.random.Generator,
-    clay: bool = False, samples: int = 2,
+    clay: np.ndarray, ambient: np.ndarray, samples: int = 2,
 ) -> np.ndarray:  # fmt: skip
     """Lit renders, uint8 (B, V, 128, 128, 4): colour multiplied with coverage, and coverage.
 
-    Lambert with an ambient share of 0.5 to 0.7 and a light from a random upper front direction of the camera.
+    Lambert, with a light from a random upper front direction of the camera.
+
+    Args:
+        clay: bool (B,), which heads are textureless.
+        ambient: (B, V), share of light that comes from everywhere.
     """
-    batch, views = cameras.fov.shape
     seen = renderer.render(vertices, cameras, SIZE, attributes=colours, samples=samples, gradients=False)
-    azimuth = torch.deg2rad(cameras.azimuth + torch.from_numpy(rng.normal(0, 30, (batch, views))).float())
-    height = torch.from_numpy(rng.uniform(0.1, 0.9, (batch, views))).float()
+    azimuth = torch.deg2rad(cameras.azimuth + torch.from_numpy(rng.normal(0, 30, ambient.shape)).float())
+    height = torch.from_numpy(rng.uniform(0.1, 0.9, ambient.shape)).float()
     light = F.normalize(torch.stack([azimuth.sin(), height, azimuth.cos()], dim=-1), dim=-1)
     lambert = (seen.normals * light[..., None, None]).sum(2, keepdim=True).clamp(min=0)
-    ambient = 0.35 if clay else float(rng.uniform(0.5, 0.7))
-    shade = ambient + (1.05 - ambient) * lambert
-    albedo = torch.full_like(seen.features, 0.75) if clay else seen.features
-    image = torch.cat([seen.coverage * (albedo * shade).clamp(0, 1), seen.coverage], dim=2)
+    grey = torch.from_numpy(clay)[:, None, None, None, None]
+    share = torch.where(grey, CLAY_AMBIENT, torch.from_numpy(ambient).float()[..., None, None, None])
+    albedo = torch.where(grey, CLAY, seen.features)
+    lit = share + (1 + 0.1 * (share < 1) - share) * lambert
+    image = torch.cat([seen.coverage * (albedo * lit).clamp(0, 1), seen.coverage], dim=2)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
 
 
-def generate(
-    head: AnnyHead, renderer: Renderer, heads: int, seed: int, views: int = 4, batch: int = 8,
-    clay_share: float = 0.0, held_out: frozenset[Attributes] = frozenset(),
-) -> Renders:  # fmt: skip
-    """Render `heads` random heads from `views` cameras each; a share of them textureless, captioned by shape."""
-    rng = np.random.default_rng(seed)
+def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8) -> Renders:
+    """Render the random heads of a recipe."""
+    rng = np.random.default_rng(recipe.seed)
     images, captions, view_names, azimuths = [], [], [], []
-    for _ in track(range(0, heads, batch), description=f"rendering {heads} heads"):
-        chosen = [_draw(rng, held_out) for _ in range(batch)]
+    for _ in track(range(0, recipe.heads, batch), description=f"rendering {recipe.heads} heads"):
+        chosen = [sample_training(rng) for _ in range(batch)]
         parameters, colours = stack([make_look(head, attributes, rng) for attributes in chosen])
-        cameras = random_cameras(batch, views, rng)
-        clay = bool(rng.random() < clay_share)
+        cameras = random_cameras(batch, recipe.views, recipe, rng)
+        clay = rng.random(batch) < recipe.clay
+        ambient = rng.uniform(*recipe.ambient, (batch, recipe.views))
         with torch.no_grad():
             vertices = head.vertices(parameters)
-        images.append(photograph(renderer, vertices, colours, cameras, rng, clay).reshape(-1, SIZE, SIZE, 4))
-        captions += [caption(a.shape_only() if clay else a, not clay) for a in chosen for _ in range(views)]
+        images.append(photograph(renderer, vertices, colours, cameras, rng, clay, ambient).reshape(-1, SIZE, SIZE, 4))
+        for attributes, grey in zip(chosen, clay, strict=True):
+            for _ in range(recipe.views):
+                worded = None if rng.random() < CANONICAL else rng
+                captions.append(caption(attributes, not grey, worded))
         azimuths.append(cameras.azimuth.flatten().numpy())
         view_names += [
             view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
@@ -127,13 +164,7 @@ def generate(
     return Renders(np.concatenate(images), captions, view_names, np.concatenate(azimuths))
 
 
-def _draw(rng: np.random.Generator, held_out: frozenset[Attributes]) -> Attributes:
-    while (attributes := sample(rng)) in held_out:
-        pass
-    return attributes
-
-
-def cached(path: Path, make: type | object) -> Renders:
+def cached(path: Path, make: Callable[[], Renders]) -> Renders:
     """Renders from a file, made and written at the first call."""
     if path.exists():
         data = np.load(path, allow_pickle=False)

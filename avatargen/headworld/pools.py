@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from avatargen.errors import InputError
-from avatargen.headworld.attributes import VALUES, Attributes, caption, parse, sample
+from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.phrases import caption, parse
 from avatargen.prompts import read_list
 
 NEGATIVES = 4
-SHAPES = 32
+SHAPES = 64
+SWAPPED = tuple(name for name in VALUES if name != "eyes")
+"""What a negative may swap: an iris is four pixels of a whole head, and unseen from the side."""
 
 
 def negatives(
@@ -24,23 +27,30 @@ def negatives(
     """Captions that differ from a head's in exactly one attribute, and in their words; without `colours`, of shape."""
     own, found = caption(attributes, colours), []
     while len(found) < count:
-        name = str(rng.choice(list(VALUES)))
-        other = caption(replace(attributes, **{name: str(rng.choice(VALUES[name]))}), colours)
+        name = str(rng.choice(SWAPPED))
+        swapped = replace(attributes, **{name: str(rng.choice(VALUES[name]))})
+        other = caption(swapped, colours)
         changed = parse(other)
-        if other not in (own, *found) and changed is not None and _differences(attributes, changed) == 1:
+        if other in (own, *found) or not _plausible(swapped) or changed is None:
+            continue
+        if _differences(attributes if colours else attributes.shape_only(), changed) == 1:
             found.append(other)
     return found
 
 
+def _plausible(head: Attributes) -> bool:
+    return head.beard == "none" or (head.sex == "man" and head.age in ("adult", "old"))
+
+
 def _differences(a: Attributes, b: Attributes) -> int:
-    return sum(getattr(a, name) != getattr(b, name) for name in VALUES)
+    return sum(getattr(a.plain(), name) != getattr(b.plain(), name) for name in VALUES)
 
 
 def shape_captions(own: list[str], rng: np.random.Generator, count: int = SHAPES) -> list[str]:
     """`count` captions, pairwise distinct in what a textureless render shows; `own` come first."""
     found = list(dict.fromkeys(own))
     while len(found) < count:
-        text = caption(sample(rng).shape_only(), colours=False)
+        text = caption(sample(rng), colours=False)
         if text not in found:
             found.append(text)
     return found
@@ -60,7 +70,7 @@ def write_pools(path: Path) -> None:
     rng = np.random.default_rng(0)
     known = [head for head in heads.values() if head is not None]
     swapped = dict.fromkeys(text for head in known for text in negatives(head, rng))
-    shapes = shape_captions([caption(head.shape_only(), colours=False) for head in known], rng)
+    shapes = shape_captions([caption(head, colours=False) for head in known], rng)
     stem = path.with_suffix("")
     _write(stem.with_name(f"{stem.name}.negatives.txt"), "one attribute of a prompt swapped", list(swapped))
     _write(stem.with_name(f"{stem.name}-geometry.txt"), "what a textureless render can show", shapes)

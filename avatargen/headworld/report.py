@@ -1,101 +1,177 @@
-"""How good the embedded models are, on renders that neither was trained on: ``avatargen/assets/REPORT.md``."""
+"""How good the embedded models are: ``avatargen/assets/REPORT.md`` and its pictures.
+
+Everything is measured on the benchmark's study prompts, whose combinations of attributes no training saw, among the
+captions of its own pools.
+"""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import json
+import time
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from avatargen.distill import guide, to_epsilon
-from avatargen.headworld.dataset import Renders
-from avatargen.headworld.train_vae import psnr
+from avatargen.config import ROOT
+from avatargen.heads.anny import AnnyHead
+from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, recall, render_heads, sample_heads
+from avatargen.headworld.phrases import caption, parse
+from avatargen.headworld.train_vae import psnr, reconstruct
 from avatargen.priors.base import Prior, load_prior
+from avatargen.prompts import read_list
+from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
 
 matplotlib.use("Agg")
-SAMPLES = 24
+import matplotlib.pyplot as plt
+
+LIST = ROOT / "prompts" / "embedded-study.tsv"
+RENDERS = 16
+"""Renders, and samples, of each of the 36 prompts."""
+Rows = list[tuple[str, ...]]
 
 
-def write_report(test: Renders, assets: Path, work: Path) -> dict[str, float]:
-    """Measure the VAE, the judge and the prior's samples; write a table and two pictures beside the weights."""
-    from diffusers import StableDiffusionPipeline
-
-    pipeline = StableDiffusionPipeline.from_pretrained(assets / "prior", torch_dtype=torch.float32)
-    images = test.over_backgrounds(7)
-    figures = {"vae_psnr_db": psnr(pipeline.vae, images[:256])}
+def write_report(
+    head: AnnyHead, renderer: Renderer, assets: Path, work: Path, guidance: float, judges: tuple[str, ...]
+) -> str:
+    """Measure the VAE, the judges and the prior's samples; write tables and pictures beside the weights."""
+    heads = [_known(item.prompt) for item in read_list(LIST)]
+    views = {
+        (clay, front): render_heads(head, renderer, heads, RENDERS, clay, front, seed=44 + 2 * clay + front)
+        for clay in (False, True)
+        for front in (True, False)
+    }
     prior = load_prior(PriorSettings(path=str(assets / "prior")))
-    prompts = list(dict.fromkeys(test.prompts(5)))[:SAMPLES]
-    samples = ddim(prior, prompts, guidance=4.0)
-    sheet(samples, work / "samples.png")
-    figures |= judge_figures(assets / "judge", images, test, samples, prompts)
-    lines = [
-        "| figure | value |",
-        "|---|---|",
-        *(f"| {name} | {value:.3f} |" for name, value in figures.items()),
+    samples = sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance)
+    loaded = {name: Judge(assets / name) for name in judges}
+    parts = [
+        "# The embedded models on combinations they never saw",
+        "`python -m avatargen.headworld report` writes this page. Heads are those of `prompts/embedded-study.tsv`, "
+        f"{RENDERS} renders or samples of each; pools are the benchmark's.",
+        "## Prior",
+        _table(("figure", "value"), _prior_rows(assets, prior, views[False, True])),
+        "![renders above, their reconstructions below](reconstructions.png)",
+        "## Judges: R@1",
+        _table(("judge", "pictures", "pool", "R@1"), _judge_rows(loaded, heads, views, samples, guidance)),
+        "## Attribute by attribute",
+        "How often the judge picks the right one of captions that differ in this attribute alone.",
+        *(_attribute_table(name, judge, heads, views, samples) for name, judge in loaded.items()),
+        "## Pictures",
+        f"Renders of random prompts, and samples of the prior at guidance {guidance:g}.",
+        "![renders](heads.jpg)\n![samples](samples.jpg)\n![curves](curves.png)",
     ]
-    text = "# The embedded models, on held-out renders\n\n`python -m avatargen.headworld report` writes this.\n\n"
-    (assets / "REPORT.md").write_text(text + "\n".join(lines) + "\n")
-    return figures
+    sheet(views[False, True], [caption(one) for one in heads], assets / "heads.jpg")
+    sheet(samples, [caption(one) for one in heads], assets / "samples.jpg")
+    _reconstructions(assets, views[False, True].images[:: RENDERS * 3][:12])
+    _curves(work, assets / "curves.png")
+    text = "\n\n".join(parts) + "\n"
+    (assets / "REPORT.md").write_text(text, encoding="utf-8")
+    return text
 
 
-@torch.no_grad()
-def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
-    """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0)."""
-    x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
-    condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
-    times = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).long()
-    for now, then in pairwise(times):
-        a, b = prior.alphas_cumprod[now], prior.alphas_cumprod[then]
-        t = now.repeat(2 * len(x))
-        outputs = prior.predict(torch.cat([x, x]), t, torch.cat([empty, condition]))
-        epsilon = guide(*outputs.chunk(2), guidance)
-        epsilon = to_epsilon(epsilon, x, a.expand(len(x)), prior.prediction)
-        clean = (x - (1 - a).sqrt() * epsilon) / a.sqrt()
-        x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
-    return (prior.decode(clean) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+def _known(prompt: str) -> Attributes:
+    head = parse(prompt)
+    assert head is not None, prompt
+    return head
 
 
-def sheet(images: np.ndarray, path: Path, columns: int = 8) -> None:
-    """Images side by side in one PNG."""
+def _pool(kind: str) -> list[str]:
+    """The captions of the study's negatives or geometry pool."""
+    name = {"negatives": f"{LIST.stem}.negatives.txt", "geometry": f"{LIST.stem}-geometry.txt"}[kind]
+    return [line for line in (LIST.parent / name).read_text().splitlines() if not line.startswith("#")]
+
+
+def _prior_rows(assets: Path, prior: Prior, renders: Pictures) -> Rows:
+    vae = _vae(assets)
+    x = torch.zeros(8, prior.latent_channels, 32, 32)
+    t, text = torch.full((8,), 500), prior.embed([""] * 8)
+    prior.predict(x, t, text)
+    start = time.perf_counter()
+    for _ in range(5):
+        prior.predict(x, t, text)
+    cost = (time.perf_counter() - start) / 40 * 1000
+    return [
+        ("VAE reconstruction, PSNR", f"{psnr(vae, renders.images):.1f} dB"),
+        (f"an evaluation of the UNet, batch of 8, {torch.get_num_threads()} thread(s)", f"{cost:.1f} ms"),
+    ]
+
+
+def _judge_rows(
+    judges: dict[str, Judge], heads: list[Attributes], views: dict[tuple[bool, bool], Pictures], samples: Pictures,
+    guidance: float,
+) -> Rows:  # fmt: skip
+    rows = []
+    for name, judge in judges.items():
+        for clay, kind in ((False, "colour"), (True, "clay")):
+            own = [caption(one, not clay) for one in heads]
+            pool = list(dict.fromkeys([*own, *_pool("geometry" if clay else "negatives")]))
+            for front, where in ((True, "azimuth within 60°"), (False, "side and back")):
+                value = recall(judge, views[clay, front], own, pool)
+                rows.append((name, f"{kind} renders, {where}", f"{len(pool)}", f"{value:.3f}"))
+        own = [caption(one) for one in heads]
+        pool = list(dict.fromkeys([*own, *_pool("negatives")]))
+        value = recall(judge, samples, own, pool)
+        rows.append((name, f"samples of the prior at guidance {guidance:g}", f"{len(pool)}", f"{value:.3f}"))
+    return rows
+
+
+def _attribute_table(
+    name: str, judge: Judge, heads: list[Attributes], views: dict[tuple[bool, bool], Pictures], samples: Pictures
+) -> str:
+    colour, made = (attribute_accuracy(judge, pictures, heads) for pictures in (views[False, True], samples))
+    clay = attribute_accuracy(judge, views[True, True], heads, colours=False)
     rows = [
-        np.concatenate(list(images[k : k + columns]), 1) for k in range(0, len(images) // columns * columns, columns)
-    ]
-    Image.fromarray(np.concatenate(rows)).save(path)
+        (
+            key, f"{chance:.2f}", f"{value:.2f}", f"{clay[key][0]:.2f}" if key in clay else "–", f"{made[key][0]:.2f}"
+        )
+        for key, (value, chance) in colour.items()
+    ]  # fmt: skip
+    return _table((name, "chance", "colour renders", "clay renders", "samples"), rows)
 
 
-@torch.no_grad()
-def judge_figures(
-    folder: Path, images: np.ndarray, test: Renders, samples: np.ndarray, prompts: list[str]
-) -> dict[str, float]:
-    """R@1 of true renders, colour and textureless, and of the prior's samples, each among the captions of its kind."""
-    import open_clip
+def _table(header: tuple[str, ...], rows: Rows) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
-    name = f"local-dir:{folder}"
-    model = open_clip.create_model(name).eval()
-    tokenizer = open_clip.get_tokenizer(name)
 
-    def recall(pictures: np.ndarray, captions: list[str]) -> float:
-        pool = list(dict.fromkeys(captions))
-        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        left = torch.cat([model.encode_image((part - 0.5) / 0.25, normalize=True) for part in pixels.split(64)])
-        right: Tensor = model.encode_text(tokenizer(pool), normalize=True)
-        own = torch.tensor([pool.index(caption) for caption in captions])
-        return float(((left @ right.T).argmax(1) == own).float().mean())
+def _vae(assets: Path) -> torch.nn.Module:
+    from diffusers import AutoencoderTiny
 
-    grey = (test.images[..., :3].max(-1) - test.images[..., :3].min(-1)).reshape(len(images), -1).max(1) < 3
-    front = np.abs(test.azimuths) < 60
-    figures = {}
-    for kind, mask in (("clay", grey), ("colour", ~grey)):
-        for view, seen in (("front", front), ("back_and_side", ~front)):
-            rows = np.flatnonzero(mask & seen)
-            figures[f"judge_r1_{kind}_{view}"] = recall(images[rows], [test.captions[k] for k in rows])
-        figures[f"pool_{kind}"] = float(len({test.captions[k] for k in np.flatnonzero(mask)}))
-    figures["judge_r1_samples"] = recall(
-        samples, [p.split(", front view")[0].split(", side")[0].split(", back")[0] for p in prompts]
-    )
-    return figures
+    return AutoencoderTiny.from_pretrained(assets / "prior", subfolder="vae", torch_dtype=torch.float32)
+
+
+def _reconstructions(assets: Path, images: np.ndarray) -> None:
+    rows = [np.concatenate(list(part), axis=1) for part in (images, reconstruct(_vae(assets), images))]
+    Image.fromarray(np.concatenate(rows)).save(assets / "reconstructions.png")
+
+
+def sheet(pictures: Pictures, captions: list[str], path: Path, columns: int = 8, rows: int = 8) -> None:
+    """A picture of `columns` x `rows` heads with their captions below."""
+    chosen = np.linspace(0, len(pictures.images) - 1, columns * rows).astype(int)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 2.0 * rows))
+    for axis, k in zip(axes.flat, chosen, strict=True):
+        axis.imshow(pictures.images[k])
+        axis.set_title(captions[pictures.own[k]], fontsize=5, wrap=True, y=-0.28)
+        axis.axis("off")
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.04, hspace=0.32, wspace=0.06)
+    figure.savefig(path, dpi=110, pil_kwargs={"quality": 85})
+    plt.close(figure)
+
+
+def _curves(work: Path, path: Path) -> None:
+    """The losses of all trainings that left a curve."""
+    files = sorted(work.glob("*-curve.jsonl"))
+    if not files:
+        return
+    figure, axes = plt.subplots(1, len(files), figsize=(2.6 * len(files), 2.4), squeeze=False)
+    for axis, file in zip(axes.flat, files, strict=True):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        axis.plot([row["step"] for row in rows], [row["loss"] for row in rows])
+        axis.set(title=file.name.removesuffix("-curve.jsonl"), xlabel="step", yscale="log")
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)

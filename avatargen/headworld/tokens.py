@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from avatargen.headworld.attributes import caption, sample
+from avatargen.headworld.attributes import sample
+from avatargen.headworld.phrases import caption
 
 LENGTH = 40
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -21,7 +22,7 @@ def write_tokenizer(folder: Path, vocabulary: int = 1024) -> None:
     Words that no caption holds fall back to bytes, so any prompt can be encoded.
     """
     rng = np.random.default_rng(0)
-    corpus = [f"{caption(sample(rng))}, {rng.choice(VIEWS)}" for _ in range(4000)]
+    corpus = [f"{caption(sample(rng), rng=rng)}, {rng.choice(VIEWS)}" for _ in range(6000)]
     tokenizer = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

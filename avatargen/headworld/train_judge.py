@@ -1,11 +1,13 @@
-"""Train a mini CLIP in open_clip's own format: open_clip_config.json, weights, tokenizer in one folder."""
+"""Train the mini CLIPs in open_clip's own format: open_clip_config.json, weights, tokenizer in one folder."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -14,28 +16,53 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.headworld.attributes import Attributes, caption, parse
+from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
 from avatargen.headworld.train_text import Heads, labels_of, train_words
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
-BUDGET = Budget(steps=5400, batch=48, lr=1e-3)
 MEAN, STD = 0.5, 0.25
-WIDTH = 96
 NAMING = 10.0
 """Length of the unit embeddings that the classifier of attributes sees."""
 
 
-def write_config(folder: Path) -> None:
-    """Write the model's configuration and tokenizer: a small ModifiedResNet and a two-layer text tower."""
+@dataclass(frozen=True)
+class Spec:
+    """A judge's architecture and training.
+
+    Attributes:
+        vision: open_clip's ``vision_cfg`` without the image size.
+        width, layers: of the text tower; width is also the embedding's.
+    """
+
+    vision: dict[str, Any]
+    width: int
+    layers: int
+    seed: int
+    budget: Budget
+
+
+JUDGES = {
+    "judge": Spec({"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}, 96, 2, 2, Budget(6000, 48, 1e-3)),
+    "guide": Spec(
+        {"timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"},
+        80, 3, 5, Budget(4500, 48, 1e-3),
+    ),
+}  # fmt: skip
+"""The first judges; the second guides `clip_guided`, and judges all other methods too."""
+
+
+def write_config(folder: Path, spec: Spec) -> None:
+    """Write the model's configuration and tokenizer."""
     write_tokenizer(folder)
     vocabulary = json.loads((folder / "vocab.json").read_text())
-    text = {"context_length": LENGTH, "vocab_size": len(vocabulary), "width": WIDTH, "heads": 4, "layers": 2}
+    text = {"context_length": LENGTH, "vocab_size": len(vocabulary), "width": spec.width, "heads": 4}
     model = {
-        "embed_dim": WIDTH,
-        "vision_cfg": {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32, "image_size": 128},
-        "text_cfg": {**text, "hf_tokenizer_name": "."},
+        "embed_dim": spec.width,
+        "vision_cfg": {**spec.vision, "image_size": 128},
+        "text_cfg": {**text, "layers": spec.layers, "hf_tokenizer_name": "."},
     }
     preprocess = {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
     (folder / "open_clip_config.json").write_text(
@@ -43,28 +70,28 @@ def write_config(folder: Path) -> None:
     )
 
 
-def train_judge(
-    images: np.ndarray, captions: list[str], output: Path, work: Path, seed: int = 2, budget: Budget = BUDGET
-) -> None:
-    """Train on uint8 (N, 128, 128, 4) renders and captions; equal captions in a batch are positives of each other.
+def train_judge(name: str, images: np.ndarray, captions: list[str], output: Path, work: Path) -> None:
+    """Train one of JUDGES on uint8 (N, 128, 128, 4) renders; equal captions in a batch are each other's positives.
 
     The text tower learns the words first. Beside its caption each image meets one that differs in one attribute (as in
     NegCLIP, arXiv 2210.01936): those are what the pools of CLIP-R hold, and a random batch hardly ever does. A
     linear classifier of the attributes keeps the image tower to what is small in the picture (mouth, nose, ears).
     """
+    spec = JUDGES[name]
+    seed, budget = spec.seed, spec.budget
     torch.manual_seed(seed)
-    building = work / "judge-model"
+    building = work / f"{name}-model"
     building.mkdir(parents=True, exist_ok=True)
-    write_config(building)
-    name = f"local-dir:{building}"
-    model = open_clip.create_model(name, load_weights=False).to(memory_format=torch.channels_last)
-    tokenizer = open_clip.get_tokenizer(name)
-    if not (work / "judge.ckpt").exists():
-        train_words("judge-text", model, WIDTH, model.encode_text, tokenizer, work, seed, clay=0.45)
-    heads = Heads(WIDTH)
+    write_config(building, spec)
+    source = f"local-dir:{building}"
+    model = open_clip.create_model(source, load_weights=False).to(memory_format=torch.channels_last)
+    tokenizer = open_clip.get_tokenizer(source)
+    if not (work / f"{name}.ckpt").exists():
+        train_words(f"{name}-text", model, spec.width, model.encode_text, tokenizer, work, seed, clay=0.45)
+    heads = Heads(spec.width)
     own, swapped = tokenizer(captions), _swapped(captions, tokenizer, seed)
     labels = torch.tensor([labels_of(_head(text)) for text in captions])
-    trainer = Trainer("judge", work, {"clip": model, "heads": heads}, budget)
+    trainer = Trainer(name, work, {"clip": model, "heads": heads}, budget)
 
     def loss(step: int) -> Tensor:
         rows = batch_indices(seed, step, budget.batch, len(images))
@@ -88,7 +115,7 @@ def _head(text: str) -> Attributes:
 def augment(images: np.ndarray, rng: np.random.Generator) -> Tensor:
     """Pixels in [0, 1], (N, 3, H, W), of uint8 (N, H, W, 4) renders: mirrored, zoomed, moved, lit, on plain colours."""
     count = len(images)
-    zoom, mirror = rng.uniform(0.6, 1.05, count), rng.choice((-1.0, 1.0), count)
+    zoom, mirror = rng.uniform(0.75, 1.1, count), rng.choice((-1.0, 1.0), count)
     shift = rng.normal(0, 0.06, (count, 2))
     turn = np.stack(
         [np.stack([zoom * mirror, 0 * zoom, shift[:, 0]], 1), np.stack([0 * zoom, zoom, shift[:, 1]], 1)], 1

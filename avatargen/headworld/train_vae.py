@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +22,7 @@ from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_ma
 CROP = 64
 NOISE = 0.04
 """Deviation of the noise that latents get in training, so that the decoder forgives what a rasteriser does."""
-BUDGET = Budget(steps=3000, batch=16, lr=2e-3)
+BUDGET = Budget(steps=4000, batch=16, lr=2e-3)
 
 
 def build_vae() -> AutoencoderTiny:
@@ -71,16 +72,26 @@ def train_vae(images: np.ndarray, work: Path, seed: int = 0, budget: Budget = BU
 @torch.no_grad()
 def encode(vae: AutoencoderTiny, images: np.ndarray, batch: int = 32) -> Tensor:
     """Latents, unscaled, (N, 4, H / 4, W / 4), of uint8 (N, H, W, 3) images."""
+    vae = vae.to(memory_format=torch.channels_last)
     parts = []
-    for start in range(0, len(images), batch):
+    for start in track(range(0, len(images), batch), "encoding", disable=len(images) < 4096):
         pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        parts.append(vae.encode(pixels).latents.contiguous())
+        with fast_math():
+            parts.append(vae.encode(pixels).latents.float().contiguous())
     return torch.cat(parts)
 
 
 @torch.no_grad()
+def reconstruct(vae: AutoencoderTiny, images: np.ndarray) -> np.ndarray:
+    """Images, uint8 (N, H, W, 3), encoded and decoded again."""
+    parts = []
+    for some in np.array_split(images, max(1, len(images) // 64)):
+        made = vae.decode(encode(vae, some)).sample.clamp(-1, 1)
+        parts.append(((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
 def psnr(vae: AutoencoderTiny, images: np.ndarray) -> float:
     """Peak signal-to-noise ratio of reconstructions, dB, over all pixels of uint8 images."""
-    made = vae.decode(encode(vae, images)).sample.clamp(-1, 1)
-    real = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return 10 * math.log10(4 / float((made - real).square().mean()))
+    error = reconstruct(vae, images).astype(np.float32) - images
+    return 10 * math.log10(255**2 / float((error**2).mean()))

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.heads.base import HeadModel
-from avatargen.headworld.attributes import parse
 from avatargen.headworld.looks import make_look
+from avatargen.headworld.phrases import parse
 from avatargen.types import HeadParameters
 from avatargen.uv_map import build_uv_map
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from avatargen.headworld.attributes import VALUES, caption, parse, sample
+from avatargen.headworld.attributes import VALUES, sample
+from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives
 from avatargen.headworld.train_judge import augment, contrastive
 from avatargen.headworld.train_prior import BACKGROUND, loss_weights
@@ -97,5 +98,5 @@ def test_augmented_pictures_keep_the_head_and_change_the_background():
     made = torch.cat([augment(image, np.random.default_rng(seed)) for seed in range(6)])
     assert made.shape == (6, 3, 128, 128) and made.min() >= 0 and made.max() <= 1
     green = (made[:, 1] > 0.8) & (made[:, 0] < 0.05) & (made[:, 2] < 0.05)
-    assert ((green.sum((1, 2)) > 48**2 / 1.05**2 * 0.9) & (green.sum((1, 2)) < 48**2 / 0.6**2 * 1.1)).all()
+    assert ((green.sum((1, 2)) > 48**2 / 1.1**2 * 0.9) & (green.sum((1, 2)) < 48**2 / 0.75**2 * 1.1)).all()
     assert len(made[:, :, 0, 0].unique(dim=0)) == 6

@@ -1,0 +1,149 @@
+"""How good the embedded models are: heads of the study's prompts, which no training saw, rendered and sampled.
+
+Rates are R@1 among the captions of the benchmark's own pools (see `pools`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.distill import guide, to_epsilon
+from avatargen.heads.anny import AnnyHead
+from avatargen.headworld.attributes import SHAPE, VALUES, Attributes
+from avatargen.headworld.dataset import Recipe, photograph, random_cameras, stack
+from avatargen.headworld.looks import make_look
+from avatargen.headworld.phrases import caption
+from avatargen.headworld.training import fast_math
+from avatargen.priors.base import Prior
+from avatargen.priors.view_prompts import with_view
+from avatargen.render.base import Renderer
+
+FRONT = 60.0
+"""Azimuth up to which a view counts as from the front, degrees."""
+RECIPE = Recipe(heads=0, seed=44, fov=(15.0, 17.0))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of heads, uint8 (M, H, W, 3), and the index of each one's head."""
+
+    images: np.ndarray
+    own: np.ndarray
+
+
+class Judge:
+    """A CLIP in open_clip's format."""
+
+    def __init__(self, folder: Path):
+        name = f"local-dir:{folder}"
+        self.model = open_clip.create_model(name).eval()
+        self.tokenize = open_clip.get_tokenizer(name)
+
+    @torch.no_grad()
+    def images(self, images: np.ndarray) -> Float[Tensor, "M D"]:
+        """Unit embeddings of uint8 (M, H, W, 3) images of the size that the model takes."""
+        mean, std = (
+            torch.tensor(getattr(self.model.visual, f"image_{part}")).view(3, 1, 1) for part in ("mean", "std")
+        )
+        parts = []
+        for some in np.array_split(images, math.ceil(len(images) / 64)):
+            pixels = torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255
+            with fast_math():
+                parts.append(self.model.encode_image((pixels - mean) / std, normalize=True).float())
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def texts(self, captions: list[str]) -> Float[Tensor, "N D"]:
+        """Unit embeddings of captions."""
+        return self.model.encode_text(self.tokenize(captions), normalize=True)
+
+
+def render_heads(
+    head: AnnyHead, renderer: Renderer, heads: list[Attributes], count: int, clay: bool, front: bool, seed: int
+) -> Pictures:
+    """`count` renders of each head, every one with another individual, camera, light and background.
+
+    Args:
+        clay: textureless.
+        front: azimuth within FRONT, else beyond.
+    """
+    rng = np.random.default_rng(seed)
+    images = []
+    for attributes in heads:
+        parameters, colours = stack([make_look(head, attributes, rng) for _ in range(count)])
+        limits = (0.0, FRONT) if front else (FRONT, 180.0)
+        azimuth = rng.uniform(*limits, (count, 1)) * rng.choice((-1, 1), (count, 1))
+        cameras = replace(random_cameras(count, 1, RECIPE, rng), azimuth=torch.from_numpy(azimuth).float())
+        grey, ambient = np.full(count, clay), rng.uniform(*RECIPE.ambient, (count, 1))
+        with torch.no_grad():
+            vertices = head.vertices(parameters)
+        seen = photograph(renderer, vertices, colours, cameras, rng, grey, ambient)[:, 0].astype(np.float32)
+        ground = rng.integers(0, 256, (count, 1, 1, 3))
+        images.append((seen[..., :3] + (1 - seen[..., 3:] / 255) * ground).round().clip(0, 255).astype(np.uint8))
+    return Pictures(np.concatenate(images), np.repeat(np.arange(len(heads)), count))
+
+
+def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float) -> Pictures:
+    """`count` samples of a prior for each prompt, seen from the front and the side in turn."""
+    made = []
+    for k in range(count):
+        views = [with_view(prompt, (0.0, 60.0)[k % 2], 0.0) for prompt in prompts]
+        made.append(ddim(prior, views, guidance, seed=k))
+    return Pictures(np.concatenate(made), np.tile(np.arange(len(prompts)), count))
+
+
+@torch.no_grad()
+def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
+    """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0)."""
+    x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
+    condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
+    times = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).long()
+    for now, then in pairwise(times):
+        a, b = prior.alphas_cumprod[now], prior.alphas_cumprod[then]
+        t = now.repeat(2 * len(x))
+        outputs = prior.predict(torch.cat([x, x]), t, torch.cat([empty, condition]))
+        epsilon = guide(*outputs.chunk(2), guidance)
+        epsilon = to_epsilon(epsilon, x, a.expand(len(x)), prior.prediction)
+        clean = (x - (1 - a).sqrt() * epsilon) / a.sqrt()
+        x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
+    return (prior.decode(clean) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def recall(judge: Judge, pictures: Pictures, own: list[str], pool: list[str]) -> float:
+    """R@1 of pictures among a pool of captions that holds each head's own one."""
+    similarity = judge.images(pictures.images) @ judge.texts(pool).T
+    right = torch.tensor([pool.index(text) for text in own])[pictures.own]
+    return float((similarity.argmax(1) == right).float().mean())
+
+
+def attribute_accuracy(
+    judge: Judge, pictures: Pictures, heads: list[Attributes], colours: bool = True
+) -> dict[str, tuple[float, float]]:
+    """How often the judge tells an attribute's value, among captions that differ in it alone; and chance.
+
+    Every head counts for every attribute, be its value named or the template's; values that make no other caption
+    (the colour of hair that is not there) do not compete, and an attribute of which no head says anything is left out.
+    """
+    embedded, found = judge.images(pictures.images), {}
+    for name in VALUES if colours else SHAPE:
+        hits, chances = [], []
+        for k, attributes in enumerate(heads):
+            options = [caption(replace(attributes, **{name: value}), colours) for value in VALUES[name]]
+            pool = list(dict.fromkeys(options))
+            if len(pool) == 1:
+                continue
+            scores = embedded[torch.from_numpy(pictures.own) == k] @ judge.texts(pool).T
+            hits.append((scores.argmax(1) == pool.index(caption(attributes, colours))).float())
+            chances.append(1 / len(pool))
+        if hits:
+            found[name] = (float(torch.cat(hits).mean()), float(np.mean(chances)))
+    return found

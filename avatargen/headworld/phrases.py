@@ -1,0 +1,172 @@
+"""How captions name a head's attributes, in several ways each, and how a caption is understood again.
+
+`caption` without a random generator is the canonical wording, of prompt lists and pools: the first of each phrase's
+wordings. `parse` knows every wording that `caption` can choose, and a few more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from avatargen.headworld.attributes import HAIR_COLOURS, VALUES, Attributes
+
+NOUNS = {
+    ("baby", "man"): ("baby boy", "infant boy"),
+    ("baby", "woman"): ("baby girl", "infant girl"),
+    ("child", "man"): ("boy", "little boy", "young boy"),
+    ("child", "woman"): ("girl", "little girl", "young girl"),
+    ("adult", "man"): ("man", "young man", "guy"),
+    ("adult", "woman"): ("woman", "young woman", "lady"),
+    ("old", "man"): ("old man", "elderly man", "grandfather"),
+    ("old", "woman"): ("old woman", "elderly lady", "grandmother"),
+}
+ADJECTIVES = {
+    ("expression", "smiling"): ("smiling", "happy", "grinning"),
+    ("expression", "angry"): ("angry", "furious"),
+    ("expression", "sleeping"): ("sleeping",),
+    ("weight", "fat"): ("fat", "heavy", "chubby"),
+    ("weight", "thin"): ("thin", "skinny", "gaunt"),
+}
+MATERIALS = {
+    "stone": ("a stone statue of", "a stone bust of"),
+    "gold": ("a gold statue of", "a gold bust of"),
+    "clay": ("a clay statue of", "a terracotta bust of"),
+}
+SKIN = ("{skin} skin", "a {skin} face")
+HAIR = {
+    "short": ("{colour} hair", "short {colour} hair"),
+    "bald": ("a bald head", "a shaved head", "no hair"),
+    "long": ("long {colour} hair", "flowing {colour} hair"),
+    "afro": ("a {colour} afro", "a big {colour} afro"),
+    "mohawk": ("a {colour} mohawk", "a {colour} mohawk haircut"),
+    "bun": ("a {colour} bun", "{colour} hair in a bun"),
+}
+BEARD = {
+    "full": ("a {colour} beard", "a bushy {colour} beard"),
+    "long": ("a long {colour} beard", "a flowing {colour} beard"),
+    "moustache": ("a {colour} moustache", "a {colour} mustache"),
+}
+DETAILS = {
+    ("expression", "open mouth"): ("an open mouth", "a wide open mouth"),
+    ("feature", "big ears"): ("big ears", "huge ears"),
+    ("feature", "pointed ears"): ("pointed ears", "elf ears"),
+    ("feature", "long nose"): ("a long nose", "a big nose"),
+    ("feature", "wide jaw"): ("a wide jaw", "a broad jaw"),
+    ("feature", "horns"): ("horns", "devil horns"),
+    **{("eyes", colour): (f"{colour} eyes",) for colour in VALUES["eyes"][1:]},
+    ("paint", "clown make-up"): ("clown make-up", "a clown face"),
+    ("paint", "war paint"): ("war paint", "stripes of war paint"),
+    ("paint", "red lipstick"): ("red lipstick", "bright red lips"),
+}
+_MORE = {
+    "bald": {"hair": "bald"}, "shouting": {"expression": "open mouth"}, "screaming": {"expression": "open mouth"},
+    "closed eyes": {"expression": "sleeping"}, "gray skin": {"skin": "grey"}, "black skin": {"skin": "dark"},
+    "red hair": {"hair_colour": "ginger"}, "blonde hair": {"hair_colour": "blond"},
+    "gray hair": {"hair_colour": "white"}, "middle aged man": {"age": "adult", "sex": "man"},
+    "middle aged woman": {"age": "adult", "sex": "woman"}, "old lady": {"age": "old", "sex": "woman"},
+    "elderly woman": {"age": "old", "sex": "woman"}, "short hair": {"hair": "short"},
+}  # fmt: skip
+CANONICAL = 0.4
+"""Share of training captions in canonical wording; the others are worded at random."""
+_ARTICLES = frozenset({"a", "an", "the", "of"})
+_FILLER = frozenset({"with", "and", "her", "his", "their", "very", "in", "head"})
+
+
+def caption(head: Attributes, colours: bool = True, rng: np.random.Generator | None = None) -> str:
+    """The caption of a head; without `colours`, only what a textureless render shows.
+
+    Template values are not mentioned, sex and age excepted (which the noun says). With `rng`, each phrase is worded
+    at random, and details come in any order.
+    """
+    head = (head if colours else head.shape_only()).plain()
+
+    def word(options: tuple[str, ...]) -> str:
+        return options[0] if rng is None else str(rng.choice(options))
+
+    attributes = vars(head).items()
+    words = [word(ADJECTIVES[item]) for item in sorted(attributes) if item in ADJECTIVES]
+    subject = _with_article(" ".join([*words, word(NOUNS[head.age, head.sex])]))
+    if head.material != "none":
+        subject = f"{word(MATERIALS[head.material])} {subject}"
+    details = [*_colour_details(head, colours), *(DETAILS[item] for item in attributes if item in DETAILS)]
+    said = [_tidy(word(options)) for options in details]
+    if rng is not None:
+        said = [said[k] for k in rng.permutation(len(said))]
+    if not said:
+        return subject
+    return f"{subject} with " + (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]
+
+
+def _colour_details(head: Attributes, colours: bool) -> Iterator[tuple[str, ...]]:
+    """Wordings of skin, hair and beard, with their colours where they can be seen."""
+    seen = colours and head.material == "none"
+    if head.skin != Attributes.skin:
+        yield tuple(text.format(skin=head.skin) for text in SKIN)
+    if head.hair != "short" or head.hair_colour != Attributes.hair_colour:
+        yield tuple(text.format(colour=head.hair_colour if seen else "") for text in HAIR[head.hair])
+    if head.beard != "none":
+        yield tuple(text.format(colour=head.beard_colour if seen else "") for text in BEARD[head.beard])
+
+
+def _tidy(text: str) -> str:
+    """One space between words, and the article that the next word asks for."""
+    words = text.split()
+    return _with_article(" ".join(words[1:])) if words[0] in ("a", "an") else " ".join(words)
+
+
+def _with_article(text: str) -> str:
+    return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
+
+
+def parse(prompt: str) -> Attributes | None:
+    """The attributes a prompt names, or None if it says something this world does not know, or contradicts itself."""
+    text = _plain(prompt)
+    found: dict[str, str] = {}
+    for phrase, meaning in _vocabulary():
+        if phrase not in text:
+            continue
+        text = text.replace(phrase, "  ", 1)
+        if any(found.get(name, value) != value for name, value in meaning.items()):
+            return None
+        found |= meaning
+    if set(text.split()) - _FILLER or "age" not in found:
+        return None
+    if "beard" in found:
+        found.setdefault("beard_colour", found.get("hair_colour", Attributes.beard_colour))
+    return Attributes(**found)
+
+
+def _plain(text: str) -> str:
+    """Lower-case words without articles, a space on both sides of each."""
+    words = re.sub(r"[^a-z]+", " ", text.lower()).split()
+    return " " + "  ".join(word for word in words if word not in _ARTICLES) + " "
+
+
+@cache
+def _vocabulary() -> tuple[tuple[str, dict[str, str]], ...]:
+    """Every phrase and what it means, longest first."""
+    known = {_plain(phrase): meaning for phrase, meaning in (*_wordings(), *_MORE.items())}
+    return tuple(sorted(known.items(), key=lambda item: -len(item[0])))
+
+
+def _wordings() -> Iterator[tuple[str, dict[str, str]]]:
+    for (age, sex), options in NOUNS.items():
+        yield from ((option, {"age": age, "sex": sex}) for option in options)
+    for (name, value), options in (ADJECTIVES | DETAILS).items():
+        yield from ((option, {name: value}) for option in options)
+    for material, options in MATERIALS.items():
+        yield from ((option, {"material": material}) for option in options)
+    for skin in VALUES["skin"]:
+        yield from ((option.format(skin=skin), {"skin": skin}) for option in SKIN)
+    for part, styles in (("hair", HAIR), ("beard", BEARD)):
+        for style, options in styles.items():
+            for option in options:
+                named = {} if option in HAIR["short"][:1] else {part: style}
+                if named:
+                    yield option.format(colour=""), named
+                if "{colour}" in option:
+                    yield from ((option.format(colour=c), named | {f"{part}_colour": c}) for c in HAIR_COLOURS)

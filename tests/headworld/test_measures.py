@@ -1,0 +1,88 @@
+"""The report's figures, on a judge whose embeddings are given and a prior that knows its answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from avatargen.heads.anny import AnnyHead
+from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, recall, render_heads
+from avatargen.headworld.phrases import parse
+from avatargen.priors.base import Prior
+from avatargen.render.warp import WarpRenderer
+
+COLOURS = {"green": 1, "blue": 2}
+
+
+class ColourJudge(Judge):
+    """Knows the colour that a first pixel of 1 or 2 stands for, reads words of skin, and tells nothing else."""
+
+    def __init__(self):
+        """Without weights."""
+
+    def images(self, images):
+        return torch.eye(3)[images[:, 0, 0, 0].astype(int)]
+
+    def texts(self, captions):
+        heads = [parse(text) for text in captions]
+        return torch.eye(3)[[COLOURS.get(head.skin, 0) for head in heads]]
+
+
+def pictures(*seen):
+    return Pictures(
+        np.array(seen, np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8), np.arange(len(seen))
+    )
+
+
+def test_recall_is_the_share_of_own_captions_found():
+    own = ["a man with green skin", "a man with blue skin", "a man"]
+    assert recall(ColourJudge(), pictures(1, 2, 0), own, own) == 1.0
+    assert recall(ColourJudge(), pictures(1, 1, 0), own, own) == pytest.approx(2 / 3)
+
+
+def test_accuracy_of_an_attribute_is_among_captions_that_differ_in_it_alone():
+    heads = [Attributes(skin="green"), Attributes(skin="blue", hair="bald")]
+    found = attribute_accuracy(ColourJudge(), pictures(1, 2), heads)
+    assert found["skin"] == (1.0, pytest.approx(0.1))
+    assert attribute_accuracy(ColourJudge(), pictures(2, 1), heads)["skin"][0] == 0.0
+    assert found["hair_colour"][1] == pytest.approx(1 / 8)  # of the one head that has hair
+    assert "skin" not in attribute_accuracy(ColourJudge(), pictures(1, 2), heads, colours=False)
+
+
+class KnowingPrior(Prior):
+    """Its data is one plain picture: the perfect denoiser is known."""
+
+    id, latent_channels, downscale, prediction = "knowing", 3, 1, "epsilon"
+    alphas_cumprod = torch.linspace(0.999, 0.005, 100)
+    answer = torch.tensor([0.9, 0.2, 0.5]).view(1, 3, 1, 1)
+
+    def embed(self, prompts):
+        return torch.zeros(len(prompts), 1, 1)
+
+    def predict(self, noisy, timesteps, condition):
+        a = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        return (noisy - a.sqrt() * self.answer) / (1 - a).sqrt()
+
+    def decode(self, latents):
+        return latents.clamp(0, 1)
+
+    def encode(self, images):
+        return images
+
+
+def test_ddim_finds_what_the_prior_knows():
+    made = ddim(KnowingPrior(), ["a", "b"], guidance=4.0)
+    assert made.shape == (2, 32, 32, 3)
+    assert np.abs(made - np.array([230, 51, 128])).max() <= 1
+
+
+def test_renders_show_every_head_from_where_they_should():
+    head = AnnyHead.load()
+    renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
+    heads = [Attributes(skin="green", hair="bald"), Attributes(skin="red", hair="afro", hair_colour="white")]
+    front = render_heads(head, renderer, heads, 2, clay=False, front=True, seed=1)
+    assert front.images.shape == (4, 128, 128, 3) and front.own.tolist() == [0, 0, 1, 1]
+    middle = front.images[:, 70:80, 58:70].astype(float).mean((1, 2))
+    assert (middle[:2, 1] > 1.2 * middle[:2, 0]).all() and (middle[2:, 0] > 1.5 * middle[2:, 1]).all()
+    clay = render_heads(head, renderer, heads[:1], 2, clay=True, front=False, seed=1).images[:, 60:70, 58:70]
+    assert (clay.max(-1) == clay.min(-1)).all()
