@@ -20,13 +20,14 @@ from avatargen.config import ROOT, RunConfig
 from avatargen.errors import InputError
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.truth import true_head
-from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, take_step
+from avatargen.history import History, Recorder
+from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, snapshots, take_step
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, load_prior
 from avatargen.prompts import PromptItem
 from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
-from avatargen.state import CHECKPOINT, State, checkpoint_step, initial_state, restore, save_checkpoint
+from avatargen.state import CHECKPOINT, PACES, State, checkpoint_place, initial_state, restore, save_checkpoint
 from avatargen.types import HeadParameters
 from avatargen.uv_map import UvMap, build_uv_map
 
@@ -78,6 +79,8 @@ class Generator:
     ) -> Iterator[Avatar]:
         """Make avatars, resuming those whose folder holds a checkpoint; the checkpoint goes when one is made.
 
+        One that diverges is tried again after the others, with smaller steps.
+
         Args:
             run: the method.
             items: prompts and seeds.
@@ -88,44 +91,58 @@ class Generator:
             for item in items:
                 yield self._given(run, item)
             return
-        started = [checkpoint_step(folder) for folder in folders]
-        for step in sorted(set(started), reverse=True):
-            same = [k for k, at in enumerate(started) if at == step]
-            for first in range(0, len(same), run.batch_size):
-                rows = same[first : first + run.batch_size]
-                yield from self._batch(run, [items[k] for k in rows], [folders[k] for k in rows], step, on_step)
+        places = [checkpoint_place(folder) for folder in folders]
+        for attempt in range(len(PACES)):
+            for step in sorted({at for tried, at in places if tried == attempt}, reverse=True):
+                same = [k for k, place in enumerate(places) if place == (attempt, step)]
+                for first in range(0, len(same), run.batch_size):
+                    rows = same[first : first + run.batch_size]
+                    some = [items[k] for k in rows], [folders[k] for k in rows]
+                    for k, avatar in zip(rows, self._batch(run, *some, attempt, step, on_step), strict=True):
+                        if avatar is None:
+                            places[k] = (attempt + 1, 0)
+                        else:
+                            yield avatar
 
     def _batch(
-        self, run: RunConfig, items: list[PromptItem], folders: list[Path], start: int, on_step: OnStep | None
-    ) -> Iterator[Avatar]:
-        """One batch, padded with copies of its first avatar to the fixed shape."""
+        self, run: RunConfig, items: list[PromptItem], folders: list[Path], attempt: int, start: int,
+        on_step: OnStep | None,
+    ) -> Iterator[Avatar | None]:  # fmt: skip
+        """One batch, padded with copies of its first avatar to the fixed shape; None is to be tried again."""
         began = time.monotonic()
-        padded = [*items, *[items[0]] * (run.batch_size - len(items))]
-        where = [*folders, *[folders[0]] * (run.batch_size - len(items))]
+        padding = run.batch_size - len(items)
+        padded, where = [*items, *[items[0]] * padding], [*folders, *[folders[0]] * padding]
         seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
-        state = initial_state(
-            self.head,
-            run.method,
-            self.settings,
-            self.studio.start,
-            seeds.tolist(),
-            2 * self.settings.latent_size,
-        )
+        mask_size = 2 * self.settings.latent_size
+        state = initial_state(self.head, run.method, self.settings, self.studio.start, seeds.tolist(), mask_size)
+        state.attempt = attempt
         if start:
             restore(state, where)
+        recorder = Recorder([History.load(folder, until=start) for folder in folders])
         prompts = embed_prompts(self.prior, [item.prompt for item in padded], run.method.view_prompts)
         while state.step < run.method.steps:
-            take_step(self.studio, run.method, state, prompts, seeds)
+            losses = take_step(self.studio, run.method, state, prompts, seeds)
+            recorder.add(state.step, losses)
             if on_step is not None:
                 on_step(state.step, run.method.steps)
-            if state.step % CHECKPOINT_STEPS == 0 and state.step < run.method.steps:
-                for row, folder in enumerate(folders):
-                    save_checkpoint(state, row, folder)
+            if state.step % CHECKPOINT_STEPS == 0 or state.step == run.method.steps:
+                self._keep(run, state, recorder, folders)
+        seconds = (time.monotonic() - began) / len(items)
         with torch.no_grad():
             parameters = head_parameters(self.studio, run.method, state)
         for row, (item, folder) in enumerate(zip(items, folders, strict=True)):
-            yield self._finished(run, item, state, parameters, row, (time.monotonic() - began) / len(items))
+            again = bool(state.diverged[row]) and attempt + 1 < len(PACES)
+            yield None if again else self._finished(run, item, state, parameters, row, seconds)
             (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _keep(self, run: RunConfig, state: State, recorder: Recorder, folders: list[Path]) -> None:
+        """Histories with a snapshot, then checkpoints, of all avatars."""
+        images = (snapshots(self.studio, run.method, state) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        for row, (history, folder) in enumerate(zip(recorder.histories, folders, strict=True)):
+            history.snapshots.append((state.step, images[row]))
+            history.save(folder)
+            if state.step < run.method.steps:
+                save_checkpoint(state, row, folder)
 
     def _finished(
         self,
@@ -138,7 +155,8 @@ class Generator:
     ) -> Avatar:
         if bool(state.diverged[row]):
             tensors = zero_avatar_tensors(self.head.template(1), SIZE)
-            return self._avatar(run, item, tensors, seconds, "diverged", "a gradient stopped being finite")
+            message = f"a gradient stopped being finite, at each of {len(PACES)} attempts"
+            return self._avatar(run, item, tensors, seconds, "diverged", message)
         one = parameters[row : row + 1]
         latent = state.texture[row].detach()
         return self._avatar(

@@ -48,6 +48,7 @@ class Studio:
         palette, palette_latents: background colours and their latents.
         mask_latents: latents of MASK_BACKGROUNDS.
         greys: response of the prior to greys, for the shading cue.
+        start, snapshot_background: latents of the grey that textures start in, and of the one behind snapshots.
         positions: encoded canonical positions of the template, input of the offset MLP.
         movable: 1 for vertices that offsets may move (skin), 0 for eyes, teeth and tongue.
     """
@@ -61,6 +62,7 @@ class Studio:
     mask_latents: Float[Tensor, "K C"]
     greys: Float[Tensor, "levels C"]
     start: Float[Tensor, " C"]
+    snapshot_background: Float[Tensor, " C"]
     positions: Float[Tensor, "N D"]
     movable: Float[Tensor, "N 1"]
     laplacian: Tensor
@@ -77,6 +79,7 @@ def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: Pr
         mask_latents=flat_latents(prior, torch.tensor(MASK_BACKGROUNDS, device=device)),
         greys=grey_response(prior).to(device),
         start=flat_latents(prior, torch.full((1, 3), START_GREY, device=device))[0],
+        snapshot_background=flat_latents(prior, torch.full((1, 3), 0.5, device=device))[0],
         positions=encode_positions(template),
         movable=head.topology.regions["skin"].float()[:, None],
         laplacian=laplacian_matrix(head.topology.faces, len(template)),
@@ -148,6 +151,19 @@ def take_step(
     return {name: value.detach() for name, value in losses.items()}
 
 
+@torch.no_grad()
+def snapshots(studio: Studio, method: MethodSettings, state: State) -> Float[Tensor, "B 3 H W"]:
+    """What the avatars look like now, decoded, from the front over mid-grey."""
+    batch = len(state.shape)
+    vertices = studio.head.vertices(head_parameters(studio, method, state))
+    cameras = evaluation_cameras(batch, views=1, device=studio.positions.device)
+    size, samples = studio.settings.latent_size, studio.settings.samples
+    seen = studio.renderer.render(
+        vertices, cameras, size, texture=state.texture, samples=samples, gradients=False, normals=False
+    )
+    return studio.prior.decode(seen.over(studio.snapshot_background[None, None, :, None, None])[:, 0])
+
+
 def _moves(method: MethodSettings) -> bool:
     return method.shape or method.expression or method.offsets
 
@@ -160,7 +176,7 @@ def _distil(
     c = settings.cameras
     ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov, close=c.close, close_fov=c.close_fov)
     cameras = training_cameras(seeds, state.step, method.views, ranges)
-    latents = _latents(studio, method, state, seeds, vertices, cameras)
+    latents, coverage = _latents(studio, method, state, seeds, vertices, cameras)
     flat = latents.flatten(0, 1)
     with torch.no_grad():
         noise = keyed_noise(seeds, state.step, method.views, tuple(flat.shape[1:])).flatten(0, 1)
@@ -179,13 +195,14 @@ def _distil(
     return {
         "surrogate": (gradient * latents).sum(dim=(1, 2, 3, 4)),
         "distillation": gradient.square().mean(dim=(1, 2, 3, 4)).sqrt(),
+        "coverage": coverage.mean(dim=(1, 2, 3, 4)),
     }
 
 
 def _latents(
     studio: Studio, method: MethodSettings, state: State, seeds: Tensor, vertices: Tensor, cameras: Cameras
-) -> Float[Tensor, "B V C h w"]:
-    """Rendered latents over plain backgrounds, with the shading cue in phase 1."""
+) -> tuple[Float[Tensor, "B V C h w"], Float[Tensor, "B V 1 h w"]]:
+    """Rendered latents over plain backgrounds, with the shading cue in phase 1; and what the head covers."""
     settings = studio.settings
     cue = alpha(state.step, method.phase1_steps, method.shading_alpha, method.shading_until)
     moves = method.texture and (method.phase2_texture or state.step < method.phase1_steps)
@@ -201,7 +218,7 @@ def _latents(
     background = studio.palette_latents[chosen][..., None, None]
     weight = method.distil_silhouette
     coverage = seen.coverage if weight == 1 else torch.lerp(seen.coverage.detach(), seen.coverage, weight)
-    return replace(seen, features=features, coverage=coverage).over(background)
+    return replace(seen, features=features, coverage=coverage).over(background), seen.coverage
 
 
 def _cue(
@@ -284,7 +301,7 @@ def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool)
         grad[state.diverged] = 0.0
     _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
     left = 1 - (1 - studio.settings.texture_decay) * state.step / method.steps
-    state.texture_adam.param_groups[0]["lr"] = studio.settings.lr_texture * left
+    state.texture_adam.param_groups[0]["lr"] = studio.settings.lr_texture * left * state.pace
     state.texture_adam.step()
     if geometry:
         _step_geometry(studio, method, state)
@@ -303,7 +320,7 @@ def _gradients(method: MethodSettings, state: State, geometry: bool) -> dict[str
 def _step_geometry(studio: Studio, method: MethodSettings, state: State) -> None:
     left = 1 - (1 - method.geometry_decay) * phase2_progress(method, state.step)
     for group in state.geometry_adam.param_groups:
-        group["lr"] = group["first_lr"] * left
+        group["lr"] = group["first_lr"] * left * state.pace
     state.geometry_adam.step()
     low, high = studio.head.shape_bounds
     middle = studio.head.shape_template

@@ -22,6 +22,8 @@ from avatargen.segmentation import Masks
 from avatargen.settings import MethodSettings, PriorSettings
 
 CHECKPOINT = "checkpoint.safetensors"
+PACES = (1.0, 0.3)
+"""Factor of all learning rates at each attempt; an avatar that diverges at the last one has failed."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class State:
         masks: foreground of each fixed camera; zeros and invalid before the first refresh.
         diverged: avatars whose numbers stopped being finite; they no longer move.
         texture_adam, geometry_adam: optimisers of the above.
+        attempt: 0, or how often these avatars have diverged before; later attempts take smaller steps.
     """
 
     step: int
@@ -48,6 +51,12 @@ class State:
     diverged: Bool[Tensor, " B"]
     texture_adam: torch.optim.Adam = field(repr=False)
     geometry_adam: RowAdam = field(repr=False)
+    attempt: int = 0
+
+    @property
+    def pace(self) -> float:
+        """Factor of all learning rates."""
+        return PACES[self.attempt]
 
     def geometry(self) -> dict[str, Tensor]:
         """The geometry's parameters by name."""
@@ -124,7 +133,8 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
     tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
     steps = {name: str(int(_steps(adam))) for name, adam in (("t", state.texture_adam), ("g", state.geometry_adam))}
     partial = folder / f".checkpoint-{os.getpid()}"
-    save_file(tensors, partial, metadata={"step": str(state.step), "texture": steps["t"], "geometry": steps["g"]})
+    facts = {"step": str(state.step), "attempt": str(state.attempt), "texture": steps["t"], "geometry": steps["g"]}
+    save_file(tensors, partial, metadata=facts)
     partial.replace(folder / CHECKPOINT)
 
 
@@ -132,15 +142,16 @@ def _steps(adam: torch.optim.Optimizer) -> float:
     return max((float(entry["step"]) for entry in adam.state.values()), default=0.0)
 
 
-def checkpoint_step(folder: Path) -> int:
-    """The step that a folder's checkpoint stands at; 0 if there is none that can be read."""
+def checkpoint_place(folder: Path) -> tuple[int, int]:
+    """(attempt, step) that a folder's checkpoint stands at; (0, 0) if there is none that can be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder / CHECKPOINT, framework="pt") as file:
-            return int(file.metadata()["step"])
+            facts = file.metadata()
+            return int(facts["attempt"]), int(facts["step"])
     except (OSError, SafetensorError):
-        return 0
+        return 0, 0
 
 
 def restore(state: State, folders: list[Path]) -> None:
@@ -162,4 +173,4 @@ def restore(state: State, folders: list[Path]) -> None:
     device = state.texture.device
     state.masks = Masks(stacked["masks"].to(device), stacked["valid"].to(device))
     state.diverged = stacked["diverged"].to(device)
-    state.step = int(facts["step"])
+    state.step, state.attempt = int(facts["step"]), int(facts["attempt"])

@@ -2,7 +2,8 @@
 
 Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``,
 ``judges``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv`` and ``truth_records.csv``
-with one line an avatar; ``protocols.json``, which spells out the protocol hashes.
+with one line an avatar; ``convergence.csv``, see :mod:`eval.convergence`; ``protocols.json``, which spells out the
+protocol hashes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from avatargen.avatar_file import write_json
 from avatargen.config import Experiment
 from avatargen.errors import InputError
 from avatargen.settings import PriorSettings
+from eval.convergence import convergence
 from eval.embed import Judge, load_embeddings
 from eval.finished import TRUTH_FACTS, read_facts
 from eval.images import view_protocol
@@ -85,6 +87,9 @@ def collect(
     }
     for name, content in named.items():
         write_table(content, tables, name)
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    texts = {name: dict(zip(prompts, judge.embed_texts(prompts), strict=True)) for name, judge in judges.items()}
+    write_table(convergence(rows, texts, root), tables, "convergence", readable=False)
     write_table(frame, tables, "records", readable=False)
     write_table(truths, tables, "truth_records", readable=False)
     write_json(tables / "protocols.json", {protocol.hash: _facts(protocol) for protocol in protocols})

@@ -4,8 +4,9 @@ A judge is any model that open_clip loads: one of its names with a pretrained ta
 ``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings have unit
 norm.
 
-``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, and the strings
-``fingerprint`` and ``protocol`` (the JSON that came with the views).
+``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, ``progress`` (S, D) of
+the snapshots that generation left, and the strings ``fingerprint`` and ``protocol`` (the JSON that came with the
+views).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn.functional import normalize
 
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
+from avatargen.history import History
 from eval.finished import replacing
 from eval.images import KINDS
 
@@ -100,11 +102,13 @@ class Embeddings:
 
     Attributes:
         kinds: unit-norm (V, D) arrays, one for each of :data:`eval.images.KINDS`.
+        progress: of the snapshots of generation; none where there are none.
         protocol: how the views were made.
         fingerprint: of the views and the judge.
     """
 
     kinds: dict[str, Float[np.ndarray, "V D"]]
+    progress: Float[np.ndarray, "S D"]
     protocol: dict[str, Any]
     fingerprint: str
 
@@ -126,9 +130,11 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
         raise InputError([f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]) from error
     stacked = judge.embed_images(np.concatenate(list(views.values())))
     parts = np.split(stacked, np.cumsum([len(images) for images in views.values()])[:-1])
+    shots = [image for _, image in History.load(folder).snapshots]
+    progress = judge.embed_images(np.stack(shots)) if shots else stacked[:0]
     facts = {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
     with replacing(path) as partial:
-        np.savez(partial, **dict(zip(views, parts, strict=True)), **facts)
+        np.savez(partial, progress=progress, **dict(zip(views, parts, strict=True)), **facts)
     return path
 
 
@@ -155,6 +161,7 @@ def load_embeddings(folder: Path, judge: str) -> Embeddings:
     try:
         with np.load(path) as file:
             kinds = {kind: file[kind] for kind in KINDS}
-            return Embeddings(kinds, json.loads(str(file["protocol"])), str(file["fingerprint"]))
+            protocol, fingerprint = json.loads(str(file["protocol"])), str(file["fingerprint"])
+            return Embeddings(kinds, file["progress"], protocol, fingerprint)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError([f"{path}: not readable ({error}); embed the avatar's views first"]) from error

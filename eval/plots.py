@@ -56,6 +56,9 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
         "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
         "ranks": lambda: plot_ranks(read_table(tables, "records")),
     }
+    progress = read_table(tables, "convergence")
+    if len(progress):
+        drawings["convergence"] = lambda: plot_convergence(progress, _unique(costs["method"]))
     if len(truths):
         drawings["truth"] = lambda: plot_truth(truths)
     if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
@@ -137,6 +140,26 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)
         _name_methods(axis, methods)
     figure.supxlabel("distance to the true head; lower is better", fontsize=10)
+    return figure
+
+
+def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """CLIP score and losses over the steps: a line a method, the mean, in the band of its quartiles."""
+    measures = sorted(_unique(table["measure"]), key=lambda name: (not name.startswith("clip_score"), name))
+    figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
+    axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
+    for axis, measure in zip(axes, measures, strict=False):
+        for method, part in table[table["measure"] == measure].groupby("method", sort=False):
+            colour = _colour(str(method), methods)
+            axis.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
+            axis.plot(part["step"], part["mean"], color=colour, lw=1.8, label=str(method))
+        name, _, judge = measure.partition(":")
+        axis.set(title=f"CLIP score, {judge}" if judge else name.capitalize(), xlabel="step")
+    for axis in axes[len(measures) :]:
+        axis.set_visible(False)
+    drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes[: len(measures)]]
+    handles = {label: line for pairs in drawn for line, label in pairs}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), fontsize=9)
     return figure
 
 

@@ -21,6 +21,7 @@ EVAL_MAY_IMPORT = {
         "errors",
         "heads",
         "headworld",
+        "history",
         "mesh",
         "plugins",
         "priors",

@@ -7,9 +7,10 @@ import torch
 
 from avatargen.config import RunConfig
 from avatargen.generator import Generator
+from avatargen.history import History
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
-from avatargen.state import CHECKPOINT, checkpoint_step
+from avatargen.state import CHECKPOINT, checkpoint_place
 from tests.small_prior import write_pipeline
 
 MAN, GIRL = (
@@ -82,7 +83,7 @@ def test_an_interrupted_avatar_ends_with_the_same_bits(generator, tmp_path, monk
 
     with pytest.raises(KeyboardInterrupt):
         make(generator, run, [MAN], tmp_path / "parts", stop)
-    assert checkpoint_step(tmp_path / "parts" / "a") == 3
+    assert checkpoint_place(tmp_path / "parts" / "a") == (0, 3)
     (resumed,) = make(generator, run, [MAN], tmp_path / "parts")
     assert same(whole, resumed)
     assert not (tmp_path / "parts" / "a" / CHECKPOINT).exists()
@@ -95,22 +96,91 @@ def test_an_avatar_does_not_depend_on_its_batch_mates(generator, tmp_path):
     assert same(alone, together)
 
 
-def test_a_diverged_avatar_is_recorded_and_leaves_its_mates_alone(generator, tmp_path, monkeypatch):
+def poison(monkeypatch, is_poisoned):
+    """Make the first avatar's gradient not a number where `is_poisoned` (of the call's number) says so."""
     from avatargen import optimise
 
-    run = run_config(generator, batch=2)
-    expected = make(generator, run, [MAN, GIRL], tmp_path / "fine")[1]
-    gradient = optimise.sds_gradient
+    gradient, calls = optimise.sds_gradient, []
 
     def poisoned(*arguments):
         result = gradient(*arguments).clone()
-        result[0] = float("nan")
+        if is_poisoned(len(calls)):
+            result[0] = float("nan")
+        calls.append(None)
         return result
 
     monkeypatch.setattr(optimise, "sds_gradient", poisoned)
-    broken, mate = make(generator, run, [MAN, GIRL], tmp_path / "poisoned")
-    assert broken.status == "diverged" and "finite" in broken.message
+    return calls
+
+
+def test_a_diverged_avatar_is_recorded_and_leaves_its_mates_alone(generator, tmp_path, monkeypatch):
+    run = run_config(generator, batch=2)
+    expected = make(generator, run, [MAN, GIRL], tmp_path / "fine")[1]
+    calls = poison(monkeypatch, lambda _: True)
+    mate, broken = make(generator, run, [MAN, GIRL], tmp_path / "poisoned")
+    assert broken.status == "diverged" and "finite, at each of 2 attempts" in broken.message
     assert mate.status == "ok" and same(mate, expected)
+    assert len(calls) == 2 * run.method.steps  # both attempts to their end, since mates may be under way
+
+
+def test_an_avatar_that_diverged_is_tried_again_with_smaller_steps(generator, tmp_path, monkeypatch):
+    run = run_config(generator, batch=2)
+    whole = make(generator, run, [MAN, GIRL], tmp_path / "fine")
+    poison(monkeypatch, lambda call: call == 1)
+    mate, again = make(generator, run, [MAN, GIRL], tmp_path / "once")
+    assert same(mate, whole[1])
+    assert again.status == "ok" and again.prompt == MAN.prompt
+    start = generator.studio.start[:, None, None]
+    moved, before = ((a.latent_texture - start).abs().max() for a in (again, whole[0]))
+    assert 0 < moved < 0.5 * before
+    assert [step for step, _ in History.load(tmp_path / "once" / "a").snapshots] == [4]
+
+
+def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr("avatargen.generator.CHECKPOINT_STEPS", 1)
+    run = run_config(generator)
+    poison(monkeypatch, lambda call: call == 1)
+    (whole,) = make(generator, run, [MAN], tmp_path / "whole")
+
+    seen = []
+
+    def stop(done: int, _total: int) -> None:
+        seen.append(done)
+        if len(seen) == 7:  # four steps of the first attempt, three of the second
+            raise KeyboardInterrupt
+
+    monkeypatch.undo()
+    monkeypatch.setattr("avatargen.generator.CHECKPOINT_STEPS", 1)
+    poison(monkeypatch, lambda call: call == 1)
+    with pytest.raises(KeyboardInterrupt):
+        make(generator, run, [MAN], tmp_path / "parts", stop)
+    assert checkpoint_place(tmp_path / "parts" / "a") == (1, 2)
+    (resumed,) = make(generator, run, [MAN], tmp_path / "parts")
+    assert whole.status == resumed.status == "ok" and same(whole, resumed)
+
+
+def test_histories_tell_losses_and_looks_whole_after_an_interruption(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr("avatargen.generator.CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr("avatargen.history.EVERY", 2)
+    run = run_config(generator, batch=2)
+    make(generator, run, [MAN, GIRL], tmp_path / "whole")
+    whole = History.load(tmp_path / "whole" / "b")
+    assert [step for step, _ in whole.entries] == [step for step, _ in whole.snapshots] == [2, 4]
+    first, last = (losses for _, losses in whole.entries)
+    assert first["distillation"] > 0 and 0.1 < first["coverage"] < 0.9
+    assert torch.tensor(first["segmentation"]).isnan() and last["segmentation"] >= 0  # phase 2 alone has masks
+    assert whole.snapshots[0][1].shape == (64, 64, 3) and whole.snapshots[0][1].std() > 5
+
+    def stop(done: int, _total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(generator, run, [MAN, GIRL], tmp_path / "parts", stop)
+    make(generator, run, [MAN, GIRL], tmp_path / "parts")
+    resumed = History.load(tmp_path / "parts" / "b")
+    assert str(resumed.entries) == str(whole.entries)
+    assert all((a[1] == b[1]).all() for a, b in zip(resumed.snapshots, whole.snapshots, strict=True))
 
 
 def test_floor_and_ceiling_need_no_steps(generator, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
+from avatargen.history import History
 from eval.embed import Judge, embed_avatar, embeddings_path, is_embedded, load_embeddings
 from eval.images import KINDS
 
@@ -52,6 +53,14 @@ def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_pa
     assert (embeddings.fingerprint, embeddings.protocol) == ("two", {"views": 5})
     assert {kind: value.shape for kind, value in embeddings.kinds.items()} == dict.fromkeys(KINDS, (5, 16))
     np.testing.assert_array_equal(embeddings.kinds["geometry"], judge.embed_images(np.tile(images, (3, 1, 1, 1)))[10:])
+
+
+def test_snapshots_of_generation_are_embedded_too(judge, images, tmp_path):
+    write_views(tmp_path, images)
+    History([], [(10, images[0]), (20, images[3])]).save(tmp_path)
+    embed_avatar(tmp_path, judge, "one")
+    progress = load_embeddings(tmp_path, "tiny").progress
+    np.testing.assert_allclose(progress, judge.embed_images(images[[0, 3]]), atol=1e-6)
 
 
 def test_damaged_embeddings_are_made_again(judge, images, tmp_path):

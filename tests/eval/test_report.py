@@ -9,6 +9,7 @@ import pytest
 
 from avatargen.config import Experiment, JudgeSettings
 from avatargen.errors import InputError
+from avatargen.history import History
 from avatargen.settings import MethodSettings
 from eval.collect import collect
 from eval.embed import Judge, embeddings_path, load_embeddings
@@ -20,6 +21,7 @@ from eval.report import ReportInputs, write_report
 from eval.tables import read_table, to_latex, write_table
 
 EVIL = "a <script>alert('x')</script> man & \"wife\""
+NAMES = {"clip_r", "ranks", "convergence", "truth", "cost"}
 TRUTH = {"geometry_mm": 2.0, "geometry_mm_p95": 5.0, "expression_error": 0.5, "colour_error": 0.1}
 
 
@@ -57,8 +59,21 @@ def rows(make_row, experiment, prior_settings, judge, tmp_path):
             if not failed:
                 vector = texts[number if method == "full" else 1]
                 kinds = {kind: np.tile(vector, (8, 1)) for kind in KINDS}
-                np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", **kinds)
+                write_embeddings(folder, kinds, protocol, write_history(folder, vector) if method == "full" else None)
     return made
+
+
+def write_embeddings(folder, kinds, protocol, progress=None):
+    progress = np.zeros((0, 16), np.float32) if progress is None else progress
+    np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", progress=progress, **kinds)
+
+
+def write_history(folder, vector):
+    """Two entries, and two snapshots: the first one looks like nothing. Returns the embeddings of these."""
+    losses = {"distillation": 1.0, "segmentation": float("nan"), "regularisation": float("nan"), "coverage": 0.3}
+    image = np.zeros((4, 4, 3), np.uint8)
+    History([(10, losses), (20, {**losses, "segmentation": 5.0})], [(10, image), (20, image)]).save(folder)
+    return np.stack([0 * vector, vector])
 
 
 @pytest.fixture
@@ -88,6 +103,16 @@ def test_tables_hold_what_was_made(collected):
     assert {path.suffix for path in (collected / "tables").glob("clip_r.*")} == {".csv", ".md", ".tex"}
 
 
+def test_convergence_is_by_method_measure_and_step(collected):
+    table = pd.read_csv(collected / "tables" / "convergence.csv").set_index(["method", "measure", "step"])
+    assert set(table.index.get_level_values("method")) == {"full"}
+    score = table.loc[("full", "clip_score:tiny")]
+    assert score["n"].tolist() == [3, 3] and score["mean"].tolist() == pytest.approx([0, 1], abs=1e-5)
+    assert table.loc[("full", "segmentation")].index.tolist() == [20]
+    assert table.loc[("full", "coverage", 10), "mean"] == pytest.approx(0.3)
+    assert {name for _, name, _ in table.index} == {"clip_score:tiny", "distillation", "segmentation", "coverage"}
+
+
 def test_all_missing_embeddings_are_named(experiment, prior_settings, rows, judge, tmp_path):
     for row in rows[:2]:
         embeddings_path(tmp_path / row.folder, "tiny").unlink()
@@ -105,7 +130,7 @@ def test_a_missing_distance_is_not_left_out_in_silence(experiment, prior_setting
 def test_views_of_another_protocol_are_refused(experiment, prior_settings, rows, judge, tmp_path):
     folder = tmp_path / rows[0].folder
     kinds = load_embeddings(folder, "tiny").kinds
-    np.savez(embeddings_path(folder, "tiny"), protocol='{"views": 3}', fingerprint="e", **kinds)
+    write_embeddings(folder, kinds, '{"views": 3}')
     with pytest.raises(ProtocolError, match="template"):
         collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
 
@@ -114,16 +139,15 @@ def test_a_broken_render_is_a_failure(experiment, prior_settings, rows, judge, t
     folder = tmp_path / rows[0].folder
     embeddings = load_embeddings(folder, "tiny")
     kinds = {kind: np.full_like(value, np.nan) for kind, value in embeddings.kinds.items()}
-    protocol = json.dumps(embeddings.protocol)
-    np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", **kinds)
+    write_embeddings(folder, kinds, json.dumps(embeddings.protocol))
     collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tmp_path / "tables")
     table = pd.read_csv(tmp_path / "tables" / "clip_r.csv").set_index(["method", "track"])
     assert (table.loc[("template", "texture"), "n"], table.loc[("template", "texture"), "n_failed"]) == (4, 1)
 
 
 def test_plots_are_drawn(collected):
-    assert set(write_plots(collected / "tables", collected / "plots")) == {"clip_r", "ranks", "truth", "cost"}
-    for name in ("clip_r", "ranks", "truth", "cost"):
+    assert set(write_plots(collected / "tables", collected / "plots")) == NAMES
+    for name in NAMES:
         assert (collected / "plots" / f"{name}.png").stat().st_size > 5000
         assert "<path" in (collected / "plots" / f"{name}.svg").read_text()
     first = (collected / "plots" / "clip_r.svg").read_bytes()
@@ -141,7 +165,7 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     page = write_report(collected / "report" / "index.html", inputs).read_text(encoding="utf-8")
     assert "<script>alert" not in page and "<b>boom" not in page and "<2>" not in page
     assert "a &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; man &amp; &#34;wife&#34;" in page
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == len(NAMES)
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
 
