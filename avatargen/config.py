@@ -56,6 +56,7 @@ class Experiment(Frozen):
     renderer: str = Field("warp", description="a name in avatargen.plugins.RENDERERS")
     prior: str = Field("mini", description="a name in priors.yaml")
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
+    clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="prompts for one Snakemake job")
     batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
@@ -68,7 +69,10 @@ class Experiment(Frozen):
 
 
 class RunConfig(Frozen):
-    """Everything that decides one method's avatars: an experiment resolved for one method."""
+    """Everything that decides one method's avatars: an experiment resolved for one method.
+
+    `clip_guide` and `clip` are the CLIP that guides it, None for score distillation.
+    """
 
     method_name: str
     method: MethodSettings
@@ -78,6 +82,8 @@ class RunConfig(Frozen):
     renderer: str
     batch_size: int
     threads: int
+    clip_guide: str | None = None
+    clip: JudgeSettings | None = None
 
 
 class NamedMethod(Frozen):
@@ -172,17 +178,29 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     if problems:
         raise InputError(problems)
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
-    settings = {**experiment.overrides, **library.methods[method].overrides}
+    stated = {**experiment.overrides, **library.methods[method].overrides}
+    settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
     return RunConfig(
         method_name=method,
-        method=parse(MethodSettings, settings, f"methods.yaml: {method}: overrides"),
+        method=settings,
         prior_name=experiment.prior,
         prior=library.priors[experiment.prior],
         head=experiment.head,
         renderer=experiment.renderer,
         batch_size=experiment.batch_size,
         threads=experiment.cpus_per_worker,
+        **_clip_guide(experiment, settings, library),
     )
+
+
+def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:
+    """The CLIP that guides a method. Raises InputError: it is not known."""
+    if settings.guide != "clip" or settings.source != "optimise":
+        return {}
+    name = experiment.clip_guide
+    if name not in library.judges:
+        raise InputError([unknown("judge", name, library.judges, f"{experiment.experiment}: clip_guide")])
+    return {"clip_guide": name, "clip": library.judges[name]}
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:

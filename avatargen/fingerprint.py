@@ -91,6 +91,7 @@ def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -
         run.model_dump(mode="json"),
         head_id(run.head),
         weights_id(run.prior.path, root),
+        weights_id(run.clip.model, root) if run.clip else None,
     )
     return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
 

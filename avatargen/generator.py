@@ -6,7 +6,7 @@ import importlib.metadata
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from avatargen.history import History, Recorder
 from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, snapshots, take_step
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, load_prior
+from avatargen.priors.clip import ClipGuide
 from avatargen.prompts import PromptItem
 from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
@@ -44,6 +45,7 @@ class Generator:
     renderer: Renderer
     prior: Prior
     settings: PriorSettings
+    _clips: dict[str, ClipGuide] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, head: str, renderer: str, prior: PriorSettings, threads: int) -> Generator:
@@ -119,7 +121,8 @@ class Generator:
         if start:
             restore(state, where)
         recorder = Recorder([History.load(folder, until=start) for folder in folders])
-        prompts = embed_prompts(self.prior, [item.prompt for item in padded], run.method.view_prompts)
+        texts = [item.prompt for item in padded]
+        prompts = embed_prompts(self.prior, texts, run.method.view_prompts, self._clip(run))
         while state.step < run.method.steps:
             losses = take_step(self.studio, run.method, state, prompts, seeds)
             recorder.add(state.step, losses)
@@ -134,6 +137,15 @@ class Generator:
             again = bool(state.diverged[row]) and attempt + 1 < len(PACES)
             yield None if again else self._finished(run, item, state, parameters, row, seconds)
             (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _clip(self, run: RunConfig) -> ClipGuide | None:
+        """The CLIP that guides a method, if one does; kept for the next batch."""
+        if run.clip is None:
+            return None
+        key = run.clip.model_dump_json()
+        if key not in self._clips:
+            self._clips[key] = ClipGuide.load(str(run.clip_guide), run.clip, ROOT)
+        return self._clips[key]
 
     def _keep(self, run: RunConfig, state: State, recorder: Recorder, folders: list[Path]) -> None:
         """Histories with a snapshot, then checkpoints, of all avatars."""

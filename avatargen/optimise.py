@@ -11,7 +11,7 @@ norm is clipped for each avatar.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from avatargen.distill import add_noise, guide, sds_gradient, timesteps, to_epsi
 from avatargen.heads.base import HeadModel
 from avatargen.offsets import encode_positions, offsets
 from avatargen.priors.base import Prior, flat_latents, grey_response
+from avatargen.priors.clip import ClipGuide
 from avatargen.priors.view_prompts import view_name, with_view
 from avatargen.regularisers import laplacian_matrix, magnitude, roughness
 from avatargen.render.base import Renderer
@@ -88,24 +89,30 @@ def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: Pr
 
 @dataclass(frozen=True)
 class Prompts:
-    """Text embeddings of a batch: for each avatar, one for each view name, and the empty prompt's."""
+    """Text embeddings of a batch.
+
+    Attributes:
+        by_view: of each avatar's prompt with each view name, for the prior; empty: of the empty prompt.
+        clip: the CLIP that guides instead of score distillation, if one does; clip_by_view: as `by_view`, for it.
+    """
 
     by_view: dict[str, Float[Tensor, "B L D"]]
     empty: Float[Tensor, "1 L D"]
-
-    def for_cameras(self, cameras: Cameras) -> Float[Tensor, "B V L D"]:
-        """The embedding of what each camera sees."""
-        rows = []
-        for b, (azimuths, elevations) in enumerate(
-            zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)
-        ):
-            names = [view_name(a, e) for a, e in zip(azimuths, elevations, strict=True)]
-            rows.append(torch.stack([self.by_view[name][b] for name in names]))
-        return torch.stack(rows)
+    clip: ClipGuide | None = None
+    clip_by_view: dict[str, Float[Tensor, "B E"]] = field(default_factory=dict)
 
 
-def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool) -> Prompts:
-    """Embed each prompt with each view (or without any)."""
+def for_cameras(by_view: dict[str, Float[Tensor, "B *E"]], cameras: Cameras) -> Float[Tensor, "B V *E"]:
+    """The embedding of what each camera sees."""
+    rows = []
+    for b, (azimuths, elevations) in enumerate(zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)):
+        names = [view_name(a, e) for a, e in zip(azimuths, elevations, strict=True)]
+        rows.append(torch.stack([by_view[name][b] for name in names]))
+    return torch.stack(rows)
+
+
+def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool, clip: ClipGuide | None = None) -> Prompts:
+    """Embed each prompt with each view (or without any), for the prior and for a CLIP that guides."""
     places = {
         "front view": (0.0, 0.0),
         "side view": (90.0, 0.0),
@@ -113,7 +120,9 @@ def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool) -> Promp
         "overhead view": (0.0, 90.0),
     }
     texts = {name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()}
-    return Prompts({name: prior.embed(lines) for name, lines in texts.items()}, prior.embed([""]))
+    by_view = {name: prior.embed(lines) for name, lines in texts.items()}
+    seen = {name: clip.embed(lines) for name, lines in texts.items()} if clip else {}
+    return Prompts(by_view, prior.embed([""]), clip, seen)
 
 
 def head_parameters(studio: Studio, method: MethodSettings, state: State) -> HeadParameters:
@@ -139,7 +148,7 @@ def take_step(
     with torch.set_grad_enabled(geometry and _moves(method)):
         parameters = head_parameters(studio, method, state)
         vertices = studio.head.vertices(parameters)
-    losses = _distil(studio, method, state, prompts, seeds, vertices)
+    losses = _guide(studio, method, state, prompts, seeds, vertices)
     total = losses.pop("surrogate")
     if vertices.requires_grad:
         losses |= _geometry_losses(studio, method, state, prompts, seeds, parameters, vertices)
@@ -168,15 +177,30 @@ def _moves(method: MethodSettings) -> bool:
     return method.shape or method.expression or method.offsets
 
 
-def _distil(
+def _guide(
     studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
 ) -> dict[str, Tensor]:
-    """Score distillation: a surrogate whose gradient is the latents' gradient, and its size for the record."""
-    prior, settings = studio.prior, studio.settings
-    c = settings.cameras
+    """A surrogate whose gradient pulls what random cameras see to the prompts; for the record, size and coverage."""
+    c = studio.settings.cameras
     ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov, close=c.close, close_fov=c.close_fov)
     cameras = training_cameras(seeds, state.step, method.views, ranges)
     latents, coverage = _latents(studio, method, state, seeds, vertices, cameras)
+    if prompts.clip is None:
+        losses = _distil(studio, method, state, prompts, seeds, latents, cameras)
+    else:
+        texts = for_cameras(prompts.clip_by_view, cameras).flatten(0, 1)
+        cosines = prompts.clip.similarity(studio.prior.decode(latents.flatten(0, 1)), texts)
+        loss = method.clip_weight * (1 - cosines).unflatten(0, latents.shape[:2]).mean(1)
+        losses = {"surrogate": loss, "clip": loss}
+    return {**losses, "coverage": coverage.mean(dim=(1, 2, 3, 4))}
+
+
+def _distil(
+    studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, latents: Tensor,
+    cameras: Cameras,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Score distillation: a surrogate whose gradient is the latents' gradient, and its size for the record."""
+    prior, settings = studio.prior, studio.settings
     flat = latents.flatten(0, 1)
     with torch.no_grad():
         noise = keyed_noise(seeds, state.step, method.views, tuple(flat.shape[1:])).flatten(0, 1)
@@ -186,7 +210,7 @@ def _distil(
         )
         a = prior.alphas_cumprod[t]
         noisy = add_noise(flat, noise, a)
-        condition = prompts.for_cameras(cameras).flatten(0, 1)
+        condition = for_cameras(prompts.by_view, cameras).flatten(0, 1)
         both = torch.cat([prompts.empty.expand_as(condition), condition])
         outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
         empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
@@ -195,7 +219,6 @@ def _distil(
     return {
         "surrogate": (gradient * latents).sum(dim=(1, 2, 3, 4)),
         "distillation": gradient.square().mean(dim=(1, 2, 3, 4)).sqrt(),
-        "coverage": coverage.mean(dim=(1, 2, 3, 4)),
     }
 
 
@@ -286,8 +309,8 @@ def _refresh_masks(
     shape = tuple(seen.features.shape[2:])
     noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
     state.masks = estimate_masks(
-        studio.prior, seen, silhouette, studio.mask_latents, noise, prompts.for_cameras(cameras), prompts.empty,
-        method.mask_steps,
+        studio.prior, seen, silhouette, studio.mask_latents, noise,
+        for_cameras(prompts.by_view, cameras), prompts.empty, method.mask_steps,
     )  # fmt: skip
 
 

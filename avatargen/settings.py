@@ -31,6 +31,10 @@ class MethodSettings(Frozen):
     source: Literal["optimise", "template", "oracle"] = hyper(
         "optimise", "ours", "optimise with the prior; or the floor (template) or ceiling (true head)"
     )
+    guide: Literal["diffusion", "clip"] = hyper(
+        "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
+    )
+    clip_weight: float = hyper(1000.0, "ours", "weight of the CLIP loss, 1 - cosine", gt=0)
     phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
     phase2_steps: int = hyper(120, "ours", "steps that move texture and geometry", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)

@@ -87,13 +87,22 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     judges = _judges(experiment, library, root, problems)
     pool = experiment.geometry_pool
     pool_file = problems.of(lambda: find_list(pool, list_folders(root))) if pool else None
-    problems.lines += _names(experiment) + _machine(experiment)
+    problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     prior = library.priors[experiment.prior]
     return Study(experiment, runs, reasons, prior, judges, lists, files, pool_file)
+
+
+def guiding_judges(study: Study) -> dict[str, list[str]]:
+    """For each method that a CLIP guided, the judges that are that CLIP: what they say of it does not count."""
+    return {
+        method: [name for name, judge in study.judges.items() if judge == run.clip]
+        for method, run in study.runs.items()
+        if run.clip is not None
+    }
 
 
 def check_space(study: Study, results: Path) -> None:
@@ -173,15 +182,36 @@ def _judges(experiment: Experiment, library: Library, root: Path, problems: _Pro
         if name not in library.judges:
             problems.lines.append(unknown("judge", name, library.judges, f"{experiment.experiment}: judges"))
             continue
-        found[name] = judge = library.judges[name]
-        folder, where = root / judge.model, f"judges.yaml: {name}"
-        if "/" in judge.model and not folder.is_dir():
-            problems.lines += _not_a_folder(judge.model, where)
-        elif folder.is_dir() and not (folder / "open_clip_config.json").is_file():
-            problems.lines.append(f"{where}: {judge.model}/open_clip_config.json: missing")
-        elif folder.is_dir() and not _has_weights(folder):
-            problems.lines.append(f"{where}: {judge.model}: no weights; `make train` makes the embedded judge's")
+        found[name] = library.judges[name]
+        problems.lines += _clip_problems(name, found[name], root)
     return found
+
+
+def _clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
+    """What is wrong with a CLIP's folder."""
+    folder, where = root / clip.model, f"judges.yaml: {name}"
+    if "/" in clip.model and not folder.is_dir():
+        return _not_a_folder(clip.model, where)
+    if folder.is_dir() and not (folder / "open_clip_config.json").is_file():
+        return [f"{where}: {clip.model}/open_clip_config.json: missing"]
+    if folder.is_dir() and not _has_weights(folder):
+        return [f"{where}: {clip.model}: no weights; `make train` makes the embedded judge's"]
+    return []
+
+
+def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], library: Library, root: Path) -> list[str]:
+    """Guides of methods with a CLIP loss: their weights, and that another judge is left to judge these methods."""
+    lines = []
+    for method, run in runs.items():
+        if run is None or run.clip is None:
+            continue
+        lines += _clip_problems(str(run.clip_guide), run.clip, root)
+        if all(library.judges.get(name) == run.clip for name in experiment.judges):
+            lines.append(
+                f"{experiment.experiment}: judges: got only '{run.clip_guide}', which guides method '{method}'; "
+                "expected another judge as well: a guide is never its own judge"
+            )
+    return list(dict.fromkeys(lines))
 
 
 def _names(experiment: Experiment) -> list[str]:

@@ -8,7 +8,7 @@ protocol hashes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def collect(
     tables: Path,
     negatives: Sequence[str] = (),
     geometry_captions: Sequence[str] = (),
+    guides: Mapping[str, Container[str]] | None = None,
 ) -> None:
     """Write all tables of an experiment.
 
@@ -63,6 +64,7 @@ def collect(
         root: what the rows' folders are relative to.
         tables: folder to write to.
         negatives, geometry_captions: extra captions of the pools, see :func:`eval.pools.build_pools`.
+        guides: for each method, the judges that guided it; these do not judge it.
 
     Raises:
         InputError: embeddings or distances of a finished avatar are missing.
@@ -71,7 +73,7 @@ def collect(
     rows = sorted(rows, key=lambda row: experiment.methods.index(row.method))  # stable: prompts keep their order
     pools = build_pools(rows, negatives, geometry_captions, experiment.geometry_pool)
     views = view_protocol(experiment.evaluation, prior)
-    records, protocols = score(rows, judges, pools, views, root)
+    records, protocols = score(rows, judges, pools, views, root, guides or {})
     frame, truths = to_frame(records), read_truths(rows, root)
     baseline = "full" if "full" in experiment.methods else experiment.methods[0]
     table = clip_r(frame)
@@ -101,6 +103,7 @@ def score(
     pools: Mapping[str, Pool],
     views: dict[str, Any],
     root: Path,
+    guides: Mapping[str, Container[str]],
 ) -> tuple[list[Record], list[Protocol]]:
     """A record for each row, judge and track, and the protocols they were made under.
 
@@ -114,6 +117,8 @@ def score(
     for name, judge in judges.items():
         captions = {track: judge.embed_texts(pools[track].captions) for track in TRACKS}
         for row in rows:
+            if name in guides.get(row.method, ()):
+                continue
             try:
                 embedded = load_embeddings(root / row.folder, name) if row.status == "ok" else None
             except InputError as error:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -27,6 +26,7 @@ from torch.nn.functional import normalize
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
 from avatargen.history import History
+from avatargen.priors.clip import load_clip
 from eval.finished import replacing
 from eval.images import KINDS
 
@@ -54,17 +54,7 @@ class Judge:
         Raises:
             InputError: no such model, or its weights are missing or do not fit.
         """
-        folder = root / settings.model
-        source = f"local-dir:{folder}" if folder.is_dir() else settings.model
-        pretrained = settings.pretrained
-        if pretrained and (root / pretrained).is_file():
-            pretrained = str(root / pretrained)
-        try:
-            model, preprocess = open_clip.create_model_from_pretrained(source, pretrained)
-            tokenize = open_clip.get_tokenizer(source)
-        except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
-            raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
-        return cls(name, f"{settings.model}:{settings.pretrained or 'folder'}", model.eval(), preprocess, tokenize)
+        return cls(name, f"{settings.model}:{settings.pretrained or 'folder'}", *load_clip(name, settings, root))
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
@@ -85,15 +75,6 @@ class Judge:
             for start in range(0, len(texts), batch)
         ]
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
-
-
-def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: str) -> str:
-    kind = "folder" if is_folder else "open_clip model"
-    return (
-        f"judge '{name}': {kind} '{settings.model}' (pretrained: {settings.pretrained}) cannot be loaded: "
-        f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose "
-        "weights can be had, or a folder with open_clip_config.json and weights"
-    )
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class ReportInputs:
         methods: resolved settings by name; reasons: one line each on why the method is there.
         prior: its settings; judges: name → what it is, in a line.
         versions: name → version of code, packages, weights and machine.
+        guides: for each method that a CLIP guided, the judges that are left out for it.
         root: what the rows' folders are relative to; tables, plots: folders that hold them.
     """
 
@@ -69,6 +70,7 @@ class ReportInputs:
     reasons: Mapping[str, str] = field(default_factory=dict)
     judges: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    guides: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def write_report(path: Path, inputs: ReportInputs) -> Path:
@@ -108,6 +110,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "protocols": protocols(inputs.tables),
         "judges": dict(inputs.judges),
         "versions": dict(inputs.versions),
+        "guides": {method: list(names) for method, names in inputs.guides.items() if names},
     }
 
 

@@ -19,7 +19,7 @@ from avatargen.config import (
 )
 from avatargen.errors import InputError
 from avatargen.launch import study_of
-from avatargen.validate import check_space, validate_all
+from avatargen.validate import check_space, guiding_judges, validate_all
 
 METHODS = load_methods()
 
@@ -189,3 +189,21 @@ def test_requirements_carry_no_addresses():
     text = (ROOT / "requirements.txt").read_text()
     assert "://" not in text and "nvidia-" not in text and "triton" not in text
     assert all("==" in line for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_a_clip_guide_is_checked_and_is_never_the_only_judge(place):
+    own, judges = {"model": str(place / "judge")}, place / "workflow/config/judges.yaml"
+    changes = {"methods": ["full", "clip_guided"], "clip_guide": "own"}
+    (problem,) = problems_of(validate_all, "mine", changes)
+    assert "got only 'own', which guides method 'clip_guided'" in problem
+    write_yaml(
+        place / "workflow/config/judges.yaml", own={"model": str(place / "judge")}, second={"model": "no/such/folder"}
+    )
+    (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "second"})
+    assert "judges.yaml: second: no/such/folder: no such folder" in problem
+    (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "owl"})
+    assert "clip_guide: unknown judge 'owl'" in problem
+    write_yaml(judges, own=own, second={"model": "ViT-B-32"})
+    study = validate_all("mine", {**changes, "judges": ["own", "second"]})
+    assert guiding_judges(study) == {"clip_guided": ["own"]}
+    assert study.runs["full"].clip is None

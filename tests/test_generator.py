@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from avatargen.config import RunConfig
+from avatargen.config import JudgeSettings, RunConfig
 from avatargen.generator import Generator
 from avatargen.history import History
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, checkpoint_place
+from tests.small_clip import write_clip
 from tests.small_prior import write_pipeline
 
 MAN, GIRL = (
@@ -181,6 +182,16 @@ def test_histories_tell_losses_and_looks_whole_after_an_interruption(generator, 
     resumed = History.load(tmp_path / "parts" / "b")
     assert str(resumed.entries) == str(whole.entries)
     assert all((a[1] == b[1]).all() for a, b in zip(resumed.snapshots, whole.snapshots, strict=True))
+
+
+def test_a_clip_loss_guides_in_place_of_score_distillation(generator, tmp_path):
+    clip = {"clip_guide": "tiny", "clip": JudgeSettings(model=str(write_clip(tmp_path / "clip")))}
+    run = run_config(generator, guide="clip", segmentation_weight=0.0).model_copy(update=clip)
+    (avatar,) = make(generator, run, [MAN], tmp_path)
+    (other,) = make(generator, run_config(generator, segmentation_weight=0.0), [MAN], tmp_path / "diffusion")
+    assert avatar.status == "ok" and not same(avatar, other)
+    start = generator.studio.start[:, None, None]
+    assert (avatar.latent_texture - start).abs().max() > 0 and avatar.offsets.abs().max() > 0
 
 
 def test_floor_and_ceiling_need_no_steps(generator, tmp_path):

@@ -46,7 +46,7 @@ class Prior(ABC):
 
     @abstractmethod
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
-        """Images in [0, 1]; H = h x downscale."""
+        """Images in [0, 1], differentiable in the latents; H = h x downscale."""
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:

@@ -77,7 +77,6 @@ class StableDiffusionPrior(Prior):
         noisy = noisy.to(dtype).contiguous(memory_format=torch.channels_last)
         return self._unet(noisy, timesteps, condition.to(dtype)).sample.float().contiguous()
 
-    @torch.no_grad()
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
         images = self._vae.decode(latents.to(self._vae.dtype) / self._scaling).sample.float()

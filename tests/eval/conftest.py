@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 from jaxtyping import Float
@@ -19,6 +17,7 @@ from avatargen.render.warp import WarpRenderer
 from avatargen.settings import PriorSettings
 from avatargen.types import HeadParameters, HeadTopology
 from eval.manifest import Row
+from tests.small_clip import write_clip
 
 RADIUS = 0.12  # metres
 
@@ -125,17 +124,7 @@ def avatar(head: SphereHead) -> Avatar:
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP in open_clip's own format."""
-    folder = tmp_path_factory.mktemp("clip")
-    config = {
-        "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
-        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-    }
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**config)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
-    return folder
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -111,6 +113,20 @@ def test_convergence_is_by_method_measure_and_step(collected):
     assert table.loc[("full", "segmentation")].index.tolist() == [20]
     assert table.loc[("full", "coverage", 10), "mean"] == pytest.approx(0.3)
     assert {name for _, name, _ in table.index} == {"clip_score:tiny", "distillation", "segmentation", "coverage"}
+
+
+def test_a_guide_does_not_judge_what_it_guided(experiment, prior_settings, rows, judge, tmp_path):
+    judges = {"tiny": judge, "other": replace(judge, name="other")}
+    for row in rows:
+        if row.status == "ok":
+            shutil.copy(embeddings_path(tmp_path / row.folder, "tiny"), embeddings_path(tmp_path / row.folder, "other"))
+    collect(
+        experiment, prior_settings, rows, judges, tmp_path, tmp_path / "tables", guides={"template": ["other"]}
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "tables" / "clip_r.csv")
+    assert set(zip(table.method, table.judge, strict=True)) == {
+        ("full", "tiny"), ("full", "other"), ("template", "tiny")
+    }  # fmt: skip
 
 
 def test_all_missing_embeddings_are_named(experiment, prior_settings, rows, judge, tmp_path):

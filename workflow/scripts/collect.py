@@ -6,6 +6,7 @@ from avatargen.config import ROOT
 from avatargen.job import job
 from avatargen.plan import read_plan
 from avatargen.prompts import read_list
+from avatargen.validate import guiding_judges
 from eval.collect import collect
 from eval.embed import Judge
 from eval.manifest import read_manifests
@@ -24,4 +25,5 @@ with job(snakemake.log[0], snakemake.threads):
         tables=Path(snakemake.output[0]).parent,
         negatives=read_captions(map(Path, snakemake.input.negatives)),
         geometry_captions=[item.geometry or item.prompt for item in pool],
+        guides=guiding_judges(study),
     )

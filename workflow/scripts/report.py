@@ -4,6 +4,7 @@ from pathlib import Path
 
 from avatargen.job import job, versions
 from avatargen.plan import read_plan
+from avatargen.validate import guiding_judges
 from eval.comparison import comparison
 from eval.finished import replacing
 from eval.manifest import read_manifests
@@ -20,6 +21,7 @@ with job(snakemake.log[0], snakemake.threads):
         tables=Path(snakemake.input.tables[0]).parent,
         plots=Path(snakemake.input.plots[0]).parent,
         reasons=study.reasons,
+        guides=guiding_judges(study),
         judges={name: judge.model for name, judge in study.judges.items()},
         versions=versions(),
     )

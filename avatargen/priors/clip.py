@@ -1,0 +1,91 @@
+"""CLIP models as open_clip loads them, and CLIP as a guide: the loss of CLIP-guided baselines.
+
+The loss is 1 - cos(image, text) (Dream Fields, arXiv 2112.01455, eq. 3; CLIP-Mesh and ClipFace use the same), its
+images decoded from rendered latents, over random cameras and backgrounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from avatargen.config import JudgeSettings
+from avatargen.errors import InputError
+
+
+def load_clip(
+    name: str, settings: JudgeSettings, root: Path
+) -> tuple[torch.nn.Module, Callable[..., Any], Callable[..., Any]]:
+    """Model in evaluation mode, preprocessing (PIL image → tensor) and tokenizer (texts → tensor).
+
+    A `settings.model` that is a folder below `root` is loaded from there, anything else by open_clip's names.
+
+    Raises:
+        InputError: no such model, or its weights are missing or do not fit.
+    """
+    folder = root / settings.model
+    source = f"local-dir:{folder}" if folder.is_dir() else settings.model
+    pretrained = settings.pretrained
+    if pretrained and (root / pretrained).is_file():
+        pretrained = str(root / pretrained)
+    try:
+        model, preprocess = open_clip.create_model_from_pretrained(source, pretrained)
+        tokenize = open_clip.get_tokenizer(source)
+    except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
+        raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
+    return model.eval(), preprocess, tokenize
+
+
+def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: str) -> str:
+    kind = "folder" if is_folder else "open_clip model"
+    return (
+        f"judge '{name}': {kind} '{settings.model}' (pretrained: {settings.pretrained}) cannot be loaded: "
+        f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose "
+        "weights can be had, or a folder with open_clip_config.json and weights"
+    )
+
+
+@dataclass(frozen=True)
+class ClipGuide:
+    """A frozen CLIP whose similarities have gradients.
+
+    Attributes:
+        size: rows and columns of the images that the model takes.
+        mean, std: of its normalisation, (3, 1, 1).
+    """
+
+    model: torch.nn.Module
+    tokenize: Callable[..., Any]
+    size: int
+    mean: Float[Tensor, "3 1 1"]
+    std: Float[Tensor, "3 1 1"]
+
+    @classmethod
+    def load(cls, name: str, settings: JudgeSettings, root: Path) -> ClipGuide:
+        """Load a guide onto the GPU if there is one. Raises InputError: see `load_clip`."""
+        model, _, tokenize = load_clip(name, settings, root)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = model.to(device).requires_grad_(False)
+        size = model.visual.image_size
+        mean, std = (torch.tensor(getattr(model.visual, f"image_{part}")).view(3, 1, 1) for part in ("mean", "std"))
+        return cls(model, tokenize, size[0] if isinstance(size, tuple) else size, mean.to(device), std.to(device))
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Float[Tensor, "N D"]:
+        """Unit-norm embeddings of prompts."""
+        return self.model.encode_text(self.tokenize(prompts).to(self.mean.device), normalize=True)
+
+    def similarity(self, images: Float[Tensor, "N 3 H W"], texts: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+        """Cosine of each image, in [0, 1], with its text; differentiable in the images."""
+        if images.shape[-1] != self.size:
+            images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
+        seen = self.model.encode_image((images - self.mean) / self.std, normalize=True)
+        return (seen * texts).sum(1)
