@@ -20,7 +20,7 @@ from torch import Tensor
 HISTORY = "history.npz"
 EVERY = 10
 """Steps whose losses are averaged into one entry."""
-LOSSES = ("distillation", "clip", "segmentation", "regularisation", "coverage")
+LOSSES = ("distillation", "clip", "segmentation", "regularisation", "coverage", "mask_change")
 
 
 @dataclass

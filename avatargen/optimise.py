@@ -26,7 +26,7 @@ from avatargen.priors.clip import ClipGuide
 from avatargen.priors.view_prompts import view_name, with_view
 from avatargen.regularisers import laplacian_matrix, magnitude, roughness
 from avatargen.render.base import Renderer
-from avatargen.segmentation import TIMESTEPS, estimate_masks, silhouette_loss
+from avatargen.segmentation import TIMESTEPS, estimate_masks, relative_change, silhouette_loss
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.shading_cue import alpha, grey_to_latents, shading
 from avatargen.state import State
@@ -261,10 +261,13 @@ def _geometry_losses(
     parameters: HeadParameters, vertices: Tensor,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Segmentation loss and regularisers of each avatar."""
-    segmentation = torch.zeros_like(vertices[:, 0, 0])
+    segmentation, record = torch.zeros_like(vertices[:, 0, 0]), {}
     if method.segmentation_weight:
         if (state.step - method.phase1_steps) % method.mask_period == 0:
+            before = state.masks
             _refresh_masks(studio, method, state, prompts, seeds, vertices.detach())
+            if state.step > method.phase1_steps:
+                record["mask_change"] = relative_change(before, state.masks)
         cameras, rows = _some_mask_cameras(studio, method, state)
         size = state.masks.foreground.shape[-1]
         seen = studio.renderer.render(vertices, cameras, size, samples=2, normals=False)
@@ -275,7 +278,7 @@ def _geometry_losses(
         + method.offset_weight * magnitude(parameters.offsets)
         + method.shape_prior_weight * (state.shape.square().sum(1) + state.expression.square().sum(1))
     )
-    return {"segmentation": segmentation, "regularisation": regular}
+    return {"segmentation": segmentation, "regularisation": regular, **record}
 
 
 def mask_cameras(studio: Studio, method: MethodSettings, batch: int) -> Cameras:

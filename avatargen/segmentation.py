@@ -66,13 +66,26 @@ def estimate_masks(
     changes = []
     for k, fraction in enumerate(TIMESTEPS):
         flat = seen.over(background_latents[k].view(1, 1, -1, 1, 1)).flatten(0, 1)
-        clean = _denoise(prior, flat, noise[:, :, k].flatten(0, 1), fraction, steps, condition, unconditional)
-        changes.append(foreground(prior.decode(clean)) - foreground(prior.decode(flat)))
+        draw = noise[:, :, k].flatten(0, 1)
+        changes.append(foreground_change(prior, flat, draw, fraction, steps, condition, unconditional))
     change = F.adaptive_avg_pool2d(torch.stack(changes).mean(0), silhouette.shape[-1])
     made = (flat_silhouette + change).clamp(0, 1)
     area = made.mean(dim=(1, 2, 3))
     valid = (area > AREA[0]) & (area < AREA[1])
     return Masks(made.view_as(silhouette), valid.view(silhouette.shape[:2]))
+
+
+def foreground_change(
+    prior: Prior, latents: Float[Tensor, "N C h w"], noise: Float[Tensor, "N C h w"], start: float, steps: int,
+    condition: Float[Tensor, "N L D"], unconditional: Float[Tensor, "1 L D"],
+) -> Float[Tensor, "N 1 H W"]:  # fmt: skip
+    """What the prior adds to (1), or takes from (-1), the foreground of images over a plain background.
+
+    They are noised to the fraction `start` of the schedule and denoised in `steps`; the foreground of what they were
+    is subtracted from that of what they become.
+    """
+    clean = _denoise(prior, latents, noise, start, steps, condition, unconditional)
+    return foreground(prior.decode(clean)) - foreground(prior.decode(latents))
 
 
 def foreground(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
@@ -120,3 +133,11 @@ def silhouette_loss(coverage: Float[Tensor, "B M 1 H W"], masks: Masks) -> Float
     """
     error = (coverage - masks.foreground).square().sum(dim=(2, 3, 4))
     return (error * masks.valid).sum(1) / masks.valid.sum(1).clamp(min=1)
+
+
+def relative_change(before: Masks, after: Masks) -> Float[Tensor, " B"]:
+    """How much of a head's area changes from one estimate of its masks to the next; 0 where none is trusted twice."""
+    both = (before.valid & after.valid).float()
+    changed = (after.foreground - before.foreground).abs().sum(dim=(2, 3, 4))
+    area = after.foreground.sum(dim=(2, 3, 4)).clamp(min=1)
+    return (both * changed / area).sum(1) / both.sum(1).clamp(min=1)

@@ -1,14 +1,15 @@
 """From manifests, embeddings and distances on disk to the tables of an experiment.
 
 Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``,
-``judges``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv`` and ``truth_records.csv``
-with one line an avatar; ``convergence.csv``, see :mod:`eval.convergence`; ``protocols.json``, which spells out the
-protocol hashes.
+``judges``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
+``truth_records.csv`` and ``diagnosis_records.csv`` with one line an avatar; ``convergence.csv``, see
+:mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from avatargen.config import Experiment
 from avatargen.errors import InputError
 from avatargen.settings import PriorSettings
 from eval.convergence import convergence
+from eval.diagnosis import FINDINGS, Diagnosis
 from eval.embed import Judge, load_embeddings
-from eval.finished import TRUTH_FACTS, read_facts
+from eval.finished import RENDER_FACTS, TRUTH_FACTS, read_facts
 from eval.images import view_protocol
 from eval.manifest import Row
 from eval.pools import Pool, build_pools
@@ -33,6 +35,7 @@ from eval.summaries import (
     baked_gap,
     clip_r,
     cost,
+    diagnosis,
     failures,
     judge_agreement,
     paired,
@@ -84,6 +87,7 @@ def collect(
         "truth_regions": truth_regions(truths),
         "baked_gap": baked_gap(table),
         "judges": judge_agreement(table),
+        "diagnosis": diagnosis(read_diagnoses(rows, root)),
         "cost": cost(rows),
         "failures": failures(rows),
     }
@@ -93,6 +97,7 @@ def collect(
     texts = {name: dict(zip(prompts, judge.embed_texts(prompts), strict=True)) for name, judge in judges.items()}
     write_table(convergence(rows, texts, root), tables, "convergence", readable=False)
     write_table(frame, tables, "records", readable=False)
+    write_table(read_diagnoses(rows, root), tables, "diagnosis_records", readable=False)
     write_table(truths, tables, "truth_records", readable=False)
     write_json(tables / "protocols.json", {protocol.hash: _facts(protocol) for protocol in protocols})
 
@@ -163,6 +168,18 @@ def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
             regions = {f"mm_{name}": value for name, value in found["regions_mm"].items()}
             lines.append({**facts, **{name: found[name] for name in TRUTH_COLUMNS}, **regions})
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *UNIT, *TRUTH_COLUMNS])
+
+
+def read_diagnoses(rows: Sequence[Row], root: Path) -> pd.DataFrame:
+    """One line for each finished avatar: its measures, and the names of its findings."""
+    lines = []
+    for row in rows:
+        found = read_facts(root / row.folder, RENDER_FACTS).get("diagnosis") if row.status == "ok" else None
+        if found:
+            measured = Diagnosis(**{name: np.nan if value is None else value for name, value in found.items()})
+            facts = {name: getattr(row, name) for name in ("method", "list", "item", "seed")}
+            lines.append({**facts, **asdict(measured), "findings": " ".join(measured.findings)})
+    return pd.DataFrame(lines, columns=["method", *UNIT, *FINDINGS, "findings"])
 
 
 def _retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int) -> Retrieval | None:

@@ -43,6 +43,11 @@ TABLES = {
     "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
     "baked_gap": ("Neural against exported", "What baking the latent texture to RGB costs."),
     "judges": ("Do the judges agree?", "Kendall's tau-b between two judges' scores of the methods."),
+    "diagnosis": (
+        "Failure signatures",
+        "Means over avatars: misaligned texture and geometry, saturation, unrest of masks, shape at its bounds, "
+        "offsets at their limit, flicker; and the share of avatars of which any is a finding.",
+    ),
     "cost": ("Cost", "Seconds and peak memory of generation."),
 }
 
@@ -190,15 +195,19 @@ def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[s
 
 
 def _cell_notes(tables: Path) -> dict[tuple, list[str]]:
-    """What stands under each avatar: its ranks under the first judge and its distance to the truth."""
+    """What stands under each avatar: ranks under the first judge that judged it, distance to the truth, findings."""
     notes: dict[tuple, list[str]] = {}
     records, truths = read_table(tables, "records"), read_table(tables, "truth_records")
-    for line in records[records["judge"] == records["judge"].iloc[0]].to_dict("records"):
+    first = records.groupby("method", sort=False)["judge"].transform("first")
+    for line in records[records["judge"] == first].to_dict("records"):
         key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
         notes.setdefault(key, []).append(f"{line['track']} #{int(line['rank'])}")
     for line in truths.to_dict("records"):
         key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
         notes.setdefault(key, []).append(f"{float(line['geometry_mm']):.1f} mm")
+    for line in read_table(tables, "diagnosis_records").to_dict("records"):
+        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
+        notes.setdefault(key, []).extend(name.replace("_", " ") for name in str(line["findings"]).split())
     return notes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eval.diagnosis import FINDINGS
 from eval.manifest import Row
 from eval.records import TRACKS, check_protocols
 from eval.statistics import Interval, bootstrap_mean, paired_p, rank_agreement, wilson
@@ -171,6 +172,14 @@ def judge_agreement(table: pd.DataFrame) -> pd.DataFrame:
                 tau = rank_agreement(wide[one].to_numpy(np.float64), wide[other].to_numpy(np.float64))
                 rows.append([track, metric, one, other, len(wide), tau])
     return pd.DataFrame(rows, columns=JUDGES)
+
+
+def diagnosis(records: pd.DataFrame) -> pd.DataFrame:
+    """One row a method: the mean of each failure signature, and the share of its avatars with any finding."""
+    made = records.groupby("method", sort=False)[list(FINDINGS)].mean()
+    made.insert(0, "n", records.groupby("method", sort=False).size())
+    made["with_findings"] = (records["findings"] != "").groupby(records["method"], sort=False).mean()
+    return made.reset_index()
 
 
 def cost(rows: Sequence[Row]) -> pd.DataFrame:

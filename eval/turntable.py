@@ -4,13 +4,16 @@ views.npz       the images of the protocol (see :mod:`eval.images`): arrays ``te
                 ``geometry``, each (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
 turntable.mp4   the head turning once: exported colours beside clay (H.264, yuv420p, faststart)
 sheet.png       the contact sheet: neural colours, exported colours and clay from all sides
-render.json     the fingerprint, written last: a folder without it is rendered again
+render.json     the fingerprint, written last: a folder without it is rendered again; and the avatar's diagnosis
+                (see :mod:`eval.diagnosis`)
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ import numpy as np
 from avatargen.avatar_file import Avatar
 from avatargen.cameras import evaluation_cameras, turntable_cameras
 from avatargen.config import EvaluationSettings
+from avatargen.history import History
+from eval.diagnosis import diagnose
 from eval.finished import RENDER_FACTS, is_current, read_facts, replacing, write_facts
 from eval.images import Images, view_protocol
 from eval.sheet import CELL, contact_sheet
@@ -40,7 +45,7 @@ def render_avatar(
     """Render one avatar for judges and people, unless `folder` already holds it under this fingerprint.
 
     Returns:
-        what ``render.json`` holds: fingerprint, files, seconds.
+        what ``render.json`` holds: fingerprint, files, seconds, diagnosis.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -56,8 +61,10 @@ def render_avatar(
         sheet_of(avatar, tools, settings).save(path)
     with replacing(folder / "turntable.mp4") as path:
         write_video(path, turntable_frames(avatar, tools, settings))
+    found = asdict(diagnose(avatar, tools, settings, History.load(folder)))
+    known = {name: value if isfinite(value) else None for name, value in found.items()}
     seconds = round(time.perf_counter() - start, 3)
-    return write_facts(folder, RENDER_FACTS, fingerprint, files=list(FILES), seconds=seconds)
+    return write_facts(folder, RENDER_FACTS, fingerprint, files=list(FILES), seconds=seconds, diagnosis=known)
 
 
 def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):

@@ -86,24 +86,31 @@ def colour_and_clay(
 def neural_colour(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int, background: tuple[float, float, float]
 ) -> Images:
-    """What the prior's decoder makes of an avatar: its latent texture rendered, decoded and resized.
+    """What the prior's decoder makes of an avatar's latents, resized."""
+    decoded = tools.prior.decode(neural_latents(avatar, tools, cameras, background))
+    return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
 
-    An avatar without one (the true head, the template) is rendered in its RGB texture, encoded and decoded, so that
-    its score has the decoder's losses too and bounds what a method can reach.
+
+@torch.no_grad()
+def neural_latents(
+    avatar: Avatar, tools: RenderTools, cameras: Cameras, background: tuple[float, float, float]
+) -> Float[Tensor, "V C h w"]:
+    """An avatar's latent texture rendered over the latents of a background, as score distillation saw it.
+
+    An avatar without one (the true head, the template) is rendered in its RGB texture and encoded, so that its score
+    has the autoencoder's losses too and bounds what a method can reach.
     """
     prior = tools.prior_settings
-    pixels = prior.latent_size * tools.prior.downscale
     if avatar.latent_texture is None:
-        shown = colour_and_clay(avatar, tools, cameras, pixels, prior.samples, background)[0]
-        latents = tools.prior.encode(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
-    else:
-        backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
-        seen = tools.renderer.render(
-            tools.head.vertices(avatar.parameters()), cameras, prior.latent_size,
-            texture=avatar.latent_texture[None], samples=prior.samples, gradients=False,
-        )  # fmt: skip
-        latents = seen.over(backdrop)[0]
-    return to_bytes(interpolate(tools.prior.decode(latents), size=(size, size), mode="bicubic", antialias=True))
+        size = prior.latent_size * tools.prior.downscale
+        shown = colour_and_clay(avatar, tools, cameras, size, prior.samples, background)[0]
+        return tools.prior.encode(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
+    backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
+    seen = tools.renderer.render(
+        tools.head.vertices(avatar.parameters()), cameras, prior.latent_size,
+        texture=avatar.latent_texture[None], samples=prior.samples, gradients=False,
+    )  # fmt: skip
+    return seen.over(backdrop)[0]
 
 
 def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[Tensor, "B V 3 H W"]:

@@ -26,7 +26,7 @@ EVAL_MAY_IMPORT = {
         "plugins",
         "priors",
     ),
-    *("prompts", "render", "settings", "types", "uv_map", "export"),
+    *("prompts", "render", "segmentation", "settings", "types", "uv_map", "export"),
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avatargen.priors.base import Prior
-from avatargen.segmentation import TIMESTEPS, Masks, estimate_masks, silhouette_loss
+from avatargen.segmentation import TIMESTEPS, Masks, estimate_masks, relative_change, silhouette_loss
 from avatargen.types import RenderOutput
 
 SIZE, DISC = 16, 5.0
@@ -75,3 +75,13 @@ def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
     coverage = torch.full((2, 2, 1, 4, 4), 0.5)
     coverage[:, 1] = 1.0
     assert silhouette_loss(coverage, Masks(foreground, valid)).tolist() == [0.25 * 16, 0.0]
+
+
+def test_change_of_masks_is_of_the_heads_area_where_both_are_trusted():
+    before, after = torch.zeros(2, 2, 1, 4, 4), torch.zeros(2, 2, 1, 4, 4)
+    before[:, :, :, :2], after[:, :, :, :3] = 1, 1
+    trusted = torch.tensor([[True, True], [True, False]])
+    after[1, 1] = 0
+    change = relative_change(Masks(before, trusted), Masks(after, torch.ones(2, 2, dtype=torch.bool)))
+    assert change.tolist() == pytest.approx([4 / 12, 4 / 12])
+    assert relative_change(Masks(before, ~torch.ones(2, 2, dtype=torch.bool)), Masks(after, trusted)).tolist() == [0, 0]

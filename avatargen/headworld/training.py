@@ -25,7 +25,7 @@ class Budget:
         steps: optimiser steps.
         batch: samples a step.
         lr: peak learning rate; rises linearly over `warmup` steps, stays, and falls linearly to zero over the last
-            quarter, so that a training whose budget grows goes on without having cooled down too early.
+            `cool` of the steps, so that a training whose budget grows goes on without having cooled down too early.
         decay: half-life-like factor of the exponential moving average of the weights.
     """
 
@@ -34,12 +34,13 @@ class Budget:
     lr: float
     warmup: int = 100
     decay: float = 0.998
+    cool: float = 0.25
 
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        return self.lr * min(1.0, (self.steps - step) / (0.25 * self.steps))
+        return self.lr * min(1.0, (self.steps - step) / (self.cool * self.steps))
 
 
 def fast_math() -> torch.autocast:

@@ -14,6 +14,7 @@ from avatargen.errors import InputError
 from avatargen.history import History
 from avatargen.settings import MethodSettings
 from eval.collect import collect
+from eval.diagnosis import FINDINGS
 from eval.embed import Judge, embeddings_path, load_embeddings
 from eval.finished import write_facts
 from eval.images import KINDS, view_protocol
@@ -59,6 +60,8 @@ def rows(make_row, experiment, prior_settings, judge, tmp_path):
                 score={**TRUTH, "geometry_mm": distance, "regions_mm": {"skin": 1.0}},
             )
             if not failed:
+                found = {**dict.fromkeys(FINDINGS, 0.0), "masks": None, "flicker": 0.5 if item == "a" else 0.0}
+                write_facts(folder, "render.json", "r", diagnosis=found)
                 vector = texts[number if method == "full" else 1]
                 kinds = {kind: np.tile(vector, (8, 1)) for kind in KINDS}
                 write_embeddings(folder, kinds, protocol, write_history(folder, vector) if method == "full" else None)
@@ -103,6 +106,14 @@ def test_tables_hold_what_was_made(collected):
     hashes = json.loads((collected / "tables" / "protocols.json").read_text())
     assert set(hashes) == set(table["protocol"])
     assert {path.suffix for path in (collected / "tables").glob("clip_r.*")} == {".csv", ".md", ".tex"}
+
+
+def test_findings_are_counted(collected):
+    table = pd.read_csv(collected / "tables" / "diagnosis.csv").set_index("method")
+    assert table.loc["full", "n"] == 3 and table.loc["full", "with_findings"] == pytest.approx(1 / 3)
+    assert table.loc["template", "flicker"] == pytest.approx(0.125) and np.isnan(table.loc["template", "masks"])
+    records = pd.read_csv(collected / "tables" / "diagnosis_records.csv", keep_default_na=False)
+    assert records["findings"].tolist().count("flicker") == 2
 
 
 def test_convergence_is_by_method_measure_and_step(collected):
@@ -183,6 +194,7 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     assert "a &lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; man &amp; &#34;wife&#34;" in page
     assert page.count("data:image/svg+xml;base64,") == len(NAMES)
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert "Failure signatures" in page and '<span class="soft">flicker</span>' in page
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
 
 

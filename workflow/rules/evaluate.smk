@@ -45,7 +45,8 @@ rule collect:
         pool=[str(STUDY.pool)] if STUDY.pool else [],
     output:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "truth", "cost", "failures"]),
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records", "convergence"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "diagnosis", "diagnosis_records"]),
         f"{RESULTS}/tables/protocols.json",
     log:
         f"{LOGS}/collect.log",

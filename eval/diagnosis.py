@@ -1,0 +1,122 @@
+"""The failure signatures of score distillation, measured on each avatar.
+
+misaligned    what the prior, shown the finished avatar over a plain background, adds to or takes from its outline, of
+              the area of the head: where texture and geometry disagree
+saturated     share of the head's pixels of which a channel is black or full
+masks         change of the segmentation masks from one refresh to the next, of the area of the head
+at_bounds     share of the shape coefficients that lie at a bound
+at_limit      share of the vertices whose offset is at its limit
+flicker       what the decoded renders change from frame to frame of a fine turntable beyond the exported texture, RGB
+
+Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.avatar_file import Avatar
+from avatargen.cameras import evaluation_cameras, keyed_noise
+from avatargen.config import EvaluationSettings
+from avatargen.history import History
+from avatargen.priors.view_prompts import with_view
+from avatargen.segmentation import foreground_change
+from avatargen.types import Cameras
+from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents
+
+FINDINGS = {
+    "misaligned": 0.15, "saturated": 0.25, "masks": 0.15, "at_bounds": 0.1, "at_limit": 0.02, "flicker": 0.03
+}  # fmt: skip
+"""The least value of each measure that is a finding."""
+BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85), (0.25, 0.95, 0.35))
+"""Far apart: what blends into one of them does not blend into the others."""
+DENOISING = (0.6, 4)
+"""Fraction of the noise schedule, and steps, of what the prior makes of a render."""
+FRAMES, STEP = 13, 2.5
+"""Frames of the fine turntable, and degrees between them."""
+CLIPPED = 3
+"""Levels of 255 from black or full at which a channel counts as clipped."""
+EDGE = 0.01
+"""Share of its range within which a coefficient lies at a bound, and of its limit an offset."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Measures of one avatar, see the module; NaN where one does not apply (a true head has no masks)."""
+
+    misaligned: float
+    saturated: float
+    masks: float
+    at_bounds: float
+    at_limit: float
+    flicker: float
+
+    @property
+    def findings(self) -> list[str]:
+        """The measures that are findings."""
+        return [name for name, least in FINDINGS.items() if getattr(self, name) >= least]
+
+
+@torch.no_grad()
+def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, history: History) -> Diagnosis:
+    """Measure the failure signatures of one avatar, by the protocol's cameras."""
+    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
+    vertices = tools.head.vertices(avatar.parameters())
+    covered = tools.renderer.render(vertices, cameras, settings.size, samples=2, gradients=False).coverage[0, :, 0]
+    shown = neural_colour(avatar, tools, cameras, settings.size, settings.background)
+    clipped = np.minimum(shown, 255 - shown).min(-1) <= CLIPPED
+    limit = avatar.config.get("method", {}).get("offset_limit_mm", math.inf) / 1e3
+    low, high = tools.head.shape_bounds
+    margin = EDGE * (high - low)
+    near = (avatar.shape <= low + margin) | (avatar.shape >= high - margin)
+    return Diagnosis(
+        misaligned=misalignment(avatar, tools, cameras, covered),
+        saturated=float(clipped[(covered > 0.99).numpy()].mean()),
+        masks=mask_change(history),
+        at_bounds=float(near[low < high].float().mean()),
+        at_limit=float((avatar.offsets.norm(dim=-1) >= (1 - EDGE) * limit).float().mean()),
+        flicker=flicker(avatar, tools, settings),
+    )
+
+
+def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
+    """What the prior changes of the avatar's outline, of the area that it covers; mean over the views."""
+    prior, (fraction, steps) = tools.prior, DENOISING
+    places = zip(cameras.azimuth[0].tolist(), cameras.elevation[0].tolist(), strict=True)
+    condition, empty = prior.embed([with_view(avatar.prompt, *place) for place in places]), prior.embed([""])
+    changes = []
+    for number, colour in enumerate(BACKGROUNDS):
+        latents = neural_latents(avatar, tools, cameras, colour)
+        noise = keyed_noise(torch.tensor([avatar.seed]), number, len(latents), tuple(latents.shape[1:]))[0]
+        changes.append(foreground_change(prior, latents, noise, fraction, steps, condition, empty))
+    change = torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))
+    return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
+
+
+def mask_change(history: History) -> float:
+    """Mean change of the masks from refresh to refresh; NaN where there were not two."""
+    changes = [losses["mask_change"] for _, losses in history.entries if math.isfinite(losses["mask_change"])]
+    return float(np.mean(changes)) if changes else math.nan
+
+
+def flicker(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> float:
+    """Mean change, from frame to frame, of how the decoded renders differ from the exported ones, on the head.
+
+    What moves with the head moves in both alike and cancels out; what swims over it does not.
+    """
+    one = evaluation_cameras(1, views=FRAMES, elevation=settings.elevation, fov=settings.fov)
+    azimuth = torch.linspace(-0.5, 0.5, FRAMES)[None] * (FRAMES - 1) * STEP
+    cameras = replace(one, azimuth=azimuth)
+    exported = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)[0]
+    decoded = neural_colour(avatar, tools, cameras, settings.size, settings.background)
+    vertices = tools.head.vertices(avatar.parameters())
+    covered = tools.renderer.render(vertices, cameras, settings.size, gradients=False).coverage[0, :, 0] > 0.99
+    apart = (decoded.astype(np.float32) - exported.astype(np.float32)) / 255
+    both = (covered[1:] & covered[:-1]).numpy()
+    return float(np.abs(np.diff(apart, axis=0)).mean(-1)[both].mean())
