@@ -45,6 +45,14 @@ class EvaluationSettings(Frozen):
     turntable_size: int = Field(256, ge=64, le=2048)
 
 
+class Reduced(Frozen):
+    """Methods that run on a part of each list: ablations beside a study's main methods."""
+
+    methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml, of the experiment's methods")
+    prompts: int = Field(ge=1, description="how many of each list's prompts, from its beginning")
+    seeds: tuple[int, ...] = Field(min_length=1, description="of the experiment's seeds")
+
+
 class Experiment(Frozen):
     """One benchmark run."""
 
@@ -52,6 +60,7 @@ class Experiment(Frozen):
     lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
     methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
+    reduced: Reduced | None = Field(None, description="methods that run on fewer prompts and seeds")
     head: str = Field("anny", description="a name in avatargen.plugins.HEADS")
     renderer: str = Field("warp", description="a name in avatargen.plugins.RENDERERS")
     prior: str = Field("mini", description="a name in priors.yaml")

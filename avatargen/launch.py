@@ -125,8 +125,8 @@ def _waiting(study: Study) -> Iterator[RunConfig]:
     """The method of each avatar that is not there yet."""
     results = Path("results") / study.experiment.experiment
     for run in study.runs.values():
-        for name, items in study.lists.items():
-            avatars = results / name / run.method_name / "avatars"
+        for name in study.lists:
+            avatars, items = results / name / run.method_name / "avatars", study.items(name, run.method_name)
             for item, fingerprint in zip(items, of_avatars(run, items), strict=True):
                 if not is_done(Task(item, avatars / item.id, fingerprint)):
                     yield run

@@ -59,9 +59,17 @@ class Study:
     files: dict[str, Path]
     pool: Path | None
 
-    def chunks(self, name: str) -> dict[str, tuple[PromptItem, ...]]:
-        """A list in pieces of `chunk_size`, by the name of each piece."""
-        items, size = self.lists[name], self.experiment.chunk_size
+    def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
+        """What a method makes of a list: all of it, or the part that the experiment reduces the method to."""
+        items, reduced = self.lists[name], self.experiment.reduced
+        if reduced is None or method not in reduced.methods:
+            return items
+        first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
+        return tuple(item for item in items if item.item in first and item.seed in reduced.seeds)
+
+    def chunks(self, name: str, method: str) -> dict[str, tuple[PromptItem, ...]]:
+        """What a method makes of a list, in pieces of `chunk_size`, by the name of each piece."""
+        items, size = self.items(name, method), self.experiment.chunk_size
         return {f"{start // size:04d}": items[start : start + size] for start in range(0, len(items), size)}
 
 
@@ -114,8 +122,9 @@ def check_space(study: Study, results: Path) -> None:
     settings = study.experiment.evaluation
     needed = 0
     for run in study.runs.values():
-        for name, items in study.lists.items():
+        for name in study.lists:
             folder = results / name / run.method_name / "avatars"
+            items = study.items(name, run.method_name)
             missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
             needed += missing * disk.avatar_bytes(run, settings)
             needed += min(missing, study.experiment.batch_size) * disk.checkpoint_bytes(run)
@@ -223,6 +232,12 @@ def _names(experiment: Experiment) -> list[str]:
     for kind in ("lists", "methods", "judges", "seeds"):
         values = getattr(experiment, kind)
         lines += [f"{where}: {kind}: '{value}' is there twice" for value in {v for v in values if values.count(v) > 1}]
+    for kind in ("methods", "seeds") if experiment.reduced else ():
+        known = getattr(experiment, kind)
+        for value in getattr(experiment.reduced, kind):
+            if value not in known:
+                listed = ", ".join(map(str, known))
+                lines.append(f"{where}: reduced: {kind}: got '{value}'; expected of the experiment's {kind}: {listed}")
     return lines
 
 

@@ -111,7 +111,7 @@ def _with_bounds(name: str, interval: Interval) -> dict[str, float]:
 
 
 def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Differences of each method to the baseline on the same prompts; seeds are averaged.
+    """Differences of each method to the baseline on the same prompts and seeds; then seeds are averaged.
 
     The metrics of the head world's truth stand under the judge ``truth``.
     """
@@ -125,10 +125,11 @@ def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.Dat
 
 
 def _paired_rows(group: pd.DataFrame, metric: str, judge: str, track: str, baseline: str) -> list[list]:
-    table = group.pivot_table(index=PROMPT, columns="method", values=metric, aggfunc="mean", sort=False)
+    table = group.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="mean", sort=False)
     rows = []
     for method in [name for name in table.columns if name != baseline and baseline in table.columns]:
-        differences = (table[method] - table[baseline]).dropna().to_numpy(dtype=np.float64)
+        both = (table[method] - table[baseline]).dropna()
+        differences = both.groupby(level=PROMPT, sort=False).mean().to_numpy(dtype=np.float64)
         mean = bootstrap_mean(differences)
         rows.append(
             [method, baseline, judge, track, metric, len(differences), mean.value, mean.low, mean.high,

@@ -76,7 +76,7 @@ def test_a_working_directory_may_bring_its_own(place):
     assert [item.seed for item in study.lists["few"]] == [0, 0, 1, 1]
     assert study.runs["full"].prior_name == "own" and study.files["few"].name == "few.txt"
     study = validate_all("mine", {"chunk_size": 3})
-    assert {name: len(items) for name, items in study.chunks("few").items()} == {"0000": 3, "0001": 1}
+    assert {name: len(items) for name, items in study.chunks("few", "full").items()} == {"0000": 3, "0001": 1}
 
 
 def test_all_kinds_of_problems_come_in_one_message(place, monkeypatch):
@@ -207,3 +207,14 @@ def test_a_clip_guide_is_checked_and_is_never_the_only_judge(place):
     study = validate_all("mine", {**changes, "judges": ["own", "second"]})
     assert guiding_judges(study) == {"clip_guided": ["own"]}
     assert study.runs["full"].clip is None
+
+
+def test_some_methods_may_run_on_a_part_of_the_lists(place):
+    reduced = {"methods": ["template"], "prompts": 1, "seeds": [1]}
+    study = validate_all("mine", {"methods": ["full", "template"], "reduced": reduced})
+    assert len(study.items("few", "full")) == 4
+    ((only,),) = study.chunks("few", "template").values()
+    assert (only.prompt, only.seed) == ("a man", 1)
+    wrong = {"methods": ["full"], "reduced": {**reduced, "seeds": [7]}}
+    problems = problems_of(validate_all, "mine", wrong)
+    assert "reduced: methods: got 'template'" in problems[0] and "reduced: seeds: got '7'" in problems[1]

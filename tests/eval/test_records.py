@@ -82,6 +82,16 @@ def test_seeds_are_averaged_before_prompts_are_compared(make_row):
     assert (table.loc["r_at_1", "n"], table.loc["r_at_1", "difference"]) == (1, 0.5)
 
 
+def test_only_seeds_that_both_methods_have_are_compared(make_row):
+    rows = [
+        make_record(make_row("a", method, seed=seed), protocol(), "clip", score, score)
+        for method, scores in {"full": [HIT, MISS], "other": [HIT]}.items()
+        for seed, score in enumerate(scores)
+    ]
+    table = summaries.paired(to_frame(rows), pd.DataFrame(columns=["method"]), "full").set_index("metric")
+    assert (table.loc["r_at_1", "n"], table.loc["r_at_1", "difference"]) == (1, 0.0)
+
+
 def test_judges_that_agree_and_disagree():
     table = pd.DataFrame(
         [

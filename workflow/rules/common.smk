@@ -34,14 +34,14 @@ def chunks_of(stage):
         f"{RESULTS}/{name}/{method}/{stage}/{chunk}.jsonl"
         for method in STUDY.runs
         for name in STUDY.lists
-        for chunk in STUDY.chunks(name)
+        for chunk in STUDY.chunks(name, method)
     ]
 
 
 def asked_of(wildcards):
     """A hash of what a chunk is to hold: the method, the prompts and seeds, and the weights."""
     run = STUDY.runs[wildcards.method]
-    items = [item.facts() for item in STUDY.chunks(wildcards.list)[wildcards.chunk]]
+    items = [item.facts() for item in STUDY.chunks(wildcards.list, wildcards.method)[wildcards.chunk]]
     return fingerprint.digest(run.model_dump(mode="json"), items, PRIOR_WEIGHTS)
 
 

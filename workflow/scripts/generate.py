@@ -11,7 +11,7 @@ from avatargen.rayhead import HEAD_FILE
 with job(snakemake.log[0]):
     study = read_plan(snakemake.params.plan)
     experiment, run = study.experiment, study.runs[snakemake.wildcards.method]
-    items = study.chunks(snakemake.wildcards.list)[snakemake.wildcards.chunk]
+    items = study.chunks(snakemake.wildcards.list, snakemake.wildcards.method)[snakemake.wildcards.chunk]
     manifest = Path(snakemake.output[0])
     head = os.environ.get(HEAD_FILE)
     how = Fanout(experiment.backend, run.threads, experiment.gpus_per_worker, Path(head) if head else None)
