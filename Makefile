@@ -1,6 +1,6 @@
 # make reproduce   from prompt lists to the report (EXPERIMENT=embedded)
 # make test        the tests        make lint    style of code and workflow
-# make bench       the renderer's benchmark
+# make bench       what the renderer and a step of the method cost
 # make train       the shipped prior and judge, from nothing (about an hour on two cores)
 # make clean       results of EXPERIMENT; the environment stays
 #
@@ -30,6 +30,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/renderer.py
+	$(BIN)/python benchmarks/step.py
 
 train: $(READY)
 	$(BIN)/python -m avatargen.headworld

@@ -45,10 +45,10 @@ class Spec:
 
 
 JUDGES = {
-    "judge": Spec({"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}, 96, 2, 2, Budget(6000, 48, 1e-3)),
+    "judge": Spec({"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}, 96, 2, 2, Budget(12_000, 48, 1e-3, cool=0.6)),
     "guide": Spec(
         {"timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"},
-        80, 3, 5, Budget(4500, 48, 1e-3),
+        80, 3, 5, Budget(12_000, 48, 1e-3, cool=0.6),
     ),
 }  # fmt: skip
 """The first judges; the second guides `clip_guided`, and judges all other methods too."""

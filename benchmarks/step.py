@@ -1,0 +1,132 @@
+"""What a step of the method costs, and what of it: seconds a step on this machine, as Markdown tables.
+
+    python benchmarks/step.py [--threads 1] [--batch 4]
+
+The batch is the product's own, on the embedded stack. Refreshes of the masks are counted where they happen: most of
+what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.generator import Generator  # noqa: E402
+from avatargen.optimise import embed_prompts, take_step  # noqa: E402
+from avatargen.prompts import read_list  # noqa: E402
+from avatargen.state import initial_state  # noqa: E402
+
+PARTS = ("UNet", "decoder", "renderer, forward", "head, forward", "backward", "rest")
+
+NEVER = 10_000
+CASES = (
+    ("1, with the shading cue", {"phase1_steps": NEVER}, 0),
+    ("1, without it", {"phase1_steps": NEVER, "shading_alpha": 0.0}, 0),
+    ("2, a period of masks", {"phase1_steps": 0, "phase2_steps": NEVER}, 0),
+)
+"""Name, changes of the full method, first step; each runs for as long as a mask lasts."""
+
+
+class Clock:
+    """Adds up the time of the calls that it wraps; what is inside another wrapped call counts there alone."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+        self._inside = False
+
+    def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, timed."""
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            if self._inside:
+                return call(*arguments, **options)
+            self._inside, start = True, now()
+            try:
+                return call(*arguments, **options)
+            finally:
+                self.spent[name] += now() - start
+                self._inside = False
+
+        return timed
+
+
+def now() -> float:
+    """Seconds, once the GPU has done what it was asked to."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextmanager
+def watched(generator: Generator, clock: Clock) -> Iterator[None]:
+    """Time the parts of all steps taken inside."""
+    places = [
+        (generator.prior, "predict", "UNet"),
+        (generator.prior, "decode", "decoder"),
+        (generator.renderer, "render", "renderer, forward"),
+        (generator.head, "vertices", "head, forward"),
+        (torch.Tensor, "backward", "backward"),
+    ]
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for (owner, name, part), (_, _, call) in zip(places, kept, strict=True):
+        setattr(owner, name, clock.wrap(part, call))
+    try:
+        yield
+    finally:
+        for owner, name, call in kept:
+            setattr(owner, name, call)
+
+
+def main() -> None:
+    """Measure both phases and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=4)
+    options = parser.parse_args()
+    run = resolve(load_experiment("embedded"), "full", load_library())
+    generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
+    items = (read_list(ROOT / "prompts" / "embedded.tsv") * options.batch)[: options.batch]
+    prompts = embed_prompts(generator.prior, [item.prompt for item in items], run.method.view_prompts)
+    seeds = torch.arange(options.batch, device=generator.head.shape_template.device)
+    print("| phase | ms a step | " + " | ".join(f"{part}, %" for part in PARTS) + " |")
+    print("|---" * (len(PARTS) + 2) + "|")
+    for name, changes, first in CASES:
+        method = run.method.model_copy(update=changes)
+        report(name, generator, method, seeds, prompts, first, first + run.method.mask_period)
+
+
+def report(name: str, generator: Generator, method, seeds, prompts, first: int, last: int) -> None:
+    """Print the row of steps `first` to `last`, after two more to warm up."""
+    state = initial_state(
+        generator.head, method, generator.settings, generator.studio.start, seeds.tolist(),
+        2 * generator.settings.latent_size,
+    )  # fmt: skip
+    for step in range(2):
+        state.step = step
+        take_step(generator.studio, method, state, prompts, seeds)
+    clock = Clock()
+    with watched(generator, clock):
+        start = now()
+        for step in range(first, last):
+            state.step = step
+            take_step(generator.studio, method, state, prompts, seeds)
+        total = now() - start
+    spent = {**clock.spent, "rest": total - sum(clock.spent.values())}
+    shares = " | ".join(f"{100 * spent.get(part, 0.0) / total:.0f}" for part in PARTS)
+    print(f"| {name} | {1e3 * total / (last - first):.0f} | {shares} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
