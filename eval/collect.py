@@ -1,6 +1,6 @@
 """From manifests, embeddings and distances on disk to the tables of an experiment.
 
-Files in the folder of tables: ``clip_r``, ``paired``, ``truth``, ``truth_regions``, ``baked_gap``,
+Files in the folder of tables: ``clip_r``, ``paired``, ``claims``, ``truth``, ``truth_regions``, ``baked_gap``,
 ``judges``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
 ``truth_records.csv`` and ``diagnosis_records.csv`` with one line an avatar; ``convergence.csv``, see
 :mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes.
@@ -21,6 +21,7 @@ from avatargen.avatar_file import write_json
 from avatargen.config import Experiment
 from avatargen.errors import InputError
 from avatargen.settings import PriorSettings
+from eval.claims import check_claims
 from eval.convergence import convergence
 from eval.diagnosis import FINDINGS, Diagnosis
 from eval.embed import Judge, load_embeddings
@@ -80,9 +81,11 @@ def collect(
     frame, truths = to_frame(records), read_truths(rows, root)
     baseline = "full" if "full" in experiment.methods else experiment.methods[0]
     table = clip_r(frame)
+    pairs = paired(frame, truths, baseline)
     named = {
         "clip_r": table,
-        "paired": paired(frame, truths, baseline),
+        "paired": pairs,
+        "claims": check_claims(pairs),
         "truth": truth(truths),
         "truth_regions": truth_regions(truths),
         "baked_gap": baked_gap(table),

@@ -32,6 +32,11 @@ PLOTS = {
     "cost": "What one avatar costs to make.",
 }
 TABLES = {
+    "claims": (
+        "What the paper claims, and what was measured",
+        "Differences to the full method on the same prompts. A claim holds, or the contrary does, at p < 0.05; "
+        "otherwise it is not shown. Ranks and distances: higher is worse.",
+    ),
     "paired": (
         "Differences to the baseline",
         "Same prompts, paired; 95 % bootstrap interval, permutation test.",

@@ -44,13 +44,12 @@ class Spec:
     budget: Budget
 
 
-JUDGES = {
-    "judge": Spec({"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}, 96, 2, 2, Budget(12_000, 48, 1e-3, cool=0.6)),
-    "guide": Spec(
-        {"timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"},
-        80, 3, 5, Budget(12_000, 48, 1e-3, cool=0.6),
-    ),
+BUDGET = Budget(steps=12_000, batch=48, lr=1e-3, cool=0.6)
+RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
+REGNET = {
+    "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
 }  # fmt: skip
+JUDGES = {"judge": Spec(RESNET, 96, 2, 2, BUDGET), "guide": Spec(REGNET, 80, 3, 5, BUDGET)}
 """The first judges; the second guides `clip_guided`, and judges all other methods too."""
 
 
