@@ -40,7 +40,7 @@ CLAIMS = (
 
 
 def check_claims(paired: pd.DataFrame) -> pd.DataFrame:
-    """One row a claim, metric and judge, from the table of :func:`eval.summaries.paired`; none where there is no data."""
+    """One row a claim, metric and judge, from the table of :func:`eval.summaries.paired`; none without data."""
     rows = []
     for claim in CLAIMS:
         for metric in claim.metrics:

@@ -46,7 +46,10 @@ rule collect:
     output:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "truth", "cost", "failures"]),
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["claims", "convergence", "diagnosis", "diagnosis_records"]),
+        expand(
+            f"{RESULTS}/tables/{{name}}.csv",
+            name=["claims", "convergence", "diagnosis", "diagnosis_records"],
+        ),
         f"{RESULTS}/tables/protocols.json",
     log:
         f"{LOGS}/collect.log",
