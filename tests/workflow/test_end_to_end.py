@@ -147,6 +147,22 @@ def test_a_killed_run_goes_on_and_one_more_prompt_costs_that_prompt(place):
     assert (pd.read_csv(place / "results/tiny/tables/clip_r.csv").n == 3).all()
 
 
+def test_a_new_ablation_is_one_stanza(place):
+    stanza = {"mine": {"reason": "an ablation of <my> own", "overrides": {"shading_alpha": 0.1}}}
+    (place / "workflow/config/methods.yaml").write_text(yaml.safe_dump(stanza))
+    before = stamps(place, "done.json")
+    run(place, "methods=[full,mine]")
+    after = stamps(place, "done.json")
+    assert len(after) == len(before) + 3 and all(after[path] == when for path, when in before.items())
+    tables = place / "results/tiny/tables"
+    for name in ("clip_r", "paired", "truth_records", "convergence", "diagnosis", "cost"):
+        assert "mine" in set(pd.read_csv(tables / f"{name}.csv").method), name
+    for path in (place / "results/tiny/plots").glob("*.svg"):
+        assert path.stat().st_mtime_ns > max(before.values()), path.name
+    page = (place / "results/tiny/report/index.html").read_text()
+    assert "an ablation of &lt;my&gt; own" in page and "shading_alpha" in page
+
+
 def test_wrong_input_stops_before_any_work(place):
     with (place / "prompts/few.tsv").open("a") as file:
         file.write("baby\ta baby\t\n")
