@@ -44,7 +44,7 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=12_000, batch=48, lr=1e-3, cool=0.6)
+BUDGET = Budget(steps=10_000, batch=48, lr=1e-3, cool=0.6)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
