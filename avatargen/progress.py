@@ -19,6 +19,8 @@ from avatargen.config import RunConfig
 BOARD = "AVATARGEN_BOARD"
 STEP_LINE_S = 20.0
 _BAKE_WEIGHT = 5
+_TELLING = 0.05
+"""Share of the work that must be done before what is left is estimated: loading models is no measure of it."""
 _LABEL = 34
 
 
@@ -62,7 +64,7 @@ class Board:
         made, avatars, left = self._state(0.0)
         width = len(str(avatars))
         verdict = "" if status == "ok" else f" · {status.replace('_', ' ').upper()}"
-        rest = f" · {duration(left)} left" if made < avatars else ""
+        rest = f" · {duration(left)} left" if left and made < avatars else ""
         name = f"{run.method_name} · {shorten(label)}"
         self._print(f"[{made:>{width}}/{avatars}] {name}  {duration(seconds)}{verdict}{rest}")
 
@@ -81,13 +83,13 @@ class Board:
         self._print(line)
 
     def _state(self, running: float) -> tuple[int, int, float]:
-        """(avatars made, avatars expected, seconds left)."""
+        """(avatars made, avatars expected, seconds left or 0 where it is too early to say)."""
         first, *rest = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
         done = sum(row["weight"] for row in rest) + running
         expected = max(first["avatars"], len(rest))
         elapsed = time.time() - first["started"]
         left = max(first["weight"] - done, 0.0)
-        return len(rest), expected, elapsed / done * left if done else 0.0
+        return len(rest), expected, elapsed / done * left if done > _TELLING * first["weight"] else 0.0
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream or sys.stdout, flush=True)

@@ -28,17 +28,19 @@ from avatargen.history import History
 from avatargen.priors.view_prompts import with_view
 from avatargen.segmentation import foreground_change
 from avatargen.types import Cameras
-from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents
+from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents, some_views
 
 FINDINGS = {
     "misaligned": 0.15, "saturated": 0.25, "masks": 0.15, "at_bounds": 0.1, "at_limit": 0.02, "flicker": 0.03
 }  # fmt: skip
 """The least value of each measure that is a finding."""
-BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85), (0.25, 0.95, 0.35))
-"""Far apart: what blends into one of them does not blend into the others."""
-DENOISING = (0.6, 4)
+BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85))
+"""Far apart: what blends into one of them does not blend into the other."""
+DENOISING = (0.6, 3)
 """Fraction of the noise schedule, and steps, of what the prior makes of a render."""
-FRAMES, STEP = 13, 2.5
+STRIDE = 2
+"""Every which view of the protocol is shown to the prior."""
+FRAMES, STEP = 7, 2.5
 """Frames of the fine turntable, and degrees between them."""
 CLIPPED = 3
 """Levels of 255 from black or full at which a channel counts as clipped."""
@@ -88,6 +90,7 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
 def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
     """What the prior changes of the avatar's outline, of the area that it covers; mean over the views."""
     prior, (fraction, steps) = tools.prior, DENOISING
+    cameras, covered = some_views(cameras, slice(None, None, STRIDE)), covered[::STRIDE]
     places = zip(cameras.azimuth[0].tolist(), cameras.elevation[0].tolist(), strict=True)
     condition, empty = prior.embed([with_view(avatar.prompt, *place) for place in places]), prior.embed([""])
     changes = []
@@ -113,7 +116,7 @@ def flicker(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) ->
     one = evaluation_cameras(1, views=FRAMES, elevation=settings.elevation, fov=settings.fov)
     azimuth = torch.linspace(-0.5, 0.5, FRAMES)[None] * (FRAMES - 1) * STEP
     cameras = replace(one, azimuth=azimuth)
-    exported = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)[0]
+    exported = colour_and_clay(avatar, tools, cameras, settings.size, 2, settings.background)[0]
     decoded = neural_colour(avatar, tools, cameras, settings.size, settings.background)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, gradients=False).coverage[0, :, 0] > 0.99

@@ -72,7 +72,7 @@ def colour_and_clay(
     backdrop = torch.tensor(background).view(1, 1, 3, 1, 1)
     colours, clays = [], []
     for start in range(0, cameras.azimuth.shape[1], chunk):
-        some = _views(cameras, slice(start, start + chunk))
+        some = some_views(cameras, slice(start, start + chunk))
         output = tools.renderer.render(
             vertices, some, size, texture=avatar.baked_texture[None], samples=samples, gradients=False
         )
@@ -128,5 +128,6 @@ def to_bytes(images: Float[Tensor, "V 3 H W"]) -> Images:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _views(cameras: Cameras, which: slice) -> Cameras:
+def some_views(cameras: Cameras, which: slice) -> Cameras:
+    """Some of the views of each mesh."""
     return Cameras(*(getattr(cameras, field.name)[:, which] for field in fields(cameras)))

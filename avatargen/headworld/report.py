@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -155,9 +156,9 @@ def sheet(pictures: Pictures, captions: list[str], path: Path, columns: int = 8,
     figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 2.0 * rows))
     for axis, k in zip(axes.flat, chosen, strict=True):
         axis.imshow(pictures.images[k])
-        axis.set_title(captions[pictures.own[k]], fontsize=5, wrap=True, y=-0.28)
+        axis.set_title(fill(captions[pictures.own[k]], 34), fontsize=5, va="top", y=-0.03)
         axis.axis("off")
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.04, hspace=0.32, wspace=0.06)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.04, hspace=0.34, wspace=0.06)
     figure.savefig(path, dpi=110, pil_kwargs={"quality": 85})
     plt.close(figure)
 

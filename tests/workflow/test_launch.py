@@ -93,6 +93,15 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
     assert second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
 
 
+def test_loading_models_is_no_measure_of_what_is_left(tmp_path, make_run, monkeypatch):
+    quick, slow, stream = make_run("template", source="template"), make_run("full", steps=95), io.StringIO()
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
+    monkeypatch.setattr(time, "time", lambda: 1030.0)
+    board.finished(quick, "a man", "ok", 0)
+    assert stream.getvalue().startswith("[1/4] template · a man") and "left" not in stream.getvalue()
+
+
 def test_times_and_labels_as_a_person_says_them():
     assert [duration(s) for s in (3.4, 89, 100, 7200)] == ["3 s", "89 s", "2 min", "2.0 h"]
     assert len(shorten("x" * 99)) == len(shorten("x"))
