@@ -57,7 +57,7 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
         "ranks": lambda: plot_ranks(read_table(tables, "records")),
     }
     progress = read_table(tables, "convergence")
-    if len(progress):
+    if progress["step"].nunique() > 1:
         drawings["convergence"] = lambda: plot_convergence(progress, _unique(costs["method"]))
     if len(truths):
         drawings["truth"] = lambda: plot_truth(truths)
@@ -145,7 +145,8 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
 
 def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     """CLIP score and losses over the steps: a line a method, the mean, in the band of its quartiles."""
-    measures = sorted(_unique(table["measure"]), key=lambda name: (not name.startswith("clip_score"), name))
+    lasting = table.groupby("measure")["step"].nunique() > 1
+    measures = sorted(lasting.index[lasting], key=lambda name: (not name.startswith("clip_score"), name))
     figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
     axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
     for axis, measure in zip(axes, measures, strict=False):
@@ -154,7 +155,7 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
             axis.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
             axis.plot(part["step"], part["mean"], color=colour, lw=1.8, label=str(method))
         name, _, judge = measure.partition(":")
-        axis.set(title=f"CLIP score, {judge}" if judge else name.capitalize(), xlabel="step")
+        axis.set(title=f"CLIP score, {judge}" if judge else name.capitalize().replace("_", " "), xlabel="step")
     for axis in axes[len(measures) :]:
         axis.set_visible(False)
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes[: len(measures)]]
