@@ -81,7 +81,7 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in _TENSORS}
     partial = folder / f".avatar-{os.getpid()}.safetensors"
-    save_file(tensors, partial, metadata={"format": "avatar", "version": str(VERSION)})
+    save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
     partial.replace(folder / "avatar.safetensors")
     write_json(folder / "avatar.json", {"version": VERSION, **facts})
 

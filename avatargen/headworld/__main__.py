@@ -72,8 +72,7 @@ def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tens
 
 def train_a_judge(name: str, work: Path, output: Path) -> None:
     """A mini CLIP, on other renders than the prior's."""
-    renders = data("judge", work)
-    train_judge(name, renders.images, renders.captions, output, work)
+    train_judge(name, data("judge", work), output, work)
 
 
 def main() -> None:

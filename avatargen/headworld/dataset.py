@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from avatargen.cameras import CENTRE, FACE
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import sample_training
+from avatargen.headworld.landmarks import landmark_vertices
 from avatargen.headworld.looks import Look, make_look
 from avatargen.headworld.phrases import CANONICAL, caption
 from avatargen.priors.view_prompts import view_name
 from avatargen.render.base import Renderer
+from avatargen.render.geometry import project
 from avatargen.types import Cameras, HeadParameters
 
 SIZE = 128
@@ -61,12 +63,16 @@ class Renders:
         captions: of each image, without its view.
         views: of each image, such as ``side view``.
         azimuths: of each image, degrees.
+        landmarks: of each image, in it: (M, K, 2), column and row from -1 to 1.
+        displaced: the same, metres from where the template has them: (M, K, 3).
     """
 
     images: np.ndarray
     captions: list[str]
     views: list[str]
     azimuths: np.ndarray
+    landmarks: np.ndarray
+    displaced: np.ndarray
 
     def over_backgrounds(self, seed: int, flip: bool = False) -> np.ndarray:
         """The images over plain random backgrounds, uint8 (M, 128, 128, 3), mirrored where `flip`."""
@@ -143,7 +149,9 @@ def photograph(
 def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8) -> Renders:
     """Render the random heads of a recipe."""
     rng = np.random.default_rng(recipe.seed)
-    images, captions, view_names, azimuths = [], [], [], []
+    at = landmark_vertices(head)
+    template = head.vertices(head.template(1))[:, at]
+    images, captions, view_names, azimuths, landmarks, displaced = [], [], [], [], [], []
     for _ in track(range(0, recipe.heads, batch), description=f"rendering {recipe.heads} heads"):
         chosen = [sample_training(rng) for _ in range(batch)]
         parameters, colours = stack([make_look(head, attributes, rng) for attributes in chosen])
@@ -161,17 +169,19 @@ def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8)
         view_names += [
             view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
         ]
-    return Renders(np.concatenate(images), captions, view_names, np.concatenate(azimuths))
+        landmarks.append((project(vertices[:, at], cameras, 2)[0] - 1).flatten(0, 1).numpy())
+        displaced.append((vertices[:, at] - template).numpy().repeat(recipe.views, axis=0))
+    arrays = (np.concatenate(parts) for parts in (azimuths, landmarks, displaced))
+    return Renders(np.concatenate(images), captions, view_names, *arrays)
 
 
 def cached(path: Path, make: Callable[[], Renders]) -> Renders:
     """Renders from a file, made and written at the first call."""
     if path.exists():
         data = np.load(path, allow_pickle=False)
-        return Renders(
-            data["images"], list(map(str, data["captions"])), list(map(str, data["views"])), data["azimuths"]
-        )
+        texts = {name: list(map(str, data[name])) for name in ("captions", "views")}
+        return Renders(**texts, **{name: data[name] for name in data.files if name not in texts})
     renders = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, images=renders.images, captions=renders.captions, views=renders.views, azimuths=renders.azimuths)
+    np.savez(path, **vars(renders))
     return renders

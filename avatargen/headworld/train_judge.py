@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.dataset import SIZE, Renders
+from avatargen.headworld.landmarks import Regressor, landmark_loss
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
@@ -24,8 +26,9 @@ from avatargen.headworld.train_text import Heads, labels_of, train_words
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
 MEAN, STD = 0.5, 0.25
-NAMING = 10.0
-"""Length of the unit embeddings that the classifier of attributes sees."""
+SHAPING = 10.0
+"""Weight of the landmarks, beside the sum over attributes of their names' losses and CONTRAST times CLIP's own."""
+CONTRAST = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,27 @@ class Spec:
 
     Attributes:
         vision: open_clip's ``vision_cfg`` without the image size.
+        last: the module that makes the image tower's last map, and how many channels that has.
         width, layers: of the text tower; width is also the embedding's.
     """
 
     vision: dict[str, Any]
+    last: tuple[str, int]
     width: int
     layers: int
     seed: int
     budget: Budget
 
 
-BUDGET = Budget(steps=10_000, batch=48, lr=1e-3, cool=0.6)
+BUDGET = Budget(steps=16_000, batch=48, lr=2e-3, cool=0.5)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
 }  # fmt: skip
-JUDGES = {"judge": Spec(RESNET, 96, 2, 2, BUDGET), "guide": Spec(REGNET, 80, 3, 5, BUDGET)}
+JUDGES = {
+    "judge": Spec(RESNET, ("layer4", 768), 96, 2, 2, BUDGET),
+    "guide": Spec(REGNET, ("trunk.s4", 384), 80, 3, 5, BUDGET),
+}
 """The first judges; the second guides `clip_guided`, and judges all other methods too."""
 
 
@@ -69,16 +77,15 @@ def write_config(folder: Path, spec: Spec) -> None:
     )
 
 
-def train_judge(name: str, images: np.ndarray, captions: list[str], output: Path, work: Path) -> None:
-    """Train one of JUDGES on uint8 (N, 128, 128, 4) renders; equal captions in a batch are each other's positives.
+def train_judge(name: str, renders: Renders, output: Path, work: Path) -> None:
+    """Train one of JUDGES on renders; equal captions in a batch are each other's positives.
 
     The text tower learns the words first. Beside its caption each image meets one that differs in one attribute (as in
-    NegCLIP, arXiv 2210.01936): those are what the pools of CLIP-R hold, and a random batch hardly ever does. A
-    linear classifier of the attributes keeps the image tower to what is small in the picture (mouth, nose, ears).
+    NegCLIP, arXiv 2210.01936): those are what the pools of CLIP-R hold, and a random batch hardly ever does. Linear
+    classifiers of the attributes, and landmarks, teach the image tower what is small in the picture.
     """
     spec = JUDGES[name]
-    seed, budget = spec.seed, spec.budget
-    torch.manual_seed(seed)
+    torch.manual_seed(spec.seed)
     building = work / f"{name}-model"
     building.mkdir(parents=True, exist_ok=True)
     write_config(building, spec)
@@ -86,23 +93,79 @@ def train_judge(name: str, images: np.ndarray, captions: list[str], output: Path
     model = open_clip.create_model(source, load_weights=False).to(memory_format=torch.channels_last)
     tokenizer = open_clip.get_tokenizer(source)
     if not (work / f"{name}.ckpt").exists():
-        train_words(f"{name}-text", model, spec.width, model.encode_text, tokenizer, work, seed, clay=0.45)
-    heads = Heads(spec.width)
-    own, swapped = tokenizer(captions), _swapped(captions, tokenizer, seed)
-    labels = torch.tensor([labels_of(_head(text)) for text in captions])
-    trainer = Trainer(name, work, {"clip": model, "heads": heads}, budget)
-
-    def loss(step: int) -> Tensor:
-        rows = batch_indices(seed, step, budget.batch, len(images))
-        at = torch.from_numpy(rows)
-        pixels = augment(images[rows], np.random.default_rng((seed, step, 1)))
-        tokens = torch.cat([own[at], swapped[at, step % swapped.shape[1]]])
-        return contrastive(model, heads, ((pixels - MEAN) / STD), tokens, labels[at])
-
-    trainer.run(loss)
+        train_words(f"{name}-text", model, spec.width, model.encode_text, tokenizer, work, spec.seed, clay=0.45)
+    learner = Learner(model, spec)
+    trainer = Trainer(name, work, {"learner": learner}, spec.budget)
+    batches = Batches(renders, tokenizer, spec.seed, spec.budget.batch)
+    trainer.run(lambda step: learner(batches(step)))
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(half, building / "open_clip_model.safetensors")
     shutil.copytree(building, output, dirs_exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    Attributes:
+        pixels: (B, 3, H, W) in [0, 1].
+        tokens: (2 B, L), of the images' captions, then of changed ones.
+        labels: (B, attributes), indices of their values.
+        landmarks, displaced: (B, K, 2) in the image, (B, K, 3) from the template's, of deviation one.
+    """
+
+    pixels: Tensor
+    tokens: Tensor
+    labels: Tensor
+    landmarks: Tensor
+    displaced: Tensor
+
+
+class Batches:
+    """Augmented batches of renders, each a function of the step."""
+
+    def __init__(self, renders: Renders, tokenizer: Callable[[list[str]], Tensor], seed: int, size: int):
+        self.renders, self.seed, self.size = renders, seed, size
+        self.tokens = tokenizer(renders.captions)
+        self.swapped = _swapped(renders.captions, tokenizer, seed)
+        self.labels = torch.tensor([labels_of(_head(text)) for text in renders.captions])
+        self.landmarks = torch.from_numpy(renders.landmarks)
+        displaced = torch.from_numpy(renders.displaced)
+        self.displaced = (displaced - displaced.mean(0)) / displaced.std()
+
+    def __call__(self, step: int) -> Batch:
+        rows = batch_indices(self.seed, step, self.size, len(self.labels))
+        at = torch.from_numpy(rows)
+        pixels, landmarks = augment(
+            self.renders.images[rows], self.landmarks[at], np.random.default_rng((self.seed, step, 1))
+        )
+        tokens = torch.cat([self.tokens[at], self.swapped[at, step % self.swapped.shape[1]]])
+        return Batch(pixels, tokens, self.labels[at], landmarks, self.displaced[at])
+
+
+class Learner(nn.Module):
+    """A CLIP with the heads that only its training needs."""
+
+    def __init__(self, clip: nn.Module, spec: Spec):
+        super().__init__()
+        name, channels = spec.last
+        self.clip, self.names, self.shape = clip, Heads(spec.width), Regressor(channels, SIZE // 32)
+        clip.visual.get_submodule(name).register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: Any, made: Tensor) -> None:
+        self._last = made
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of a batch."""
+        with fast_math():
+            pixels = ((batch.pixels - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+            images = self.clip.encode_image(pixels)
+            texts = self.clip.encode_text(batch.tokens, normalize=True)
+            named, found = self.names(images), self.shape(self._last)
+        images = F.normalize(images.float(), dim=-1)
+        contrast = contrastive(images, texts.float(), self.clip.logit_scale.exp(), batch.tokens)
+        naming = sum(F.cross_entropy(s.float(), y) for s, y in zip(named, batch.labels.T, strict=False))
+        return CONTRAST * contrast + naming + SHAPING * landmark_loss(found, batch.landmarks, batch.displaced)
 
 
 def _head(text: str) -> Attributes:
@@ -111,20 +174,22 @@ def _head(text: str) -> Attributes:
     return head
 
 
-def augment(images: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Pixels in [0, 1], (N, 3, H, W), of uint8 (N, H, W, 4) renders: mirrored, zoomed, moved, lit, on plain colours."""
+def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Uint8 (N, H, W, 4) renders zoomed, moved, lit, on plain colours: pixels (N, 3, H, W) in [0, 1].
+
+    Landmarks (N, K, 2), from -1 to 1 over the image, move along.
+    """
     count = len(images)
-    zoom, mirror = rng.uniform(0.75, 1.1, count), rng.choice((-1.0, 1.0), count)
-    shift = rng.normal(0, 0.06, (count, 2))
-    turn = np.stack(
-        [np.stack([zoom * mirror, 0 * zoom, shift[:, 0]], 1), np.stack([0 * zoom, zoom, shift[:, 1]], 1)], 1
-    )
+    zoom = torch.from_numpy(rng.uniform(0.75, 1.1, count)).float()
+    shift = torch.from_numpy(rng.normal(0, 0.06, (count, 2))).float()
+    turn = torch.cat([torch.eye(2) * zoom[:, None, None], shift[..., None]], dim=2)
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)
-    grid = F.affine_grid(torch.from_numpy(turn).float(), list(planes.shape), align_corners=False)
+    grid = F.affine_grid(turn, list(planes.shape), align_corners=False)
     moved = F.grid_sample(planes, grid, align_corners=False)
     light = torch.from_numpy(rng.uniform(0.85, 1.1, (count, 1, 1, 1))).float()
     background = torch.from_numpy(rng.uniform(0, 1, (count, 3, 1, 1))).float()
-    return (moved[:, :3] * light + (1 - moved[:, 3:]) * background).clamp(0, 1)
+    pixels = (moved[:, :3] * light + (1 - moved[:, 3:]) * background).clamp(0, 1)
+    return pixels, (landmarks - shift[:, None]) / zoom[:, None, None]
 
 
 def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int, count: int = 6) -> Tensor:
@@ -137,19 +202,17 @@ def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed
     return torch.stack([made[text] for text in captions])
 
 
-def contrastive(
-    model: nn.Module, heads: Callable[[Tensor], Sequence[Tensor]], pixels: Tensor, tokens: Tensor, labels: Tensor
-) -> Tensor:
+def contrastive(images: Tensor, texts: Tensor, scale: Tensor, tokens: Tensor) -> Tensor:
     """Symmetric cross-entropy of B images and 2 B texts, the first B their own; equal texts share the probability.
 
-    Added is the classification of each image's attributes, labels (B, attributes).
+    Args:
+        images, texts: unit embeddings (B, D) and (2 B, D).
+        scale: of the logits.
+        tokens: of the texts, (2 B, L).
     """
-    with fast_math():
-        images, texts, scale = model(pixels.contiguous(memory_format=torch.channels_last), tokens)[:3]
-        named = heads(images * NAMING)
-    logits = scale.float() * images.float() @ texts.float().T
-    same = (tokens[: len(pixels), None] == tokens[None]).all(-1).float()
+    logits = scale * images @ texts.T
+    count = len(images)
+    same = (tokens[:count, None] == tokens[None]).all(-1).float()
     to_text = F.cross_entropy(logits, same / same.sum(1, keepdim=True))
-    back, square = logits[:, : len(pixels)].T, same[:, : len(pixels)].T
-    naming = sum(F.cross_entropy(scores.float(), labels[:, k]) for k, scores in enumerate(named[: labels.shape[1]]))
-    return (to_text + F.cross_entropy(back, square / square.sum(1, keepdim=True))) / 2 + naming / labels.shape[1]
+    back, square = logits[:, :count].T, same[:, :count].T
+    return (to_text + F.cross_entropy(back, square / square.sum(1, keepdim=True))) / 2

@@ -74,18 +74,9 @@ def test_changes_of_a_shape_caption_are_of_shape():
             assert other != text and head == head.shape_only()
 
 
-class Tower(nn.Module):
-    """Features are given, not computed."""
-
-    def forward(self, pixels, tokens):
-        return pixels[:, :, 0, 0], nn.functional.one_hot(tokens[:, 0], 4).float(), torch.tensor(50.0)
-
-
 def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
-    def loss(features):
-        tokens, labels = torch.tensor([[0], [1], [2], [3]]), torch.zeros(2, 1, dtype=torch.long)
-        certain = [torch.tensor([[99.0, 0.0]] * 2)]  # the classifier is right about the one attribute
-        return contrastive(Tower(), lambda _: certain, features[:, :, None, None], tokens, labels)
+    def loss(images):
+        return contrastive(images, torch.eye(4), torch.tensor(50.0), torch.tensor([[0], [1], [2], [3]]))
 
     assert loss(torch.eye(4)[:2]) < 1e-6
     assert loss(torch.eye(4)[:2].roll(1, 0)) > 10
@@ -95,8 +86,14 @@ def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
 def test_augmented_pictures_keep_the_head_and_change_the_background():
     image = np.zeros((1, 128, 128, 4), np.uint8)
     image[:, 40:88, 40:88] = (0, 255, 0, 255)
-    made = torch.cat([augment(image, np.random.default_rng(seed)) for seed in range(6)])
+    corners = torch.tensor([[[40.5, 40.5], [87.5, 87.5]]]) / 64 - 1  # its first pixel's centre and its last's
+    pairs = [augment(image, corners, np.random.default_rng(seed)) for seed in range(6)]
+    made = torch.cat([pixels for pixels, _ in pairs])
     assert made.shape == (6, 3, 128, 128) and made.min() >= 0 and made.max() <= 1
     green = (made[:, 1] > 0.8) & (made[:, 0] < 0.05) & (made[:, 2] < 0.05)
     assert ((green.sum((1, 2)) > 48**2 / 1.1**2 * 0.9) & (green.sum((1, 2)) < 48**2 / 0.75**2 * 1.1)).all()
     assert len(made[:, :, 0, 0].unique(dim=0)) == 6
+    for inside, (_, moved) in zip(green, pairs, strict=True):
+        rows, columns = inside.nonzero().T
+        edges = torch.tensor([[columns.min(), rows.min()], [columns.max(), rows.max()]])
+        assert ((moved[0] + 1) * 64 - 0.5 - edges).abs().max() < 1
