@@ -28,7 +28,7 @@ from avatargen.regularisers import laplacian_matrix, magnitude, roughness
 from avatargen.render.base import Renderer
 from avatargen.segmentation import TIMESTEPS, estimate_masks, relative_change, silhouette_loss
 from avatargen.settings import MethodSettings, PriorSettings
-from avatargen.shading_cue import alpha, grey_to_latents, shading
+from avatargen.shading_cue import add_contrast, alpha, blend, shading
 from avatargen.state import State
 from avatargen.types import Cameras, HeadParameters, RenderOutput
 
@@ -227,7 +227,9 @@ def _latents(
 ) -> tuple[Float[Tensor, "B V C h w"], Float[Tensor, "B V 1 h w"]]:
     """Rendered latents over plain backgrounds, with the shading cue in phase 1; and what the head covers."""
     settings = studio.settings
-    cue = alpha(state.step, method.phase1_steps, method.shading_alpha, method.shading_until)
+    cue = alpha(
+        state.step, method.phase1_steps, method.shading_alpha, method.shading_until, method.shading_end
+    )  # fmt: skip
     moves = method.texture and (method.phase2_texture or state.step < method.phase1_steps)
     texture = state.texture if moves else state.texture.detach()
     seen = studio.renderer.render(
@@ -236,7 +238,7 @@ def _latents(
     )  # fmt: skip
     features = seen.features
     if cue > 0:
-        features = (1 - cue) * features + cue * _cue(studio, state, seeds, seen, cameras)
+        features = _with_cue(studio, method, state, seeds, seen, cameras, cue)
     chosen = (keyed_uniform(seeds, state.step, method.views, 1) * PALETTE).long()
     background = studio.palette_latents[chosen][..., None, None]
     weight = method.distil_silhouette
@@ -244,16 +246,20 @@ def _latents(
     return replace(seen, features=features, coverage=coverage).over(background), seen.coverage
 
 
-def _cue(
-    studio: Studio, state: State, seeds: Tensor, seen: RenderOutput, cameras: Cameras
-) -> Float[Tensor, "B V C h w"]:
-    """Latents of the geometry shaded from a random upper front direction of each camera."""
+def _with_cue(
+    studio: Studio, method: MethodSettings, state: State, seeds: Tensor, seen: RenderOutput, cameras: Cameras,
+    weight: float,
+) -> Float[Tensor, "B V C h w"]:  # fmt: skip
+    """Features with the geometry's shading from a random upper front direction of each camera."""
     views = cameras.fov.shape[1]
     turn = (keyed_uniform(seeds, state.step, views, 2) - 0.5) * 1.2
     height = 0.1 + 0.7 * keyed_uniform(seeds, state.step, views, 3)
     angle = torch.deg2rad(cameras.azimuth) + turn
     light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
-    return grey_to_latents(shading(seen.normals, light), studio.greys)
+    level = shading(seen.normals, light)
+    if method.shading_cue == "blended":
+        return blend(seen.features, level, studio.greys, weight)
+    return add_contrast(seen.features, level, seen.coverage.detach(), studio.greys, weight)
 
 
 def _geometry_losses(

@@ -44,8 +44,12 @@ class MethodSettings(Frozen):
     expression: bool = hyper(True, "ours", "phase 2 moves the head model's expression coefficients")
     offsets: bool = hyper(True, "paper", "phase 2 moves per-vertex offsets given by an MLP")
     view_prompts: bool = hyper(True, "borrowed", "add the view to the prompt (Latent-Paint)")
-    shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
-    shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has faded", ge=0, le=1)
+    shading_cue: Literal["added", "blended"] = hyper(
+        "added", "ours", "how the shaded geometry enters the latents: its contrast added, or blended (paper)"
+    )
+    shading_alpha: float = hyper(0.9, "ours", "weight of the shading cue at the first step", ge=0, le=1)
+    shading_until: float = hyper(1.0, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
+    shading_end: float = hyper(0.6, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
     mask_period: int = hyper(60, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)

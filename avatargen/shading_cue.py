@@ -1,5 +1,7 @@
-"""The shading cue of phase 1: shaded geometry, in latent space, blended into the render so that features land
-where the geometry has them (paper, section on texture initialisation; the schedule of alpha is ours).
+"""The shading cue: shaded geometry, in latent space, in the render, so that features land where the geometry has them.
+
+The paper blends it in while phase 1 initialises the texture. Ours adds its contrast, and keeps some of it: the schedule
+is ours too.
 """
 
 from __future__ import annotations
@@ -29,7 +31,33 @@ def grey_to_latents(
     return torch.lerp(response[below], response[below + 1], share).movedim(-1, 2)
 
 
-def alpha(step: int, phase1_steps: int, start: float, until: float) -> float:
-    """Weight of the cue at a step: falls as a line from `start` to 0 at the fraction `until` of phase 1."""
-    end = until * phase1_steps
-    return start * max(0.0, 1 - step / end) if end > 0 else 0.0
+def add_contrast(
+    features: Float[Tensor, "B V C h w"], level: Float[Tensor, "B V 1 h w"], coverage: Float[Tensor, "B V 1 h w"],
+    response: Float[Tensor, "levels C"], weight: float,
+) -> Float[Tensor, "B V C h w"]:  # fmt: skip
+    """Texture latents with the shading's contrast, its latents less those of its mean over each image, on top.
+
+    Blended in instead (`blend`), the cue takes colour out of what the prior sees, and the texture makes up for it: the
+    longer the cue lasts, the more it saturates. Contrast can stay as long as it helps.
+    """
+    mean = (level * coverage).sum((-2, -1), keepdim=True) / coverage.sum((-2, -1), keepdim=True).clamp(min=1e-6)
+    return features + weight * (grey_to_latents(level, response) - grey_to_latents(mean, response))
+
+
+def blend(
+    features: Float[Tensor, "B V C h w"], level: Float[Tensor, "B V 1 h w"], response: Float[Tensor, "levels C"],
+    weight: float,
+) -> Float[Tensor, "B V C h w"]:  # fmt: skip
+    """The paper's cue: texture latents and the shading's, blended."""
+    return (1 - weight) * features + weight * grey_to_latents(level, response)
+
+
+def alpha(step: int, phase1_steps: int, start: float, until: float, end: float = 0.0) -> float:
+    """Weight of the cue at a step: falls as a line from `start` to `end` at the fraction `until` of phase 1, and stays.
+
+    0 if it starts at 0.
+    """
+    last = until * phase1_steps
+    if start == 0:
+        return 0.0
+    return end + (start - end) * max(0.0, 1 - step / last) if last > 0 else end

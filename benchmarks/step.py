@@ -73,10 +73,10 @@ def now() -> float:
 def watched(generator: Generator, clock: Clock) -> Iterator[None]:
     """Time the parts of all steps taken inside."""
     places = [
-        (generator.prior, "predict", "UNet"),
-        (generator.prior, "decode", "decoder"),
-        (generator.renderer, "render", "renderer, forward"),
-        (generator.head, "vertices", "head, forward"),
+        (type(generator.prior), "predict", "UNet"),
+        (type(generator.prior), "decode", "decoder"),
+        (type(generator.renderer), "render", "renderer, forward"),
+        (type(generator.head), "vertices", "head, forward"),
         (torch.Tensor, "backward", "backward"),
     ]
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in places]

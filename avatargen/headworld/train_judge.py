@@ -49,7 +49,7 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=16_000, batch=48, lr=2e-3, cool=0.5)
+BUDGET = Budget(steps=12_000, batch=48, lr=2e-3, cool=0.5)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"

@@ -25,9 +25,9 @@ class StableDiffusionPrior(Prior):
     def __init__(self, pipeline: StableDiffusionPipeline, name: str, device: torch.device):
         self.device = device
         self.id = name
-        self._vae = pipeline.vae.to(device).eval().requires_grad_(False)
-        unet = pipeline.unet.to(device, network_dtype(device), memory_format=torch.channels_last)
-        self._unet = unet.eval().requires_grad_(False)
+        fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
+        self._vae = pipeline.vae.to(device, **fast).eval().requires_grad_(False)
+        self._unet = pipeline.unet.to(device, **fast).eval().requires_grad_(False)
         self._text = pipeline.text_encoder.to(device).eval().requires_grad_(False)
         self._tokenizer = pipeline.tokenizer
         self._scaling = pipeline.vae.config.scaling_factor
@@ -79,13 +79,15 @@ class StableDiffusionPrior(Prior):
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
-        images = self._vae.decode(latents.to(self._vae.dtype) / self._scaling).sample.float()
+        scaled = (latents / self._scaling).to(self._vae.dtype, memory_format=torch.channels_last)
+        images = self._vae.decode(scaled).sample.float().contiguous()
         return (images / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
         """See the base class."""
-        encoded = self._vae.encode((images * 2 - 1).to(self.device, self._vae.dtype))
+        signed = (images * 2 - 1).to(self.device, self._vae.dtype, memory_format=torch.channels_last)
+        encoded = self._vae.encode(signed)
         tiny = isinstance(self._vae, AutoencoderTiny)  # which has no distribution, only latents
         return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
 
