@@ -256,7 +256,7 @@ def _with_cue(
     height = 0.1 + 0.7 * keyed_uniform(seeds, state.step, views, 3)
     angle = torch.deg2rad(cameras.azimuth) + turn
     light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
-    level = shading(seen.normals, light)
+    level = shading(seen.normals if method.shading_gradient else seen.normals.detach(), light)
     if method.shading_cue == "blended":
         return blend(seen.features, level, studio.greys, weight)
     return add_contrast(seen.features, level, seen.coverage.detach(), studio.greys, weight)

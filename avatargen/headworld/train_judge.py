@@ -97,7 +97,7 @@ def train_judge(name: str, renders: Renders, output: Path, work: Path) -> None:
     learner = Learner(model, spec)
     trainer = Trainer(name, work, {"learner": learner}, spec.budget)
     batches = Batches(renders, tokenizer, spec.seed, spec.budget.batch)
-    trainer.run(lambda step: learner(batches(step)))
+    trainer.run(lambda step: learner(batches(step).to(trainer.device)))
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(half, building / "open_clip_model.safetensors")
     shutil.copytree(building, output, dirs_exist_ok=True)
@@ -119,6 +119,10 @@ class Batch:
     labels: Tensor
     landmarks: Tensor
     displaced: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(value.to(device) for value in vars(self).values()))
 
 
 class Batches:

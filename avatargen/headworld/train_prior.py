@@ -66,6 +66,8 @@ def build_scheduler() -> DDIMScheduler:
 class PriorLoss(nn.Module):
     """Weighted mean squared error of v (arXiv 2202.00512, eq. 10), everything random keyed by (seed, step).
 
+    Computed on the device of the modules given.
+
     Args:
         latents, weights, tokens: float16 (N, 4, h, w), (N, 1, h, w) and int64 (N, L) of each sample.
         empty: tokens of the empty prompt.
@@ -89,8 +91,9 @@ class PriorLoss(nn.Module):
         noisy = (a.sqrt() * x + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = a.sqrt() * noise - (1 - a).sqrt() * x
         with fast_math():
-            made = unet(noisy, t, text(tokens)[0]).sample
-        return ((made.float() - velocity).square() * self.weights[rows].float()).mean()
+            made = unet(noisy.to(unet.device), t.to(unet.device), text(tokens.to(text.device))[0]).sample
+        error = (made.float() - velocity.to(made.device)).square()
+        return (error * self.weights[rows].float().to(made.device)).mean()
 
 
 def loss_weights(coverage: np.ndarray, size: int) -> Tensor:

@@ -82,10 +82,12 @@ def train_words(
     def loss(step: int) -> Tensor:
         rows = torch.from_numpy(batch_indices(seed, step, budget.batch, len(tokens)))
         with fast_math():
-            scores = heads(encode(tokens[rows]))
-        return sum(F.cross_entropy(s.float(), labels[rows, k]) for k, s in enumerate(scores)) / len(scores)
+            scores = heads(encode(tokens[rows].to(trainer.device)))
+        answers = labels[rows].to(trainer.device)
+        return sum(F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)) / len(scores)
 
-    Trainer(name, work, {"text": text, "heads": heads}, budget).run(loss)
+    trainer = Trainer(name, work, {"text": text, "heads": heads}, budget)
+    trainer.run(loss)
     fresh, answers = corpus(500, seed + 1, clay=clay)
     with torch.no_grad():
         named = torch.stack([s.argmax(-1) for s in heads(encode(tokenize(fresh)))], dim=1)

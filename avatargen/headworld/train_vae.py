@@ -52,14 +52,14 @@ def train_vae(images: np.ndarray, work: Path, seed: int = 0, budget: Budget = BU
     trainer = Trainer("vae", work, {"vae": vae}, budget)
 
     def loss(step: int) -> Tensor:
-        real = crops(images, seed, step, budget.batch).contiguous(memory_format=torch.channels_last)
+        real = crops(images, seed, step, budget.batch).to(trainer.device, memory_format=torch.channels_last)
         with fast_math():
             latents = vae.encode(real).latents.float()
         colour = (latents[:, :3] - F.avg_pool2d(real, 4)).abs().mean()
         size = latents[:, 3:].square().mean()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed + step))
         with fast_math():
-            made = vae.decode(latents + NOISE * noise).sample.float()
+            made = vae.decode(latents + NOISE * noise.to(latents.device)).sample.float()
         edges = sum((torch.diff(made, dim=d) - torch.diff(real, dim=d)).abs().mean() for d in (2, 3))
         return (made - real).abs().mean() + 0.5 * edges + colour + 0.02 * size
 

@@ -43,6 +43,11 @@ class Budget:
         return self.lr * min(1.0, (self.steps - step) / (self.cool * self.steps))
 
 
+def training_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def fast_math() -> torch.autocast:
     """Autocast to bfloat16 on a GPU, or on a CPU with units for it."""
     if torch.cuda.is_available():
@@ -85,6 +90,8 @@ class Average:
 class Trainer:
     """Runs one training: `loss(step)` is called until the budget is spent, with checkpoints in between.
 
+    While it runs the modules are on `device`, and there losses want their input; after it they are on the CPU.
+
     Attributes:
         name: of the training; names its checkpoint and its curve.
         folder: where the checkpoint and ``{name}-curve.jsonl`` go.
@@ -101,6 +108,9 @@ class Trainer:
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.device = training_device()
+        for module in self.modules.values():
+            module.to(self.device)
         parameters = [p for module in self.modules.values() for p in module.parameters()]
         self.optimiser = torch.optim.AdamW(
             parameters, lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
@@ -119,7 +129,10 @@ class Trainer:
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.average.values = state["average"]
+        self.average.values = {
+            name: {key: value.to(self.device) for key, value in values.items()}
+            for name, values in state["average"].items()
+        }
         self.curve = state["curve"]
         return int(state["step"])
 
@@ -153,6 +166,8 @@ class Trainer:
             if (step + 1) % self.save_every == 0 or step + 1 == self.budget.steps:
                 self.save(step + 1)
         self.average.load_into(self.modules)
+        for module in self.modules.values():
+            module.cpu()
 
     def _progress(self) -> Iterator[int]:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
