@@ -21,7 +21,7 @@ from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import JUDGES, train_judge
-from avatargen.headworld.train_prior import train_prior
+from avatargen.headworld.train_prior import loss_weights, train_prior
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer
 
@@ -50,14 +50,16 @@ def _studio() -> tuple[AnnyHead, WarpRenderer]:
 def train_the_prior(work: Path, output: Path) -> None:
     """VAE, then text encoder and UNet on its latents; saves the pipeline in half precision."""
     renders = data("prior", work)
-    copies = [renders.over_backgrounds(seed, flip=seed % 2 == 1) for seed in range(VARIANTS)]
+    flips = [bool(seed % 2) for seed in range(VARIANTS)]
+    copies = [renders.over_backgrounds(seed, flip) for seed, flip in enumerate(flips)]
     images = np.concatenate(copies)
     vae = train_vae(images, work)
     latents = _latents(vae, images, work / "latents.npy")
     prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
     write_tokenizer(work / "tokenizer")
-    coverage = np.concatenate([renders.coverage(flip=seed % 2 == 1) for seed in range(VARIANTS)])
-    pipeline = train_prior(latents, coverage, prompts, vae, work / "tokenizer", work)
+    size = latents.shape[-1]
+    weights = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
+    pipeline = train_prior(latents, torch.cat(weights), prompts, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     shutil.rmtree(output, ignore_errors=True)
     pipeline.save_pretrained(output, safe_serialization=True)

@@ -88,6 +88,10 @@ class Renders:
         """What the head covers, uint8 (M, 128, 128), mirrored where `flip`."""
         return self.images[:, :, ::-1, 3] if flip else self.images[..., 3]
 
+    def points(self, flip: bool = False) -> np.ndarray:
+        """Landmarks in the image, (M, K, 2), mirrored where `flip`."""
+        return self.landmarks * np.array((-1 if flip else 1, 1), np.float32)
+
     def prompts(self, seed: int = 0) -> list[str]:
         """Captions with their view, which half of them name."""
         rng = np.random.default_rng(seed)

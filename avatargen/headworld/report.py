@@ -156,7 +156,7 @@ def sheet(pictures: Pictures, captions: list[str], path: Path, columns: int = 8,
     figure, axes = plt.subplots(rows, columns, figsize=(1.6 * columns, 2.0 * rows))
     for axis, k in zip(axes.flat, chosen, strict=True):
         axis.imshow(pictures.images[k])
-        axis.set_title(fill(captions[pictures.own[k]], 34), fontsize=5, va="top", y=-0.03)
+        axis.set_title(fill(captions[pictures.own[k]], 34), fontsize=5, va="top", y=-0.03, pad=0)
         axis.axis("off")
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.04, hspace=0.34, wspace=0.06)
     figure.savefig(path, dpi=110, pil_kwargs={"quality": 85})

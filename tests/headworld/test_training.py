@@ -9,7 +9,7 @@ from avatargen.headworld.attributes import VALUES, sample
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives
 from avatargen.headworld.train_judge import augment, contrastive
-from avatargen.headworld.train_prior import BACKGROUND, loss_weights
+from avatargen.headworld.train_prior import BACKGROUND, DETAIL, loss_weights
 from avatargen.headworld.train_text import TARGETS, corpus
 from avatargen.headworld.training import Budget, Trainer
 
@@ -59,10 +59,13 @@ def test_labels_of_captions_are_what_the_captions_say():
 def test_the_loss_weighs_the_head_and_its_rim_most():
     coverage = np.zeros((2, 128, 128), np.uint8)
     coverage[0, 40:80, 40:80] = 255
-    weights = loss_weights(coverage, 32)
+    landmarks = np.full((2, 6, 2), -1.0, np.float32)
+    landmarks[0] = np.array((12.5, 17.5)) / 16 - 1  # column and row of the middle of a latent pixel
+    weights = loss_weights(coverage, 32, landmarks)
     assert weights.shape == (2, 1, 32, 32)
-    assert (weights[0, 0, 9:21, 9:21] == 1).all()
-    assert weights[0, 0, 0, 0] == BACKGROUND and (weights[1] == BACKGROUND).all()
+    assert weights[0, 0, 17, 12] == 1 + DETAIL
+    assert (weights[0, 0, 9:15, 9:21] == 1).all() and (weights[0, 0, 17, 15:21] == 1).all()
+    assert weights[0, 0, 0, 0] == BACKGROUND and (weights[1, 0, 3:] == BACKGROUND).all()
 
 
 def test_changes_of_a_shape_caption_are_of_shape():
