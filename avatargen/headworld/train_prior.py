@@ -110,7 +110,7 @@ def loss_weights(coverage: np.ndarray, size: int, landmarks: np.ndarray) -> Tens
     parts = []
     count = max(1, len(coverage) // 512)
     for some, points in zip(np.array_split(coverage, count), np.array_split(landmarks, count), strict=True):
-        near = F.adaptive_max_pool2d(torch.from_numpy(some)[:, None].half() / 255, size)
+        near = F.adaptive_max_pool2d(torch.from_numpy(some.copy())[:, None].half() / 255, size)
         near = F.max_pool2d(near, 3, stride=1, padding=1)
         parts.append(BACKGROUND + (1 - BACKGROUND) * near + DETAIL * _detail(torch.from_numpy(points), size))
     return torch.cat(parts)

@@ -66,6 +66,8 @@ def test_the_loss_weighs_the_head_and_its_rim_most():
     assert weights[0, 0, 17, 12] == 1 + DETAIL
     assert (weights[0, 0, 9:15, 9:21] == 1).all() and (weights[0, 0, 17, 15:21] == 1).all()
     assert weights[0, 0, 0, 0] == BACKGROUND and (weights[1, 0, 3:] == BACKGROUND).all()
+    mirrored = loss_weights(coverage[:, :, ::-1], 32, landmarks * np.array((-1, 1), np.float32))
+    assert torch.equal(mirrored[:1, ..., 1:-1], weights[:1].flip(3)[..., 1:-1])
 
 
 def test_changes_of_a_shape_caption_are_of_shape():
