@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from avatargen.errors import InputError, unknown
 from avatargen.settings import Frozen, MethodSettings, PriorSettings
@@ -100,6 +100,14 @@ class NamedMethod(Frozen):
 
     reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
     overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
+    prior: dict[str, Any] = Field({}, description="settings of the experiment's prior that differ")
+
+    @field_validator("prior")
+    @classmethod
+    def _same_weights(cls, prior: dict[str, Any]) -> dict[str, Any]:
+        if {"kind", "path"} & set(prior):
+            raise ValueError("a method may change a prior's settings, not its weights; expected neither kind nor path")
+        return prior
 
 
 @dataclass(frozen=True)
@@ -189,11 +197,12 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
     stated = {**experiment.overrides, **library.methods[method].overrides}
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
+    prior = {**library.priors[experiment.prior].model_dump(), **library.methods[method].prior}
     return RunConfig(
         method_name=method,
         method=settings,
         prior_name=experiment.prior,
-        prior=library.priors[experiment.prior],
+        prior=parse(PriorSettings, prior, f"methods.yaml: {method}: prior"),
         head=experiment.head,
         renderer=experiment.renderer,
         batch_size=experiment.batch_size,

@@ -256,7 +256,7 @@ def _with_cue(
     height = 0.1 + 0.7 * keyed_uniform(seeds, state.step, views, 3)
     angle = torch.deg2rad(cameras.azimuth) + turn
     light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
-    level = shading(seen.normals if method.shading_gradient else seen.normals.detach(), light)
+    level = shading(seen.normals.detach(), light)
     if method.shading_cue == "blended":
         return blend(seen.features, level, studio.greys, weight)
     return add_contrast(seen.features, level, seen.coverage.detach(), studio.greys, weight)
@@ -276,9 +276,9 @@ def _geometry_losses(
                 record["mask_change"] = relative_change(before, state.masks)
         cameras, rows = _some_mask_cameras(studio, method, state)
         size = state.masks.foreground.shape[-1]
-        seen = studio.renderer.render(vertices, cameras, size, samples=2, normals=False)
+        silhouette = studio.renderer.silhouette(vertices, cameras, size)
         some = replace(state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows])
-        segmentation = method.segmentation_weight * silhouette_loss(seen.coverage, some)
+        segmentation = method.segmentation_weight * silhouette_loss(silhouette, some)
     regular = (
         method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
         + method.offset_weight * magnitude(parameters.offsets)
@@ -308,12 +308,11 @@ def _refresh_masks(
     studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
 ) -> None:
     cameras, settings = mask_cameras(studio, method, len(vertices)), studio.settings
-    plain = {"gradients": False, "normals": False}
     seen = studio.renderer.render(
-        vertices, cameras, settings.latent_size, texture=state.texture, samples=settings.samples, **plain
-    )
-    size = state.masks.foreground.shape[-1]
-    silhouette = studio.renderer.render(vertices, cameras, size, samples=2, **plain).coverage
+        vertices, cameras, settings.latent_size, texture=state.texture, samples=settings.samples, gradients=False,
+        normals=False,
+    )  # fmt: skip
+    silhouette = studio.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
     count = len(TIMESTEPS)
     shape = tuple(seen.features.shape[2:])
     noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))

@@ -50,7 +50,6 @@ class MethodSettings(Frozen):
     shading_alpha: float = hyper(0.9, "ours", "weight of the shading cue at the first step", ge=0, le=1)
     shading_until: float = hyper(1.0, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
     shading_end: float = hyper(0.9, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
-    shading_gradient: bool = hyper(False, "ours", "let score distillation move vertices through the cue's normals")
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
     mask_period: int = hyper(60, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)

@@ -16,7 +16,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from avatargen.config import Experiment
-from avatargen.settings import MethodSettings, PriorSettings, provenance_table
+from avatargen.settings import Frozen, MethodSettings, PriorSettings, provenance_table
 from eval import thumbnails
 from eval.finished import replacing
 from eval.manifest import Row
@@ -64,7 +64,7 @@ class ReportInputs:
     Attributes:
         experiment: its configuration; rows: of all manifests.
         methods: resolved settings by name; reasons: one line each on why the method is there.
-        prior: its settings; judges: name → what it is, in a line.
+        prior: its settings; priors: by method, where methods change some of them; judges: name → what it is, in a line.
         versions: name → version of code, packages, weights and machine.
         guides: for each method that a CLIP guided, the judges that are left out for it.
         root: what the rows' folders are relative to; tables, plots: folders that hold them.
@@ -77,6 +77,7 @@ class ReportInputs:
     root: Path
     tables: Path
     plots: Path
+    priors: Mapping[str, PriorSettings] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     judges: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -115,7 +116,10 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "gallery_limit": GALLERY_PROMPTS,
         "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
         "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
-        "hyper": hyper_parameters({name: inputs.methods[name] for name in names if name in inputs.methods}),
+        "hyper": [
+            *hyper_parameters({name: inputs.methods[name] for name in names if name in inputs.methods}),
+            *changed_of_prior({name: inputs.priors[name] for name in names if name in inputs.priors}),
+        ],
         "prior": provenance_table(inputs.prior),
         "protocols": protocols(inputs.tables),
         "judges": dict(inputs.judges),
@@ -162,15 +166,20 @@ def gallery(inputs: ReportInputs, methods: Sequence[str]) -> list[dict[str, Any]
     return entries
 
 
-def hyper_parameters(methods: Mapping[str, MethodSettings]) -> list[dict[str, Any]]:
+def hyper_parameters(settings: Mapping[str, Frozen]) -> list[dict[str, Any]]:
     """One row a hyper-parameter: its values by method, which differ from the first, and its provenance."""
-    tables = [provenance_table(settings) for settings in methods.values()]
     rows = []
-    for same in zip(*tables, strict=True):
+    for same in zip(*map(provenance_table, settings.values()), strict=True):
         first = same[0]
         values = [(str(row["value"]), row["value"] != first["value"]) for row in same]
         rows.append({**first, "values": values})
     return rows
+
+
+def changed_of_prior(priors: Mapping[str, PriorSettings]) -> list[dict[str, Any]]:
+    """Rows as of `hyper_parameters`, of those settings of the prior that not all methods share."""
+    rows = [row for row in hyper_parameters(priors) if any(changed for _, changed in row["values"])]
+    return [{**row, "name": f"prior.{row['name']}"} for row in rows]
 
 
 def protocols(tables: Path) -> list[dict[str, Any]]:

@@ -27,9 +27,14 @@ METHODS = load_methods()
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_differs_from_full_in_exactly_what_it_lists(name):
     experiment, library = load_experiment("embedded"), load_library()
-    full = resolve(experiment, "full", library).method.model_dump()
-    other = resolve(experiment, name, library).method.model_dump()
-    assert {key for key in full if full[key] != other[key]} == set(METHODS[name].overrides)
+    full, other = (resolve(experiment, method, library) for method in ("full", name))
+    assert changed_keys(full.method, other.method) == set(METHODS[name].overrides)
+    assert changed_keys(full.prior, other.prior) == set(METHODS[name].prior)
+
+
+def changed_keys(before, after):
+    before, after = before.model_dump(), after.model_dump()
+    return {key for key in before if before[key] != after[key]}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem)
@@ -207,6 +212,17 @@ def test_a_clip_guide_is_checked_and_is_never_the_only_judge(place):
     study = validate_all("mine", {**changes, "judges": ["own", "second"]})
     assert guiding_judges(study) == {"clip_guided": ["own"]}
     assert study.runs["full"].clip is None
+
+
+def test_a_method_may_change_the_priors_settings_but_not_its_weights(place):
+    stated = {"reason": "why", "prior": {"guidance": 7}}
+    write_yaml(place / "workflow/config/methods.yaml", gentle=stated)
+    runs = validate_all("mine", {"methods": ["full", "gentle"]}).runs
+    assert runs["gentle"].prior == runs["full"].prior.model_copy(update={"guidance": 7})
+    write_yaml(place / "workflow/config/methods.yaml", gentle={**stated, "prior": {"path": "else"}})
+    assert "methods.yaml: gentle: prior: a method may change" in problems_of(validate_all, "mine")[0]
+    write_yaml(place / "workflow/config/methods.yaml", gentle={**stated, "prior": {"guidence": 7}})
+    assert "unknown key 'guidence'" in problems_of(validate_all, "mine", {"methods": ["gentle"]})[0]
 
 
 def test_some_methods_may_run_on_a_part_of_the_lists(place):

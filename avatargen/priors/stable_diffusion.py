@@ -50,7 +50,7 @@ class StableDiffusionPrior(Prior):
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                str(source), safety_checker=None, requires_safety_checker=False, torch_dtype=dtype
+                str(source), safety_checker=None, requires_safety_checker=False, dtype=dtype
             )
         except (OSError, ValueError) as error:
             raise InputError(

@@ -42,8 +42,15 @@ class Renderer(ABC):
             samples: samples on each side of a pixel (k means k x k a pixel).
             gradients: build what coverage needs to be differentiable in the vertices (contour edges).
             normals: compute them; without, they are zero.
-            interior: let the features' gradient reach the vertices (it mostly slides the texture).
+            interior: let the gradients of features, depth and normals reach the vertices; without, only coverage's
+                does, and texture and attributes have theirs.
 
         Raises:
             ValueError: shapes disagree, or both `texture` and `attributes` are given.
         """
+
+    def silhouette(
+        self, vertices: Float[Tensor, "B N 3"], cameras: Cameras, size: int, *, samples: int = 2
+    ) -> Float[Tensor, "B V 1 size size"]:
+        """Coverage alone, differentiable in the vertices; arguments as for `render`."""
+        return self.render(vertices, cameras, size, samples=samples, normals=False, interior=False).coverage

@@ -53,6 +53,63 @@ def _cast_pixels(
     faces[b, v, row, column] = face
 
 
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _cast_centres(
+    meshes: wp.array(dtype=wp.uint64),
+    positions: wp.array(dtype=wp.vec3, ndim=2),
+    bases: wp.array(dtype=wp.mat33, ndim=2),
+    extents: wp.array(dtype=wp.float32, ndim=2),
+    far: wp.float32,
+    hits: wp.array(dtype=wp.int32, ndim=4),
+):
+    """0 where the ray through a pixel's centre hits, else -1."""
+    b, v, row, column = wp.tid()
+    scale = 2.0 / wp.float32(hits.shape[3])
+    x = (wp.float32(column) + 0.5) * scale - 1.0
+    y = 1.0 - (wp.float32(row) + 0.5) * scale
+    direction = wp.normalize(view_direction(x, y, extents[b, v], bases[b, v]))
+    hit = wp.int32(-1)
+    if wp.mesh_query_ray_anyhit(meshes[b], positions[b, v], direction, far):
+        hit = wp.int32(0)
+    hits[b, v, row, column] = hit
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _cover_pixels(
+    meshes: wp.array(dtype=wp.uint64),
+    positions: wp.array(dtype=wp.vec3, ndim=2),
+    bases: wp.array(dtype=wp.mat33, ndim=2),
+    extents: wp.array(dtype=wp.float32, ndim=2),
+    far: wp.float32,
+    samples: wp.int32,
+    hits: wp.array(dtype=wp.int32, ndim=4),
+    coverage: wp.array(dtype=wp.float32, ndim=4),
+):
+    """Share of each pixel's samples that hit; cast only where not all of the 3 x 3 centres around agree."""
+    b, v, row, column = wp.tid()
+    size = hits.shape[3]
+    own = hits[b, v, row, column]
+    agree = wp.bool(True)
+    for i in range(wp.max(row - 1, 0), wp.min(row + 2, size)):
+        for j in range(wp.max(column - 1, 0), wp.min(column + 2, size)):
+            agree = agree and hits[b, v, i, j] == own
+    if agree:
+        coverage[b, v, row, column] = wp.float32(1 + own)
+        return
+    scale = 2.0 / wp.float32(size)
+    count = wp.int32(0)
+    for i in range(samples):
+        for j in range(samples):
+            x = (wp.float32(column) + (wp.float32(j) + 0.5) / wp.float32(samples)) * scale - 1.0
+            y = 1.0 - (wp.float32(row) + (wp.float32(i) + 0.5) / wp.float32(samples)) * scale
+            direction = wp.normalize(view_direction(x, y, extents[b, v], bases[b, v]))
+            if wp.mesh_query_ray_anyhit(meshes[b], positions[b, v], direction, far):
+                count += 1
+    coverage[b, v, row, column] = wp.float32(count) / wp.float32(samples * samples)
+
+
 class MeshBatch:
     """B meshes of one topology, each with its hierarchy, that rays can be cast against.
 
@@ -100,6 +157,26 @@ class MeshBatch:
         inputs = [*camera_arrays(frames), FAR, wp.from_torch(faces), wp.from_torch(directions, dtype=wp.vec3)]
         wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *inputs], device=self.device)
         return faces, directions
+
+    def covered(
+        self, frames: Frames, size: int, samples: int
+    ) -> tuple[Float[Tensor, "B V size size"], Int[Tensor, "B V size size"]]:
+        """Share of each pixel of a `size` x `size` image that is covered, and whether its centre is.
+
+        Samples (`samples` on each side of a pixel) are cast along the outline only: elsewhere all of them would be
+        hits or misses, were nothing smaller than a pixel.
+
+        Returns:
+            Coverage in [0, 1]; 0 where the ray through the centre hits, -1 where it does not (int32).
+        """
+        shape = (*frames.extents.shape, size, size)
+        coverage = torch.empty(shape, device=frames.extents.device)
+        hits = torch.empty(shape, dtype=torch.int32, device=frames.extents.device)
+        inputs, hit_array = [self.ids, *camera_arrays(frames), FAR], wp.from_torch(hits)
+        wp.launch(_cast_centres, dim=shape, inputs=[*inputs, hit_array], device=self.device)
+        inputs += [samples, hit_array, wp.from_torch(coverage)]
+        wp.launch(_cover_pixels, dim=shape, inputs=inputs, device=self.device)
+        return coverage, hits
 
 
 def camera_arrays(frames: Frames) -> list[wp.array]:

@@ -7,7 +7,7 @@ Coverage is the fraction of samples that hit; its gradient comes from :mod:`avat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -81,22 +81,39 @@ class WarpRenderer(Renderer):
         self._meshes.update(vertices)
         frames = camera_frames(cameras)
         faces, directions = self._meshes.visible_faces(frames, size * samples)
-        hits = self._hits(vertices, frames, faces, directions)
+        within = vertices if interior else vertices.detach()
+        hits = self._hits(within, frames, faces, directions)
         pixels = Pixels.of(hits.sample, faces.shape, samples)
         coverage = pixels.coverage(samples)
-        seen = hits if interior else replace(hits, weights=hits.weights.detach())
-        features = pixels.mean(self._features(vertices, seen, texture, attributes))
+        features = pixels.mean(self._features(within, hits, texture, attributes))
         depth = nearest_depth(hits.depth, hits.sample, faces.shape, samples)
-        if gradients and torch.is_grad_enabled() and vertices.requires_grad:
-            if self._edges is None:
-                self._edges = ContourEdges(self.topology.faces)
-            coverage = with_contour_gradient(coverage, vertices, frames, self._edges, self._meshes, faces)
+        if gradients:
+            coverage = self._with_gradient(coverage, vertices, frames, faces)
         if normals:
-            shading = pixels.mean(self._normals(vertices, hits))
+            shading = pixels.mean(self._normals(within, hits))
         else:
             shading = torch.zeros_like(depth).expand(-1, -1, 3, -1, -1)
         centres = faces[..., samples // 2 :: samples, samples // 2 :: samples]
         return RenderOutput(features, coverage, depth, shading, centres)
+
+    def silhouette(
+        self, vertices: Float[Tensor, "B N 3"], cameras: Cameras, size: int, *, samples: int = 2
+    ) -> Float[Tensor, "B V 1 size size"]:
+        """See the base class; what is smaller than a pixel and away from the outline may be missed."""
+        self._check(vertices, cameras, None, None)
+        vertices = vertices.contiguous()
+        self._meshes.update(vertices)
+        frames = camera_frames(cameras)
+        coverage, hits = self._meshes.covered(frames, size, samples)
+        return self._with_gradient(coverage[:, :, None], vertices, frames, hits)
+
+    def _with_gradient(self, coverage: Tensor, vertices: Tensor, frames: Frames, seen: Tensor) -> Tensor:
+        """Coverage, differentiable if vertices are."""
+        if not (torch.is_grad_enabled() and vertices.requires_grad):
+            return coverage
+        if self._edges is None:
+            self._edges = ContourEdges(self.topology.faces)
+        return with_contour_gradient(coverage, vertices, frames, self._edges, self._meshes, seen)
 
     def _check(self, vertices, cameras, texture, attributes) -> None:
         if texture is not None and attributes is not None:

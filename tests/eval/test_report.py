@@ -188,6 +188,7 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     inputs = ReportInputs(
         experiment, rows, methods, prior_settings, collected, collected / "tables", collected / "plots",
         reasons={"full": "everything"}, versions={"torch": "<2>"},
+        priors={"full": prior_settings, "template": prior_settings.model_copy(update={"guidance": 6.5})},
     )  # fmt: skip
     page = write_report(collected / "report" / "index.html", inputs).read_text(encoding="utf-8")
     assert "<script>alert" not in page and "<b>boom" not in page and "<2>" not in page
@@ -196,6 +197,7 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "Failure signatures" in page and '<span class="soft">flicker</span>' in page
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
+    assert re.search(r"prior\.guidance</code>.*6\.5", page) and "prior.weighting" not in page
 
 
 def test_tables_escape_for_markdown_and_latex(tmp_path):

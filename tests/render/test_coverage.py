@@ -66,6 +66,20 @@ def test_values_are_those_of_the_samples(sphere, cameras):
     assert straight.requires_grad and torch.equal(plain, straight)
 
 
+@pytest.mark.parametrize("angles", [(0.0, 0.0), (60.0, 20.0), (180.0, -10.0)])
+def test_silhouette_alone_is_coverage(head, cameras, angles):
+    vertices, topology = head
+    renderer, view = WarpRenderer(topology), cameras([angles[0]], [angles[1]])
+    whole, alone = vertices.clone().requires_grad_(), vertices.clone().requires_grad_()
+    coverage = renderer.render(whole, view, SIZE, samples=3, normals=False).coverage
+    silhouette = renderer.silhouette(alone, view, SIZE, samples=3)
+    assert torch.equal(coverage, silhouette)
+    weights = smooth_weights()[-1]
+    for made in (coverage, silhouette):
+        (made * weights).sum().backward()
+    assert torch.allclose(whole.grad, alone.grad, atol=1e-3 * whole.grad.abs().max())
+
+
 def test_growing_square_by_hand(square, cameras):
     """A square of side a pixels has area a^2; scaling it by 1 + s changes that by 2 a^2 s."""
     vertices, topology = square

@@ -17,6 +17,7 @@ with job(snakemake.log[0], snakemake.threads):
         rows=read_manifests(map(Path, snakemake.input.generated)),
         methods={name: run.method for name, run in study.runs.items()},
         prior=study.prior,
+        priors={name: run.prior for name, run in study.runs.items()},
         root=Path(),
         tables=Path(snakemake.input.tables[0]).parent,
         plots=Path(snakemake.input.plots[0]).parent,
