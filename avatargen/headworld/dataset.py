@@ -22,7 +22,7 @@ from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import sample_training
 from avatargen.headworld.landmarks import landmark_vertices
 from avatargen.headworld.looks import Look, make_look
-from avatargen.headworld.phrases import CANONICAL, caption
+from avatargen.headworld.phrases import worded
 from avatargen.priors.view_prompts import view_name
 from avatargen.render.base import Renderer
 from avatargen.render.geometry import project
@@ -167,8 +167,7 @@ def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8)
         images.append(photograph(renderer, vertices, colours, cameras, rng, clay, ambient).reshape(-1, SIZE, SIZE, 4))
         for attributes, grey in zip(chosen, clay, strict=True):
             for _ in range(recipe.views):
-                worded = None if rng.random() < CANONICAL else rng
-                captions.append(caption(attributes, not grey, worded))
+                captions.append(worded(attributes, rng, not grey))
         azimuths.append(cameras.azimuth.flatten().numpy())
         view_names += [
             view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)

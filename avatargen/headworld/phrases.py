@@ -101,6 +101,11 @@ def caption(head: Attributes, colours: bool = True, rng: np.random.Generator | N
     return f"{subject} with " + (", ".join(said[:-1]) + " and " if len(said) > 1 else "") + said[-1]
 
 
+def worded(head: Attributes, rng: np.random.Generator, colours: bool = True) -> str:
+    """A caption as training sees it: canonical in a CANONICAL share of the cases, else worded at random."""
+    return caption(head, colours, None if rng.random() < CANONICAL else rng)
+
+
 def _colour_details(head: Attributes, colours: bool) -> Iterator[tuple[str, ...]]:
     """Wordings of skin, hair and beard, with their colours where they can be seen."""
     seen = colours and head.material == "none"

@@ -21,21 +21,33 @@ SWAPPED = tuple(name for name in VALUES if name != "eyes")
 """What a negative may swap: an iris is four pixels of a whole head, and unseen from the side."""
 
 
-def negatives(
-    attributes: Attributes, rng: np.random.Generator, count: int = NEGATIVES, colours: bool = True
-) -> list[str]:
-    """Captions that differ from a head's in exactly one attribute, and in their words; without `colours`, of shape."""
-    own, found = caption(attributes, colours), []
+def negatives(attributes: Attributes, rng: np.random.Generator, count: int = NEGATIVES) -> list[str]:
+    """Captions that differ from a head's in exactly one attribute, and in their words."""
+    return [caption(swapped) for swapped in swaps(attributes, rng, count)]
+
+
+def swaps(
+    attributes: Attributes,
+    rng: np.random.Generator,
+    count: int,
+    colours: bool = True,
+    names: tuple[str, ...] = SWAPPED,
+) -> list[Attributes]:
+    """Heads whose captions differ from a head's in exactly one attribute of `names`; without `colours`, in shape.
+
+    A name given twice is swapped twice as often.
+    """
+    own, found = caption(attributes, colours), {}
     while len(found) < count:
-        name = str(rng.choice(SWAPPED))
+        name = str(rng.choice(names))
         swapped = replace(attributes, **{name: str(rng.choice(VALUES[name]))})
         other = caption(swapped, colours)
         changed = parse(other)
         if other in (own, *found) or not _plausible(swapped) or changed is None:
             continue
         if _differences(attributes if colours else attributes.shape_only(), changed) == 1:
-            found.append(other)
-    return found
+            found[other] = swapped
+    return list(found.values())
 
 
 def _plausible(head: Attributes) -> bool:

@@ -142,7 +142,7 @@ def _table(header: tuple[str, ...], rows: Rows) -> str:
 def _vae(assets: Path) -> torch.nn.Module:
     from diffusers import AutoencoderTiny
 
-    return AutoencoderTiny.from_pretrained(assets / "prior", subfolder="vae", torch_dtype=torch.float32)
+    return AutoencoderTiny.from_pretrained(assets / "prior", subfolder="vae", dtype=torch.float32)
 
 
 def _reconstructions(assets: Path, images: np.ndarray) -> None:

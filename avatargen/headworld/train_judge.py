@@ -19,16 +19,22 @@ from torch.nn import functional as F
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import SIZE, Renders
 from avatargen.headworld.landmarks import Regressor, landmark_loss
-from avatargen.headworld.phrases import caption, parse
-from avatargen.headworld.pools import negatives
+from avatargen.headworld.phrases import parse, worded
+from avatargen.headworld.pools import SWAPPED, swaps
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
 from avatargen.headworld.train_text import Heads, labels_of, train_words
-from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
+from avatargen.headworld.training import Budget, Trainer, fast_math
 
 MEAN, STD = 0.5, 0.25
 SHAPING = 10.0
 """Weight of the landmarks, beside the sum over attributes of their names' losses and CONTRAST times CLIP's own."""
 CONTRAST = 2.0
+SWAPS = 3
+"""Changed captions that each image meets in a step."""
+HARD = ("age", "age", "beard_colour", "beard_colour", "feature")
+"""Attributes whose change is harder to see than others': swapped more often."""
+BEARDS = 4.0
+"""How much more often than others colour renders with beards are seen: half of them have the colour of the hair."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Batch:
 
     Attributes:
         pixels: (B, 3, H, W) in [0, 1].
-        tokens: (2 B, L), of the images' captions, then of changed ones.
+        tokens: ((1 + SWAPS) B, L), of the images' captions, then of changed ones.
         labels: (B, attributes), indices of their values.
         landmarks, displaced: (B, K, 2) in the image, (B, K, 3) from the template's, of deviation one.
     """
@@ -132,18 +138,24 @@ class Batches:
         self.renders, self.seed, self.size = renders, seed, size
         self.tokens = tokenizer(renders.captions)
         self.swapped = _swapped(renders.captions, tokenizer, seed)
-        self.labels = torch.tensor([labels_of(_head(text)) for text in renders.captions])
+        heads = [_head(text) for text in renders.captions]
+        self.labels = torch.tensor([labels_of(head) for head in heads])
+        weights = np.array([BEARDS if head.beard != "none" and _has_colours(head) else 1.0 for head in heads])
+        self.cumulative = np.cumsum(weights / weights.sum())
         self.landmarks = torch.from_numpy(renders.landmarks)
         displaced = torch.from_numpy(renders.displaced)
         self.displaced = (displaced - displaced.mean(0)) / displaced.std()
 
     def __call__(self, step: int) -> Batch:
-        rows = batch_indices(self.seed, step, self.size, len(self.labels))
+        uniform = np.random.default_rng((self.seed, step)).random(self.size)
+        rows = np.searchsorted(self.cumulative, uniform).clip(max=len(self.labels) - 1)
         at = torch.from_numpy(rows)
         pixels, landmarks = augment(
             self.renders.images[rows], self.landmarks[at], np.random.default_rng((self.seed, step, 1))
         )
-        tokens = torch.cat([self.tokens[at], self.swapped[at, step % self.swapped.shape[1]]])
+        first = step * SWAPS % self.swapped.shape[1]
+        changed = self.swapped[at, first : first + SWAPS].transpose(0, 1).flatten(0, 1)
+        tokens = torch.cat([self.tokens[at], changed])
         return Batch(pixels, tokens, self.labels[at], landmarks, self.displaced[at])
 
 
@@ -178,6 +190,10 @@ def _head(text: str) -> Attributes:
     return head
 
 
+def _has_colours(head: Attributes) -> bool:
+    return head != head.shape_only()
+
+
 def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Uint8 (N, H, W, 4) renders zoomed, moved, lit, on plain colours: pixels (N, 3, H, W) in [0, 1].
 
@@ -196,23 +212,28 @@ def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> 
     return pixels, (landmarks - shift[:, None]) / zoom[:, None, None]
 
 
-def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int, count: int = 6) -> Tensor:
-    """Tokens of captions with one attribute changed, (N, count, L); a shape caption's changes are of shape."""
+def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
+    """Tokens of captions with one attribute changed, (N, 4 SWAPS, L); a shape caption's changes are of shape.
+
+    They are worded as freely as the captions themselves: wording must not tell which is right.
+    """
     rng = np.random.default_rng(seed)
     made: dict[str, Tensor] = {}
     for text in dict.fromkeys(captions):
         head = _head(text)
-        made[text] = tokenizer(negatives(head, rng, count, colours=caption(head, colours=False) != text))
+        colours = _has_colours(head)
+        changed = swaps(head, rng, 4 * SWAPS, colours, (*SWAPPED, *HARD))
+        made[text] = tokenizer([worded(swapped, rng, colours) for swapped in changed])
     return torch.stack([made[text] for text in captions])
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor, tokens: Tensor) -> Tensor:
-    """Symmetric cross-entropy of B images and 2 B texts, the first B their own; equal texts share the probability.
+    """Symmetric cross-entropy of B images and N texts, the first B their own; equal texts share the probability.
 
     Args:
-        images, texts: unit embeddings (B, D) and (2 B, D).
+        images, texts: unit embeddings (B, D) and (N, D).
         scale: of the logits.
-        tokens: of the texts, (2 B, L).
+        tokens: of the texts, (N, L).
     """
     logits = scale * images @ texts.T
     count = len(images)

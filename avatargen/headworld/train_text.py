@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from avatargen.headworld.attributes import VALUES, Attributes, sample
-from avatargen.headworld.phrases import CANONICAL, caption
+from avatargen.headworld.phrases import worded
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 from avatargen.priors.view_prompts import VIEWS
 
@@ -45,7 +45,7 @@ def corpus(count: int, seed: int, views: float = 0.5, clay: float = 0.0) -> tupl
         head, colours = sample(rng), bool(rng.random() >= clay)
         head = head if colours else head.shape_only()
         view = str(rng.choice(VIEWS)) if rng.random() < views else ""
-        text = caption(head, colours, rng if rng.random() > CANONICAL else None)
+        text = worded(head, rng, colours)
         lines.append(f"{text}, {view}" if view else text)
         labels.append([*labels_of(head), TARGETS["view"].index(view)])
     return lines, torch.tensor(labels)
