@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval.comparison import CAPTION, CELL, GAP, GUTTER, MARGIN, comparison
+from eval.comparison import CAPTION, CELL, GAP, GUTTER, MANY, MARGIN, comparison
 
 
 def write_views(folder, colour, clay):
@@ -31,3 +31,15 @@ def test_no_more_rows_than_asked_for(make_row, tmp_path):
     rows = [make_row(item, "full", prompt=f"head {item}") for item in "abcd"]
     heights = [comparison(rows, ["full"], tmp_path, limit=limit).height for limit in (1, 3)]
     assert heights[1] - heights[0] == 2 * (CELL + GAP)
+
+
+def test_many_methods_show_clay_under_colour(make_row, tmp_path):
+    methods = [f"way_{number}" for number in range(MANY + 1)]
+    rows = [make_row("a", method, prompt="head a") for method in methods]
+    for number, row in enumerate(rows):
+        write_views(tmp_path / row.folder, 10 * (number + 1), 200)
+    page = np.asarray(comparison(rows, methods, tmp_path))
+    x = [MARGIN + CAPTION + column * (CELL + GAP) + CELL // 2 for column in range(len(methods))]
+    y = MARGIN + 26 + CELL // 2
+    assert page[y, x, 0].tolist() == [10 * (number + 1) for number in range(len(methods))]
+    assert (page[y + CELL, x, 0] == 200).all()
