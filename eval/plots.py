@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +18,10 @@ from eval.records import TRACKS
 from eval.tables import read_table
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+"""Of lines: methods beyond the palette's end have its colours again, dashed, then dotted."""
+MANY = 6
+"""More methods than these are drawn without the bands of their quartiles."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT = "#22252B", "#8A8F98"
 STYLE = {
@@ -101,7 +106,7 @@ def plot_clip_r(table: pd.DataFrame) -> Figure:
 def plot_ranks(records: pd.DataFrame) -> Figure:
     """Share of prompts whose own caption is among the first k of the pool, for every k; mean over judges."""
     methods = _unique(records["method"])
-    figure = Figure(figsize=(9.6, 3.5))
+    figure = Figure(figsize=(9.6, max(3.5, 0.26 * len(methods) + 0.6)))
     axes = figure.subplots(1, len(TRACKS), sharey=True)
     for axis, track in zip(axes, TRACKS, strict=True):
         part = records[records["track"] == track]
@@ -111,7 +116,7 @@ def plot_ranks(records: pd.DataFrame) -> Figure:
         for method in methods:
             found = part.loc[part["method"] == method, "rank"].to_numpy()
             share = (found[:, None] <= k).mean(axis=0)
-            axis.step(k, share, where="post", color=_colour(method, methods), lw=2, label=method)
+            axis.step(k, share, where="post", **_line(method, methods), lw=2, label=method)
         axis.set(title=TITLES[track], xlabel="k, captions considered", ylim=(0, 1.03), xlim=(1, max(size, 2)))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.yaxis.set_major_formatter(PercentFormatter(1))
@@ -144,16 +149,17 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
 
 
 def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """CLIP score and losses over the steps: a line a method, the mean, in the band of its quartiles."""
+    """CLIP score and losses over the steps: a line a method, the mean, in the band of its quartiles unless MANY."""
     lasting = table.groupby("measure")["step"].nunique() > 1
     measures = sorted(lasting.index[lasting], key=lambda name: (not name.startswith("clip_score"), name))
     figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
     axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
     for axis, measure in zip(axes, measures, strict=False):
         for method, part in table[table["measure"] == measure].groupby("method", sort=False):
-            colour = _colour(str(method), methods)
-            axis.fill_between(part["step"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
-            axis.plot(part["step"], part["mean"], color=colour, lw=1.8, label=str(method))
+            line = _line(str(method), methods)
+            if len(methods) <= MANY:
+                axis.fill_between(part["step"], part["low"], part["high"], color=line["color"], alpha=0.15, lw=0)
+            axis.plot(part["step"], part["mean"], **line, lw=1.8, label=str(method))
         name, _, judge = measure.partition(":")
         axis.set(title=f"CLIP score, {judge}" if judge else name.capitalize().replace("_", " "), xlabel="step")
     for axis in axes[len(measures) :]:
@@ -219,6 +225,11 @@ def _unique(column: pd.Series) -> list[str]:
 
 def _colour(method: str, methods: Sequence[str]) -> str:
     return PALETTE[methods.index(method) % len(PALETTE)]
+
+
+def _line(method: str, methods: Sequence[str]) -> dict[str, Any]:
+    """Colour and dashes of a method's line."""
+    return {"color": _colour(method, methods), "ls": DASHES[methods.index(method) // len(PALETTE) % len(DASHES)]}
 
 
 def _positions(column: pd.Series, methods: Sequence[str]) -> np.ndarray:
