@@ -23,6 +23,7 @@ from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, re
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.train_vae import psnr, reconstruct
 from avatargen.priors.base import Prior, load_prior
+from avatargen.priors.stable_diffusion import weights_hash
 from avatargen.prompts import read_list
 from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
@@ -53,6 +54,9 @@ def write_report(
         "# The embedded models on combinations they never saw",
         "`python -m avatargen.headworld report` writes this page. Heads are those of `prompts/embedded-study.tsv`, "
         f"{RENDERS} renders or samples of each; pools are the benchmark's.",
+        "## Weights",
+        "Frozen: scores of other weights are of another protocol.",
+        _table(("folder", "hash", "MB"), weights_rows(assets, ("prior", *judges))),
         "## Prior",
         _table(("figure", "value"), _prior_rows(assets, prior, views[False, True])),
         "![renders above, their reconstructions below](reconstructions.png)",
@@ -72,6 +76,15 @@ def write_report(
     text = "\n\n".join(parts) + "\n"
     (assets / "REPORT.md").write_text(text, encoding="utf-8")
     return text
+
+
+def weights_rows(assets: Path, names: tuple[str, ...]) -> Rows:
+    """Folder, hash and size of models."""
+
+    def size(name: str) -> int:
+        return sum(path.stat().st_size for path in (assets / name).rglob("*") if path.is_file())
+
+    return [(f"`{name}/`", f"`{weights_hash(assets / name)}`", f"{size(name) / 1e6:.1f}") for name in names]
 
 
 def _known(prompt: str) -> Attributes:

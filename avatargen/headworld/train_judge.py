@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,14 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=12_000, batch=48, lr=2e-3, cool=0.5)
+BUDGET = Budget(steps=15_600, batch=48, lr=2e-3, cool=0.5)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
 }  # fmt: skip
 JUDGES = {
     "judge": Spec(RESNET, ("layer4", 768), 96, 2, 2, BUDGET),
-    "guide": Spec(REGNET, ("trunk.s4", 384), 80, 3, 5, BUDGET),
+    "guide": Spec(REGNET, ("trunk.s4", 384), 80, 3, 5, replace(BUDGET, steps=5000)),
 }
 """The first judges; the second guides `clip_guided`, and judges all other methods too."""
 
