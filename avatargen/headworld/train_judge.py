@@ -137,7 +137,7 @@ class Batches:
     def __init__(self, renders: Renders, tokenizer: Callable[[list[str]], Tensor], seed: int, size: int):
         self.renders, self.seed, self.size = renders, seed, size
         self.tokens = tokenizer(renders.captions)
-        self.swapped = _swapped(renders.captions, tokenizer, seed)
+        self.swapped = swapped_tokens(renders.captions, tokenizer, seed)
         heads = [_head(text) for text in renders.captions]
         self.labels = torch.tensor([labels_of(head) for head in heads])
         weights = np.array([BEARDS if head.beard != "none" and _has_colours(head) else 1.0 for head in heads])
@@ -212,7 +212,7 @@ def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> 
     return pixels, (landmarks - shift[:, None]) / zoom[:, None, None]
 
 
-def _swapped(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
+def swapped_tokens(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
     """Tokens of captions with one attribute changed, (N, 4 SWAPS, L); a shape caption's changes are of shape.
 
     They are worded as freely as the captions themselves: wording must not tell which is right.

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from avatargen.headworld.attributes import VALUES, sample
+from avatargen.headworld.attributes import VALUES, Attributes, sample
 from avatargen.headworld.phrases import caption, parse
-from avatargen.headworld.pools import negatives
-from avatargen.headworld.train_judge import augment, contrastive
+from avatargen.headworld.pools import swaps
+from avatargen.headworld.train_judge import augment, contrastive, swapped_tokens
 from avatargen.headworld.train_prior import BACKGROUND, DETAIL, loss_weights
 from avatargen.headworld.train_text import TARGETS, corpus
 from avatargen.headworld.training import Budget, Trainer
@@ -73,10 +73,18 @@ def test_the_loss_weighs_the_head_and_its_rim_most():
 def test_changes_of_a_shape_caption_are_of_shape():
     rng = np.random.default_rng(0)
     for _ in range(30):
-        text = caption(sample(rng).shape_only(), colours=False)
-        for other in negatives(parse(text), rng, 3, colours=False):
-            head = parse(other)
-            assert other != text and head == head.shape_only()
+        head = parse(caption(sample(rng), colours=False))
+        for changed in swaps(head, rng, 3, colours=False):
+            other = parse(caption(changed, colours=False))
+            assert other == other.shape_only() != head
+
+
+def test_changed_captions_are_worded_as_freely_as_others():
+    seen = []
+    own = caption(Attributes(hair="mohawk", beard="full", feature="horns", skin="green"))
+    swapped_tokens([own], lambda texts: seen.extend(texts) or torch.zeros(len(texts), 4), seed=0)
+    canonical = sum(text == caption(parse(text)) for text in seen)
+    assert own not in seen and 0 < canonical < len(seen)
 
 
 def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
