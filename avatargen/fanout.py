@@ -245,8 +245,7 @@ class _Crew:
         options = {"num_cpus": how.threads, "num_gpus": how.gpus, "max_restarts": RESTARTS}
         options |= {"max_task_retries": RESTARTS}
         if self.connection.own_head:
-            run = self.run
-            kept = digest(run.head, run.renderer, run.prior.model_dump(mode="json"), how.threads, how.gpus, how.spec)
+            kept = digest(how.threads, how.gpus, how.spec)  # not of the run: a worker loads what each one asks for
             options |= {"name": f"worker-{kept}-{slot}", "get_if_exists": True, "lifetime": "detached"}
         actor = self.connection.ray.remote(Worker).options(**options)
         return actor.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))

@@ -118,6 +118,14 @@ def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make
     assert "died" in rows[1]["message"]
 
 
+def test_methods_with_other_settings_of_the_prior_share_the_workers(workplace, make_run, ray):
+    run = make_run()
+    other = run.model_copy(update={"prior": run.prior.model_copy(update={"guidance": 3.0})})
+    for number, one in enumerate((run, other)):  # two workers of one core each fill this head
+        rows = make_chunk(one, items("a", "b"), workplace / f"avatars-{number}", ray)
+        assert [row["status"] for row in rows] == ["ok", "ok"]
+
+
 def test_a_worker_that_does_not_fit_is_said(workplace, make_run, head):
     with pytest.raises(rayhead.RayUnavailableError, match="cpus_per_worker"):
         make_chunk(make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=head, spec=FAKE))
