@@ -1,7 +1,7 @@
 # make reproduce   from prompt lists to the report (EXPERIMENT=embedded)
 # make test        the tests        make lint    style of code and workflow
 # make bench       what the renderer and a step of the method cost
-# make train       the shipped prior and judge, from nothing (about three hours on two cores)
+# make train       the shipped prior and judge, from nothing (hours on two cores)
 # make clean       results of EXPERIMENT; the environment stays
 #
 # Needs Python 3.11 to 3.13 and nothing else; the first call makes an environment in .venv.
