@@ -42,7 +42,10 @@ class Avatar:
         baked_texture: the same as RGB in [0, 1], baked through the prior's decoder.
         config: the resolved configuration, JSON-ready.
         provenance: code version, package versions, fingerprint, JSON-ready.
-        cost: `seconds` and `peak_memory_mb` of generation.
+        cost: `seconds`: its share of the time that its batches took to optimise, over all attempts and interrupted
+            runs (up to their last checkpoints), and its own baking; without loading models and what else is made once
+            for all batches. `peak_memory_mb` while its last batch ran, of the GPU or else of the process, models
+            included. Empty for one that ended in an error.
         status: one of STATUSES; with anything but ``ok`` the parameters are the template's.
         message: what went wrong, empty if nothing did.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from avatargen import __version__
 from avatargen.avatar_file import Avatar, zero_avatar_tensors
 from avatargen.bake import SIZE, bake
 from avatargen.config import ROOT, RunConfig
+from avatargen.cost import now, peak_memory_mb, reset_peak_memory
 from avatargen.errors import InputError
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.truth import true_head
@@ -91,6 +91,7 @@ class Generator:
         """
         if run.method.source != "optimise":
             for item in items:
+                reset_peak_memory()
                 yield self._given(run, item)
             return
         places = [checkpoint_place(folder) for folder in folders]
@@ -110,33 +111,50 @@ class Generator:
         self, run: RunConfig, items: list[PromptItem], folders: list[Path], attempt: int, start: int,
         on_step: OnStep | None,
     ) -> Iterator[Avatar | None]:  # fmt: skip
-        """One batch, padded with copies of its first avatar to the fixed shape; None is to be tried again."""
-        began = time.monotonic()
+        """One batch, padded with copies of its first avatar to the fixed shape; None is to be tried again.
+
+        What is to be tried again leaves a checkpoint at the start of its next attempt.
+        """
+        studio, _, clip = self._shared(run)
+        reset_peak_memory()
+        since = now()
         padding = run.batch_size - len(items)
-        padded, where = [*items, *[items[0]] * padding], [*folders, *[folders[0]] * padding]
-        seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
-        mask_size = 2 * self.settings.latent_size
-        state = initial_state(self.head, run.method, self.settings, self.studio.start, seeds.tolist(), mask_size)
-        state.attempt = attempt
-        if start:
-            restore(state, where)
+        padded = [*items, *[items[0]] * padding]
+        state = self._start(run, padded)
+        if (attempt, start) != (0, 0):
+            restore(state, [*folders, *[folders[0]] * padding])
         recorder = Recorder([History.load(folder, until=start) for folder in folders])
-        texts = [item.prompt for item in padded]
-        prompts = embed_prompts(self.prior, texts, run.method.view_prompts, self._clip(run))
+        prompts = embed_prompts(self.prior, [item.prompt for item in padded], run.method.view_prompts, clip)
+        seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
         while state.step < run.method.steps:
-            losses = take_step(self.studio, run.method, state, prompts, seeds)
+            losses = take_step(studio, run.method, state, prompts, seeds)
             recorder.add(state.step, losses)
             if on_step is not None:
                 on_step(state.step, run.method.steps)
             if state.step % CHECKPOINT_STEPS == 0 or state.step == run.method.steps:
+                since = _charge(state, since, len(items))
                 self._keep(run, state, recorder, folders)
-        seconds = (time.monotonic() - began) / len(items)
+        _charge(state, since, len(items))
         with torch.no_grad():
-            parameters = head_parameters(self.studio, run.method, state)
+            parameters = head_parameters(studio, run.method, state)
         for row, (item, folder) in enumerate(zip(items, folders, strict=True)):
-            again = bool(state.diverged[row]) and attempt + 1 < len(PACES)
-            yield None if again else self._finished(run, item, state, parameters, row, seconds)
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            if state.diverged[row] and attempt + 1 < len(PACES):
+                again = self._start(run, [item])
+                again.attempt, again.elapsed = attempt + 1, state.elapsed[row : row + 1]
+                save_checkpoint(again, 0, folder)
+                yield None
+            else:
+                yield self._finished(run, item, state, parameters, row)
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _shared(self, run: RunConfig) -> tuple[Studio, UvMap, ClipGuide | None]:
+        """What all batches share, made now if this is the first of them: on no avatar's account."""
+        return self.studio, self.uv_map, self._clip(run)
+
+    def _start(self, run: RunConfig, items: list[PromptItem]) -> State:
+        """The state of avatars before their first step."""
+        seeds, mask_size = [item.seed for item in items], 2 * self.settings.latent_size
+        return initial_state(self.head, run.method, self.settings, self.studio.start, seeds, mask_size)
 
     def _clip(self, run: RunConfig) -> ClipGuide | None:
         """The CLIP that guides a method, if one does; kept for the next batch."""
@@ -163,20 +181,18 @@ class Generator:
         state: State,
         parameters: HeadParameters,
         row: int,
-        seconds: float,
     ) -> Avatar:
+        """An avatar with its baked texture; the template, grey, if it diverged."""
+        seconds = float(state.elapsed[row])
         if bool(state.diverged[row]):
             tensors = zero_avatar_tensors(self.head.template(1), SIZE)
             message = f"a gradient stopped being finite, at each of {len(PACES)} attempts"
             return self._avatar(run, item, tensors, seconds, "diverged", message)
         one = parameters[row : row + 1]
         latent = state.texture[row].detach()
-        return self._avatar(
-            run,
-            item,
-            {**_tensors(one), "latent_texture": latent, "baked_texture": self.bake(one, latent)},
-            seconds,
-        )
+        since = now()
+        tensors = {**_tensors(one), "latent_texture": latent, "baked_texture": self.bake(one, latent)}
+        return self._avatar(run, item, tensors, seconds + now() - since)
 
     @torch.no_grad()
     def bake(self, parameters: HeadParameters, latent: Tensor) -> Tensor:
@@ -203,15 +219,19 @@ class Generator:
         status: str = "ok", message: str = "",
     ) -> Avatar:  # fmt: skip
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if torch.cuda.is_available():
-            peak = torch.cuda.max_memory_allocated() / 2**20
         return Avatar(
             id=item.id, prompt=item.prompt, seed=item.seed, method=run.method_name, head_id=self.head.id,
             prior_id=self.prior.id, config=run.model_dump(mode="json"),
             provenance={"avatargen": __version__, "versions": versions, "list": item.list, "item": item.item},
-            cost={"seconds": seconds, "peak_memory_mb": peak}, status=status, message=message, **tensors,
+            cost={"seconds": seconds, "peak_memory_mb": peak_memory_mb()}, status=status, message=message, **tensors,
         )  # fmt: skip
+
+
+def _charge(state: State, since: float, avatars: int) -> float:
+    """Add the time since `since` to what the batch's avatars have taken, in equal shares; the time that it is now."""
+    until = now()
+    state.elapsed = state.elapsed + (until - since) / avatars
+    return until
 
 
 def _tensors(parameters: HeadParameters) -> dict[str, Tensor]:

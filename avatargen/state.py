@@ -39,6 +39,7 @@ class State:
         masks: foreground of each fixed camera; zeros and invalid before the first refresh.
         diverged: avatars whose numbers stopped being finite; they no longer move.
         texture_adam, geometry_adam: optimisers of the above.
+        elapsed: seconds that each avatar has taken so far, earlier attempts and interrupted runs included; on the CPU.
         attempt: 0, or how often these avatars have diverged before; later attempts take smaller steps.
     """
 
@@ -51,6 +52,7 @@ class State:
     diverged: Bool[Tensor, " B"]
     texture_adam: torch.optim.Adam = field(repr=False)
     geometry_adam: RowAdam = field(repr=False)
+    elapsed: Float[Tensor, " B"]
     attempt: int = 0
 
     @property
@@ -108,7 +110,7 @@ def _with_optimisers(
         step=0, texture=leaves["texture"], shape=leaves["shape"], expression=leaves["expression"], mlp=mlp,
         masks=masks, diverged=diverged,
         texture_adam=torch.optim.Adam([leaves["texture"]], lr=prior.lr_texture, betas=betas, eps=prior.adam_eps),
-        geometry_adam=RowAdam(groups, betas=betas),
+        geometry_adam=RowAdam(groups, betas=betas), elapsed=torch.zeros(len(diverged), dtype=torch.float64),
     )  # fmt: skip
 
 
@@ -122,6 +124,7 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
         "masks": state.masks.foreground[row],
         "valid": state.masks.valid[row],
         "diverged": state.diverged[row],
+        "elapsed": state.elapsed[row],
     }
     adams = _adams(state)
     for name, value in state.parameters().items():
@@ -172,5 +175,5 @@ def restore(state: State, folders: list[Path]) -> None:
                 adams[name].state[value] = {"step": torch.tensor(float(count)), **moments}
     device = state.texture.device
     state.masks = Masks(stacked["masks"].to(device), stacked["valid"].to(device))
-    state.diverged = stacked["diverged"].to(device)
+    state.diverged, state.elapsed = stacked["diverged"].to(device), stacked["elapsed"]
     state.step, state.attempt = int(facts["step"]), int(facts["attempt"])

@@ -76,16 +76,15 @@ class Worker:
         """Record that an avatar could not be made: a template avatar with a status."""
         generator = self._generator(run)
         prepare(task)
-        record(task, run, failed_avatar(generator, run, task.item, status, message), 0.0)
+        record(task, run, failed_avatar(generator, run, task.item, status, message))
 
     def _make(self, run: RunConfig, tasks: list[Task]) -> None:
         generator = self._generator(run)
         waiting = {task.item.id: task for task in tasks}
         items, folders = [task.item for task in tasks], [task.folder for task in tasks]
-        started = time.monotonic()
         try:
             for avatar in generator.run(run, items, folders, self._on_step()):
-                record(waiting.pop(avatar.id), run, avatar, (time.monotonic() - started) / len(tasks))
+                record(waiting.pop(avatar.id), run, avatar)
         except Exception as error:
             if is_full(error):
                 raise
@@ -145,7 +144,7 @@ def prepare(task: Task) -> None:
     write_text(task.folder / "work.json", json.dumps({"fingerprint": task.fingerprint}))
 
 
-def record(task: Task, run: RunConfig, avatar: Any, seconds: float) -> None:
+def record(task: Task, run: RunConfig, avatar: Any) -> None:
     """Write an avatar, then what says that it is done."""
     from avatargen.avatar_file import save_avatar  # imports torch, which a driver does without
 
@@ -156,7 +155,7 @@ def record(task: Task, run: RunConfig, avatar: Any, seconds: float) -> None:
         "fingerprint": task.fingerprint,
         "status": avatar.status,
         "message": avatar.message,
-        "seconds": avatar.cost.get("seconds", seconds),
+        "seconds": avatar.cost.get("seconds"),
         "peak_memory_mb": avatar.cost.get("peak_memory_mb"),
     }
     write_text(task.folder / "done.json", json.dumps(facts, indent=1, sort_keys=True))

@@ -53,7 +53,11 @@ TABLES = {
         "Means over avatars: misaligned texture and geometry, saturation, unrest of masks, shape at its bounds, "
         "offsets at their limit, flicker; and the share of avatars of which any is a finding.",
     ),
-    "cost": ("Cost", "Seconds and peak memory of generation."),
+    "cost": (
+        "Cost",
+        "Of an avatar: its share of its batch's optimisation (all attempts, models loaded before) and its baking, "
+        "seconds; peak memory while its batch ran, of the GPU or else of the process. Errors have none.",
+    ),
 }
 
 

@@ -184,7 +184,7 @@ def diagnosis(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(rows: Sequence[Row]) -> pd.DataFrame:
-    """One row a method: seconds and peak memory of generation."""
+    """One row a method: seconds and peak memory of generation, see :class:`avatargen.avatar_file.Avatar`."""
     facts = pd.DataFrame([row.model_dump() for row in rows], columns=list(Row.model_fields))
     lines = []
     for method, group in facts.groupby("method", sort=False):

@@ -1,11 +1,14 @@
 """The method on a small untrained prior: phases, resumption, and avatars that do not depend on their batch."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from avatargen.config import JudgeSettings, RunConfig
+from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
 from avatargen.history import History
 from avatargen.prompts import PromptItem
@@ -201,3 +204,52 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
     assert (floor.baked_texture == 0.5).all()
     red, green, blue = ceiling.baked_texture[:, ceiling.baked_texture.sum(0) > 0].mean(1)
     assert green > red and green > blue
+
+
+def test_seconds_are_the_share_of_all_attempts_and_runs_and_the_own_baking(generator, tmp_path, monkeypatch):
+    from avatargen import generator as module
+
+    clock, steps, made = [0.0], [], {}
+    bake, build_studio = module.bake, module.build_studio
+
+    def takes(seconds: float, call):
+        def timed(*arguments):
+            clock[0] += seconds
+            return call(*arguments)
+
+        return timed
+
+    def run_until(last: int, items) -> None:
+        def on_step(done: int, _total: int) -> None:
+            clock[0] += 10
+            steps.append(done)
+            if len(steps) == last:
+                raise KeyboardInterrupt
+
+        fresh, folders = replace(generator), [tmp_path / item.item for item in items]
+        with suppress(KeyboardInterrupt):
+            made.update((avatar.prompt, avatar) for avatar in fresh.run(run, items, folders, on_step))
+
+    monkeypatch.setattr(module, "CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr(module, "now", lambda: clock[0])
+    monkeypatch.setattr(module, "bake", takes(3, bake))
+    monkeypatch.setattr(module, "build_studio", takes(1000, build_studio))
+    poison(monkeypatch, lambda call: call == 1)
+    run = run_config(generator, batch=2)
+    for item in (MAN, GIRL):
+        (tmp_path / item.item).mkdir()
+    run_until(6, [MAN, GIRL])  # four steps of both, then the second of MAN's next attempt, which is lost
+    assert made[GIRL.prompt].cost["seconds"] == 4 * 10 / 2 + 3 and MAN.prompt not in made
+    run_until(0, [MAN])
+    assert steps == [1, 2, 3, 4, 1, 2, 2, 3, 4]
+    assert made[MAN.prompt].cost["seconds"] == 4 * 10 / 2 + 4 * 10 + 3
+
+
+@pytest.mark.parametrize("source", ["optimise", "template"])
+def test_peak_memory_is_the_batchs_own(generator, tmp_path, source):
+    run = run_config(generator, source=source, phase1_steps=1, phase2_steps=0)
+    make(generator, run, [MAN], tmp_path / "before")
+    torch.ones(2**27)
+    high = peak_memory_mb()
+    (avatar,) = make(generator, run, [MAN], tmp_path / "after")
+    assert 100 < avatar.cost["peak_memory_mb"] < high - 100
