@@ -91,14 +91,19 @@ class Worker:
             self._isolate(run, list(waiting.values()), error)
 
     def _isolate(self, run: RunConfig, tasks: list[Task], error: Exception) -> None:
-        """A batch failed: try its avatars one at a time, so that only the cause is recorded as failed."""
-        if len(tasks) > 1:
+        """A batch failed: try its avatars one at a time, so that only the cause is recorded as failed.
+
+        Where memory ran out all have failed: one avatar is padded to the batch's size, and needs as much.
+        """
+        status = _status(error)
+        if len(tasks) > 1 and status != "out_of_memory":
             for task in tasks:
                 self._make(run, [task])
             return
+        message = f"{_hint(run) if status == 'out_of_memory' else ''}{type(error).__name__}: {error}"[:500]
         for task in tasks:
             write_text(task.folder / "error.txt", "".join(traceback.format_exception(error)))
-            self.fail(run, task, _status(error), f"{type(error).__name__}: {error}"[:500])
+            self.fail(run, task, status, message)
 
     def _generator(self, run: RunConfig) -> Any:
         key = f"{run.head} {run.renderer} {run.prior.model_dump_json()} {run.threads}"
@@ -191,3 +196,10 @@ def _status(error: Exception) -> str:
     """Which status an error stands for."""
     memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
     return "out_of_memory" if memory or "out of memory" in str(error).lower() else "error"
+
+
+def _hint(run: RunConfig) -> str:
+    """How much memory a batch had got when it was too much, and what to change."""
+    from avatargen.cost import peak_memory_mb  # see `record`
+
+    return f"batch_size {run.batch_size} got to {peak_memory_mb():.0f} MB; expected a lower batch_size to fit. "

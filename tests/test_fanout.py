@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -46,15 +47,29 @@ def how(request):
 
 
 def test_rows_come_in_order_with_failures_in_place(workplace, make_run, how):
-    asked = items("first", "explode", "memory", "diverge", "last")
+    asked = items("first", "explode", "memory", "memory too", "diverge", "last")
     rows = make_chunk(make_run(), asked, workplace / "avatars", how)
     assert [row["prompt"] for row in rows] == [item.prompt for item in asked]
-    assert [row["status"] for row in rows] == ["ok", "error", "out_of_memory", "diverged", "ok"]
+    assert [row["status"] for row in rows] == ["ok", "error", *["out_of_memory"] * 2, "diverged", "ok"]
     assert "it exploded" in rows[1]["message"]
     assert "ValueError" in (workplace / "avatars" / rows[1]["id"] / "error.txt").read_text()
     failed = load_avatar(workplace / "avatars" / rows[1]["id"])
     assert failed.status == "error" and float(failed.shape.abs().sum()) == 0
     assert load_avatar(workplace / "avatars" / rows[0]["id"]).provenance["fingerprint"] == rows[0]["fingerprint"]
+
+
+def test_where_memory_runs_out_the_whole_batch_fails_at_once_and_says_what_to_change(workplace, make_run):
+    """A single avatar is padded to the batch's size: one at a time needs as much."""
+    avatars = workplace / "avatars"
+    rows = make_chunk(make_run(), items("mate", "memory", "next"), avatars, SERIAL)
+    assert [row["status"] for row in rows] == ["out_of_memory", "out_of_memory", "ok"]
+    assert rows[0]["message"] == rows[1]["message"]
+    assert re.fullmatch(
+        r"batch_size 2 got to \d+ MB; expected a lower batch_size to fit. MemoryError: no memory for this one",
+        rows[0]["message"],
+    )
+    assert (avatars / rows[0]["id"] / "error.txt").is_file()
+    assert steps_of(avatars) == make_run().method.steps  # of "next" alone
 
 
 def test_what_is_finished_is_not_made_again(workplace, make_run, capsys):
