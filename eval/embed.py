@@ -26,7 +26,8 @@ from torch.nn.functional import normalize
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
 from avatargen.history import History
-from avatargen.priors.clip import load_clip
+from avatargen.priors.clip import cut_short, load_clip
+from avatargen.priors.long_prompts import warn_of_cut
 from eval.finished import replacing
 from eval.images import KINDS
 
@@ -68,8 +69,14 @@ class Judge:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], batch: int = 256) -> Float[np.ndarray, "N D"]:
-        """Unit-norm embeddings of captions, as they are (no template around them)."""
+        """Unit-norm embeddings of captions, as they are (no template around them).
+
+        A caption longer than the model reads is cut by its tokenizer, with a warning.
+        """
         device = next(self.model.parameters()).device
+        for text, cut in zip(texts, cut_short(self.tokenize, list(texts)), strict=True):
+            if cut:
+                warn_of_cut(text, f"judge {self.name}")
         parts = [
             self.model.encode_text(self.tokenize(list(texts[start : start + batch])).to(device))
             for start in range(0, len(texts), batch)

@@ -36,7 +36,10 @@ class Prior(ABC):
 
     @abstractmethod
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """Text embeddings; the empty prompt gives the unconditional one."""
+        """Text embeddings; the empty prompt gives the unconditional one.
+
+        A prompt that is too long is cut before its view (see `avatargen.priors.long_prompts`), with a warning.
+        """
 
     @abstractmethod
     def predict(

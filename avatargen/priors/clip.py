@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
+from avatargen.priors.long_prompts import cut_to_fit
 
 
 def load_clip(
@@ -42,6 +43,14 @@ def load_clip(
     except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
         raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
     return model.eval(), preprocess, tokenize
+
+
+def cut_short(tokenize: Callable[..., Any], texts: list[str]) -> list[bool]:
+    """Which texts open_clip's tokenizer cuts: those whose tokens differ where it has room for twice as many."""
+    tokens = tokenize(texts)
+    length = tokens.shape[1]
+    longer = tokenize(texts, 2 * length)[:, :length]
+    return (tokens != longer).any(1).tolist()
 
 
 def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: str) -> str:
@@ -80,8 +89,12 @@ class ClipGuide:
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N D"]:
-        """Unit-norm embeddings of prompts."""
+        """Unit-norm embeddings of prompts; of those that are too long the view stays, see `cut_to_fit`."""
+        prompts = [cut_to_fit(prompt, self._fits, "the CLIP that guides") for prompt in prompts]
         return self.model.encode_text(self.tokenize(prompts).to(self.mean.device), normalize=True)
+
+    def _fits(self, prompt: str) -> bool:
+        return not cut_short(self.tokenize, [prompt])[0]
 
     def similarity(self, images: Float[Tensor, "N 3 H W"], texts: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """Cosine of each image, in [0, 1], with its text; differentiable in the images."""

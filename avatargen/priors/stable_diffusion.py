@@ -16,6 +16,7 @@ from torch import Tensor
 from avatargen.errors import InputError
 from avatargen.precision import network_dtype
 from avatargen.priors.base import Prior
+from avatargen.priors.long_prompts import cut_to_fit
 from avatargen.settings import PriorSettings
 
 
@@ -64,9 +65,13 @@ class StableDiffusionPrior(Prior):
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """See the base class; prompts beyond the tokenizer's length are cut."""
+        """See the base class; of prompts beyond the tokenizer's length the view stays, see `cut_to_fit`."""
+        prompts = [cut_to_fit(prompt, self._fits, f"prior {self.id}") for prompt in prompts]
         tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self._text(tokens.to(self.device))[0].float()
+
+    def _fits(self, prompt: str) -> bool:
+        return len(self._tokenizer(prompt).input_ids) <= self._tokenizer.model_max_length
 
     @torch.no_grad()
     def predict(

@@ -42,6 +42,12 @@ def test_texts_have_unit_norm_and_differ(judge):
     assert (texts @ texts.T)[0, 1] < 0.999
 
 
+def test_a_caption_that_is_cut_is_said_once(judge, caplog):
+    long = "a man " * 40
+    judge.embed_texts(["a pale baby", long, long])
+    assert [long in record.getMessage() and "judge tiny" in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_path):
     write_views(tmp_path, images)
     path = embed_avatar(tmp_path, judge, "one")

@@ -6,7 +6,7 @@ import torch
 
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
-from avatargen.priors.clip import ClipGuide
+from avatargen.priors.clip import ClipGuide, cut_short
 from tests.small_clip import write_clip
 
 
@@ -39,6 +39,18 @@ def test_following_the_gradient_raises_the_similarity_at_any_size(guide):
     step = 0.02 * images.grad / images.grad.abs().mean(dim=(1, 2, 3), keepdim=True)
     assert (guide.similarity((images + step).detach(), texts) > before + 0.001).all()
     assert all(not weights.requires_grad for weights in guide.model.parameters())
+
+
+def test_a_long_prompt_keeps_its_view(guide, caplog):
+    long = "a man with " + ", ".join(["a green beard"] * 20)
+    side, back = guide.embed([f"{long}, side view", f"{long}, back view"])
+    assert not torch.equal(side, back)
+    assert [long in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_exactly_as_many_words_as_the_tokenizer_holds_are_not_cut(guide):
+    held = 24 - 2  # its length, less start and end
+    assert cut_short(guide.tokenize, ["man " * held, "man " * (held + 1), ""]) == [False, True, False]
 
 
 def test_a_guide_that_is_not_there_is_named(tmp_path):

@@ -36,6 +36,13 @@ def test_shapes_and_ranges(prior):
     assert output.shape == latents.shape and not output.requires_grad
 
 
+def test_a_long_prompt_keeps_its_view(prior, caplog):
+    long = "a man with " + ", ".join(["a green beard"] * 20)
+    side, back, plain = prior.embed([f"{long}, side view", f"{long}, back view", long])
+    assert not torch.equal(side, back) and not torch.equal(side, plain)
+    assert [long in record.getMessage() and prior.id in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_plain_colours_have_plain_latents(prior):
     greys = grey_response(prior, levels=3)
     assert greys.shape == (3, 4)
