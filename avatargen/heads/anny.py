@@ -133,11 +133,6 @@ class AnnyHead(HeadModel):
         _, pivots = self._fine(self._shape_coefficients(shape), self.bases.basis)
         return pivots.transpose(1, 2)
 
-    def shape_prior(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
-        """Sum of squares of the deviation from the template, in units of half each coefficient's range."""
-        half = (self.shape_bounds[1] - self.shape_bounds[0]) / 2
-        return (((shape - self.shape_template) / half) ** 2).sum(dim=1)
-
     def _shape_coefficients(self, shape: Tensor) -> Tensor:
         b = self.bases
         return shape_space.coefficients(shape, b.projection, b.origin, b.even)

@@ -41,10 +41,6 @@ class HeadModel(ABC):
         """Posed vertices: (canonical + offsets + expression), then linear blend skinning, metres."""
 
     @abstractmethod
-    def shape_prior(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
-        """How implausible an identity is: 0 at the template, growing outwards; a sum over coefficients."""
-
-    @abstractmethod
     def to(self, device: torch.device | str) -> HeadModel:
         """The same model on another device."""
 

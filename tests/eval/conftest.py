@@ -53,9 +53,6 @@ class SphereHead(HeadModel):
         shift = parameters.expression[:, :, None] * torch.tensor([0.01, 0.0, 0.0])
         return self.canonical(parameters.shape) + parameters.offsets + shift
 
-    def shape_prior(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, " B"]:
-        return shape.square().sum(dim=-1)
-
     def to(self, device: torch.device | str) -> SphereHead:
         return self
 

@@ -44,16 +44,6 @@ def test_template_is_within_bounds_and_centred(head):
     assert ((points.max(dim=0).values + points.min(dim=0).values) / 2).abs().max() < 1e-5
 
 
-def test_prior_is_zero_at_the_template_and_one_for_half_a_range(head):
-    shape = head.template(1).shape
-    assert head.shape_prior(shape).item() == 0
-    half = (head.shape_bounds[1] - head.shape_bounds[0]) / 2
-    for index in (0, 1, len(head.shape_names) - 1):
-        moved = shape.clone()
-        moved[0, index] += half[index]
-        assert head.shape_prior(moved).item() == pytest.approx(1, abs=1e-5)
-
-
 def test_rest_is_canonical_and_offsets_add(head, varied):
     rest = replace(varied.neutral(), offsets=torch.zeros_like(varied.offsets))
     canonical = head.canonical(varied.shape)
