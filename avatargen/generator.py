@@ -111,9 +111,10 @@ class Generator:
         self, run: RunConfig, items: list[PromptItem], folders: list[Path], attempt: int, start: int,
         on_step: OnStep | None,
     ) -> Iterator[Avatar | None]:  # fmt: skip
-        """One batch, padded with copies of its first avatar to the fixed shape; None is to be tried again.
+        """Finish avatars whose folders stand at one `attempt` and step (`start`), and yield them in their order.
 
-        What is to be tried again leaves a checkpoint at the start of its next attempt.
+        The batch is padded with copies of its first avatar to the fixed shape. None stands for an avatar that diverged
+        and is to be tried again: its folder then holds a checkpoint at the start of the next attempt.
         """
         studio, _, clip = self._shared(run)
         reset_peak_memory()

@@ -1,8 +1,9 @@
 """The method: a batch of avatars from template to finished, one step at a time.
 
-Phase 1 moves the texture only, with the shading cue blended in by alpha. Phase 2 moves texture and geometry, with the
-segmentation loss. One rasterisation and one UNet call serve the whole batch. Everything random is a function of
-(avatar's seed, step, view), so a step has no state but `State`.
+Phase 1 moves the texture only; phase 2 moves texture and geometry, with the segmentation loss. The shading cue is added
+to the latents, or blended in, by alpha: through phase 1 and, unless it ends at 0, phase 2. One rasterisation and one
+UNet call serve the whole batch. Everything random is a function of (avatar's seed, step, view), so a step has no state
+but `State`.
 
 Gradients: the texture's is score distillation's, at its own scale (Adam is indifferent to it). The geometry's is the
 sum of score distillation's through the silhouette (per latent pixel), the segmentation loss and the regularisers; its
@@ -225,7 +226,7 @@ def _distil(
 def _latents(
     studio: Studio, method: MethodSettings, state: State, seeds: Tensor, vertices: Tensor, cameras: Cameras
 ) -> tuple[Float[Tensor, "B V C h w"], Float[Tensor, "B V 1 h w"]]:
-    """Rendered latents over plain backgrounds, with the shading cue in phase 1; and what the head covers."""
+    """Rendered latents over plain backgrounds, with the shading cue while it has a weight; and what the head covers."""
     settings = studio.settings
     cue = alpha(
         state.step, method.phase1_steps, method.shading_alpha, method.shading_until, method.shading_end
@@ -330,6 +331,9 @@ def _apply(studio: Studio, method: MethodSettings, state: State, geometry: bool)
         state.diverged |= ~grad.flatten(1).isfinite().all(1)
     for grad in grads.values():
         grad[state.diverged] = 0.0
+    for adam in (state.texture_adam, state.geometry_adam):
+        for moments in adam.state.values():  # its momentum would go on moving what has no gradient
+            moments["exp_avg"][state.diverged] = 0.0
     _clip([grad for name, grad in grads.items() if name != "texture"], method.gradient_clip)
     left = 1 - (1 - studio.settings.texture_decay) * state.step / method.steps
     state.texture_adam.param_groups[0]["lr"] = studio.settings.lr_texture * left * state.pace

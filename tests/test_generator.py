@@ -11,9 +11,10 @@ from avatargen.config import JudgeSettings, RunConfig
 from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
 from avatargen.history import History
+from avatargen.optimise import embed_prompts, take_step
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
-from avatargen.state import CHECKPOINT, checkpoint_place
+from avatargen.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
 from tests.small_prior import write_pipeline
 
@@ -93,11 +94,49 @@ def test_an_interrupted_avatar_ends_with_the_same_bits(generator, tmp_path, monk
     assert not (tmp_path / "parts" / "a" / CHECKPOINT).exists()
 
 
-def test_an_avatar_does_not_depend_on_its_batch_mates(generator, tmp_path):
+def test_an_avatar_depends_neither_on_its_batch_mates_nor_on_its_place(generator, tmp_path):
     run = run_config(generator, batch=2)
     alone = make(generator, run, [GIRL], tmp_path / "alone")[0]
-    together = make(generator, run, [GIRL, MAN], tmp_path / "together")[0]
-    assert same(alone, together)
+    first = make(generator, run, [GIRL, MAN], tmp_path / "first")[0]
+    second = make(generator, run, [MAN, GIRL], tmp_path / "second")[1]
+    assert same(alone, first) and same(alone, second)
+
+
+def advance(generator, steps: int, items=(MAN,), **method) -> State:
+    """The state after some steps."""
+    settings, seeds = run_config(generator, **method).method, torch.tensor([item.seed for item in items])
+    state = initial_state(
+        generator.head, settings, generator.settings, generator.studio.start, seeds.tolist(),
+        2 * generator.settings.latent_size,
+    )  # fmt: skip
+    prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True)
+    for _ in range(steps):
+        take_step(generator.studio, settings, state, prompts, seeds)
+    return state
+
+
+def test_a_texture_may_stay_as_phase_one_left_it(generator):
+    before = advance(generator, 1, phase1_steps=1)
+    kept, moved = (advance(generator, 3, phase1_steps=1, phase2_texture=moves) for moves in (False, True))
+    assert torch.equal(kept.texture, before.texture) and not torch.equal(moved.texture, before.texture)
+    assert kept.shape.abs().max() > 0
+
+
+def test_the_gradient_through_the_silhouette_is_scaled(generator):
+    plain = {"phase1_steps": 0, "segmentation_weight": 0.0, "gradient_clip": 1e12}
+    whole, part, none = (advance(generator, 1, **plain, distil_silhouette=weight) for weight in (1.0, 0.25, 0.0))
+    for name, value in whole.geometry().items():
+        torch.testing.assert_close(part.geometry()[name].grad, 0.25 * value.grad, rtol=1e-3, atol=0)
+        assert not none.geometry()[name].grad.any()
+    assert whole.shape.grad.abs().max() > 0 and whole.expression.grad.abs().max() > 0
+    assert torch.equal(whole.texture.grad, none.texture.grad)
+
+
+def test_the_shading_cue_may_stay_in_phase_two(generator):
+    fades, stays = ({"phase1_steps": 1, "shading_alpha": 0.5, "shading_end": end} for end in (0.0, 0.5))
+    assert torch.equal(advance(generator, 1, **fades).texture, advance(generator, 1, **stays).texture)
+    without, with_cue = (advance(generator, 2, **method).texture.grad for method in (fades, stays))
+    assert not torch.equal(without, with_cue)
 
 
 def poison(monkeypatch, is_poisoned):
@@ -125,6 +164,18 @@ def test_a_diverged_avatar_is_recorded_and_leaves_its_mates_alone(generator, tmp
     assert broken.status == "diverged" and "finite, at each of 2 attempts" in broken.message
     assert mate.status == "ok" and same(mate, expected)
     assert len(calls) == 2 * run.method.steps  # both attempts to their end, since mates may be under way
+
+
+def test_a_diverged_avatar_stays_where_it_was(generator, monkeypatch):
+    states = []
+    for steps in (1, 3):
+        with monkeypatch.context() as patch:
+            poison(patch, lambda call: call == 1)
+            states.append(advance(generator, steps, [MAN, GIRL], phase1_steps=0, phase2_steps=4))
+    before, after = (state.parameters() for state in states)
+    assert states[1].diverged.tolist() == [True, False]
+    assert all(torch.equal(after[name][0], before[name][0]) for name in before)
+    assert not any(torch.equal(after[name][1], before[name][1]) for name in ("texture", "shape", "expression"))
 
 
 def test_an_avatar_that_diverged_is_tried_again_with_smaller_steps(generator, tmp_path, monkeypatch):
