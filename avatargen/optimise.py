@@ -27,7 +27,7 @@ from avatargen.priors.clip import ClipGuide
 from avatargen.priors.view_prompts import view_name, with_view
 from avatargen.regularisers import laplacian_matrix, magnitude, roughness
 from avatargen.render.base import Renderer
-from avatargen.segmentation import TIMESTEPS, estimate_masks, relative_change, silhouette_loss
+from avatargen.segmentation import Denoising, estimate_masks, relative_change, silhouette_loss
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.shading_cue import add_contrast, alpha, blend, shading
 from avatargen.state import State
@@ -244,7 +244,8 @@ def _latents(
     background = studio.palette_latents[chosen][..., None, None]
     weight = method.distil_silhouette
     coverage = seen.coverage if weight == 1 else torch.lerp(seen.coverage.detach(), seen.coverage, weight)
-    return replace(seen, features=features, coverage=coverage).over(background), seen.coverage
+    composed = replace(seen, features=features, coverage=coverage)
+    return (composed.spread() if coverage.requires_grad else composed).over(background), seen.coverage
 
 
 def _with_cue(
@@ -289,8 +290,12 @@ def _geometry_losses(
 
 
 def mask_cameras(studio: Studio, method: MethodSettings, batch: int) -> Cameras:
-    """The fixed cameras of the masks: evenly around, slightly from above."""
-    return evaluation_cameras(batch, method.mask_views, device=studio.positions.device)
+    """The fixed cameras of the masks: evenly around, slightly from above, amid those that the prior is used to.
+
+    Where a head looks smaller than the prior knows heads, masks would make it grow.
+    """
+    distance, fov = (sum(ends) / 2 for ends in (studio.settings.cameras.distance, studio.settings.cameras.fov))
+    return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov, device=studio.positions.device)
 
 
 def _some_mask_cameras(studio: Studio, method: MethodSettings, state: State) -> tuple[Cameras, list[int]]:
@@ -314,12 +319,13 @@ def _refresh_masks(
         normals=False,
     )  # fmt: skip
     silhouette = studio.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
-    count = len(TIMESTEPS)
+    count = len(studio.mask_latents)
     shape = tuple(seen.features.shape[2:])
     noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
     state.masks = estimate_masks(
         studio.prior, seen, silhouette, studio.mask_latents, noise,
-        for_cameras(prompts.by_view, cameras), prompts.empty, method.mask_steps,
+        for_cameras(prompts.by_view, cameras), prompts.empty,
+        Denoising(settings.mask_timestep, settings.mask_steps, settings.mask_guidance),
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The segmentation loss of phase 2: the mesh's silhouette is pulled to the foreground the prior sees.
 
 Masks cannot be averaged over random cameras, so each avatar has a fixed set of them, with one mask each. A mask is
-refreshed every so often from a few denoised estimates at middle timesteps and mild guidance, each over another plain
-background, decoded and compared with the colour of their frame. A low timestep only echoes the template; strong
-guidance breaks thresholds.
+refreshed every so often from a few denoised estimates at mild guidance, each over another plain background, decoded
+and compared with the colour of their frame. A low timestep only echoes the template; strong guidance breaks
+thresholds.
 """
 
 from __future__ import annotations
@@ -19,15 +19,27 @@ from avatargen.distill import add_noise, guide, to_epsilon, to_sample
 from avatargen.priors.base import Prior
 from avatargen.types import RenderOutput
 
-GUIDANCE = 4.0
-TIMESTEPS = (0.5, 0.6, 0.7)
-"""Fractions of the schedule at which estimates are made, one for each."""
 TOLERANCE, UNREST, SOFTNESS = 0.12, 2.0, 0.03
 """A pixel is foreground where its RGB distance from the background exceeds TOLERANCE and UNREST times the frame's."""
 FRAME = 0.05
 """Share of the image at its left, right and top edge that shows the background (a neck may leave at the bottom)."""
 AREA = (0.04, 0.9)
 """Plausible share of the image that a head covers; masks outside are rejected."""
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """How an estimate is made of what a prior sees in a noised render.
+
+    Attributes:
+        start: how far the render is noised, as a fraction of the schedule.
+        steps: network evaluations; one is the classic one-step estimate.
+        guidance: classifier-free guidance scale.
+    """
+
+    start: float
+    steps: int
+    guidance: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ def estimate_masks(
     noise: Float[Tensor, "B M K C h w"],
     conditional: Float[Tensor, "B M L D"],
     unconditional: Float[Tensor, "1 L D"],
-    steps: int = 1,
+    denoising: Denoising,
 ) -> Masks:
     """Foreground of what the prior makes of the current renders: the silhouette, and what the prior changes of it.
 
@@ -57,17 +69,16 @@ def estimate_masks(
     Args:
         seen: latents rendered from the fixed cameras.
         silhouette: coverage of the same meshes, of the size that the masks are to have.
-        background_latents: a plain background for each of TIMESTEPS (K).
-        noise: one draw for each of TIMESTEPS.
+        background_latents: a plain background for each estimate (K).
+        noise: one draw for each estimate.
         conditional: text embedding of each camera's prompt.
-        steps: network evaluations of each estimate; one is the classic one-step estimate.
     """
     condition, flat_silhouette = conditional.flatten(0, 1), silhouette.flatten(0, 1)
     changes = []
-    for k, fraction in enumerate(TIMESTEPS):
-        flat = seen.over(background_latents[k].view(1, 1, -1, 1, 1)).flatten(0, 1)
+    for k, background in enumerate(background_latents):
+        flat = seen.over(background.view(1, 1, -1, 1, 1)).flatten(0, 1)
         draw = noise[:, :, k].flatten(0, 1)
-        changes.append(foreground_change(prior, flat, draw, fraction, steps, condition, unconditional))
+        changes.append(foreground_change(prior, flat, draw, condition, unconditional, denoising))
     change = F.adaptive_avg_pool2d(torch.stack(changes).mean(0), silhouette.shape[-1])
     made = (flat_silhouette + change).clamp(0, 1)
     area = made.mean(dim=(1, 2, 3))
@@ -76,15 +87,14 @@ def estimate_masks(
 
 
 def foreground_change(
-    prior: Prior, latents: Float[Tensor, "N C h w"], noise: Float[Tensor, "N C h w"], start: float, steps: int,
-    condition: Float[Tensor, "N L D"], unconditional: Float[Tensor, "1 L D"],
+    prior: Prior, latents: Float[Tensor, "N C h w"], noise: Float[Tensor, "N C h w"],
+    condition: Float[Tensor, "N L D"], unconditional: Float[Tensor, "1 L D"], denoising: Denoising,
 ) -> Float[Tensor, "N 1 H W"]:  # fmt: skip
     """What the prior adds to (1), or takes from (-1), the foreground of images over a plain background.
 
-    They are noised to the fraction `start` of the schedule and denoised in `steps`; the foreground of what they were
-    is subtracted from that of what they become.
+    They are noised and denoised; the foreground of what they were is subtracted from that of what they become.
     """
-    clean = _denoise(prior, latents, noise, start, steps, condition, unconditional)
+    clean = _denoise(prior, latents, noise, condition, unconditional, denoising)
     return foreground(prior.decode(clean)) - foreground(prior.decode(latents))
 
 
@@ -105,13 +115,18 @@ def foreground(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
 
 
 def _denoise(
-    prior: Prior, latents: Tensor, noise: Tensor, start: float, steps: int, condition: Tensor, unconditional: Tensor
+    prior: Prior, latents: Tensor, noise: Tensor, condition: Tensor, unconditional: Tensor, denoising: Denoising
 ) -> Float[Tensor, "N C h w"]:
-    """Noise the latents to the fraction `start` of the schedule and denoise them in `steps` of DDIM.
+    """Noise the latents and denoise them by DDIM.
 
     The last of the even steps ends at no noise (arXiv 2010.02502, eq. 12 with sigma = 0).
     """
-    times = torch.linspace(start, 0, steps + 1)[:-1].mul(len(prior.alphas_cumprod)).long().to(latents.device)
+    times = (
+        torch.linspace(denoising.start, 0, denoising.steps + 1)[:-1]
+        .mul(len(prior.alphas_cumprod))
+        .long()
+        .to(latents.device)
+    )
     both = torch.cat([unconditional.expand_as(condition), condition])
     noisy = add_noise(latents, noise, prior.alphas_cumprod[times[0]].expand(len(latents)))
     for k, time in enumerate(times):
@@ -119,9 +134,9 @@ def _denoise(
         a = prior.alphas_cumprod[t]
         outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
         empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
-        epsilon = guide(empty, named, GUIDANCE)
+        epsilon = guide(empty, named, denoising.guidance)
         clean = to_sample(epsilon, noisy, a)
-        if k + 1 < steps:
+        if k + 1 < denoising.steps:
             noisy = add_noise(clean, epsilon, prior.alphas_cumprod[times[k + 1]].expand(len(latents)))
     return clean
 

@@ -35,8 +35,8 @@ class MethodSettings(Frozen):
         "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
     )
     clip_weight: float = hyper(1000.0, "ours", "weight of the CLIP loss, 1 - cosine", gt=0)
-    phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
-    phase2_steps: int = hyper(120, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    phase1_steps: int = hyper(100, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(160, "ours", "steps that move texture and geometry", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
     texture: bool = hyper(True, "paper", "optimise the latent texture")
     phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")
@@ -51,8 +51,7 @@ class MethodSettings(Frozen):
     shading_until: float = hyper(1.0, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
     shading_end: float = hyper(0.9, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
-    mask_period: int = hyper(60, "ours", "steps between refreshes of the segmentation masks", ge=1)
-    mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
+    mask_period: int = hyper(40, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
     interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")
     distil_silhouette: float = hyper(
@@ -104,6 +103,11 @@ class PriorSettings(Frozen):
     )
     latent_size: int = hyper(64, "paper", "rows and columns of the rendered latents", ge=8)
     texture_size: int = hyper(512, "paper", "rows and columns of the latent texture", ge=16)
+    mask_timestep: float = hyper(
+        0.6, "ours", "how far renders are noised for estimates of masks, as a fraction", gt=0, lt=1
+    )
+    mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
+    mask_guidance: float = hyper(4.0, "ours", "classifier-free guidance scale of these estimates", ge=0)
     samples: int = hyper(2, "ours", "render samples on each side of a latent pixel", ge=1, le=8)
     lr_texture: float = hyper(1e-2, "borrowed", "Adam step of the latent texture (Latent-Paint)", gt=0)
     texture_decay: float = hyper(1.0, "ours", "what is left of lr_texture at the end of the run", ge=0, le=1)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,15 @@ class RenderOutput:
     def over(self, background: Float[Tensor, "#B #V C #H #W"]) -> Float[Tensor, "B V C H W"]:
         """Composite the features over a background with the coverage."""
         return self.coverage * self.features + (1 - self.coverage) * background
+
+    def spread(self) -> RenderOutput:
+        """The same with features in pixels just beyond the outline too, from those beside them that are covered.
+
+        A composite looks the same. But its derivative in coverage is what would come in less the background, and
+        the outline also runs through pixels of which no sample hits.
+        """
+        shape, covered = self.features.shape[:2], self.coverage.detach()
+        weighted = torch.cat([self.features.detach() * covered, covered], dim=2).flatten(0, 1)
+        mean = avg_pool2d(weighted, 3, stride=1, padding=1).unflatten(0, shape)
+        beside = mean[:, :, :-1] / mean[:, :, -1:].clamp(min=1e-6)
+        return replace(self, features=torch.where(covered > 0, self.features, beside))

@@ -26,7 +26,7 @@ from avatargen.cameras import evaluation_cameras, keyed_noise
 from avatargen.config import EvaluationSettings
 from avatargen.history import History
 from avatargen.priors.view_prompts import with_view
-from avatargen.segmentation import foreground_change
+from avatargen.segmentation import Denoising, foreground_change
 from avatargen.types import Cameras
 from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents, some_views
 
@@ -36,8 +36,8 @@ FINDINGS = {
 """The least value of each measure that is a finding."""
 BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85))
 """Far apart: what blends into one of them does not blend into the other."""
-DENOISING = (0.6, 3)
-"""Fraction of the noise schedule, and steps, of what the prior makes of a render."""
+DENOISING = Denoising(start=0.6, steps=3, guidance=4.0)
+"""How it is found out what the prior makes of a render: part of the protocol, whatever the method does."""
 STRIDE = 2
 """Every which view of the protocol is shown to the prior."""
 FRAMES, STEP = 7, 2.5
@@ -89,7 +89,7 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
 
 def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
     """What the prior changes of the avatar's outline, of the area that it covers; mean over the views."""
-    prior, (fraction, steps) = tools.prior, DENOISING
+    prior = tools.prior
     cameras, covered = some_views(cameras, slice(None, None, STRIDE)), covered[::STRIDE]
     places = zip(cameras.azimuth[0].tolist(), cameras.elevation[0].tolist(), strict=True)
     condition, empty = prior.embed([with_view(avatar.prompt, *place) for place in places]), prior.embed([""])
@@ -97,7 +97,7 @@ def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: 
     for number, colour in enumerate(BACKGROUNDS):
         latents = neural_latents(avatar, tools, cameras, colour)
         noise = keyed_noise(torch.tensor([avatar.seed]), number, len(latents), tuple(latents.shape[1:]))[0]
-        changes.append(foreground_change(prior, latents, noise, fraction, steps, condition, empty))
+        changes.append(foreground_change(prior, latents, noise, condition, empty, DENOISING))
     change = torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))
     return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avatargen.priors.base import Prior
-from avatargen.segmentation import TIMESTEPS, Masks, estimate_masks, relative_change, silhouette_loss
+from avatargen.segmentation import Denoising, Masks, estimate_masks, relative_change, silhouette_loss
 from avatargen.types import RenderOutput
 
 SIZE, DISC = 16, 5.0
@@ -44,9 +44,9 @@ def masks_of(prior: DiscPrior, steps: int = 1, own: float = 0.0) -> Masks:
     coverage = ((axis[:, None] ** 2 + axis**2).sqrt() < own).float().expand(1, 2, 1, SIZE, SIZE)
     white = coverage.expand(1, 2, 3, SIZE, SIZE).contiguous()
     seen = RenderOutput(white, coverage, coverage, white, torch.full((1, 2, SIZE, SIZE), -1))
-    noise = torch.randn(1, 2, len(TIMESTEPS), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    condition = prior.embed(["a", "b"])[None]
-    return estimate_masks(prior, seen, coverage, COLOURS, noise, condition, prior.embed([""]), steps)
+    noise = torch.randn(1, 2, len(COLOURS), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    condition, how = prior.embed(["a", "b"])[None], Denoising(0.5, steps, 4.0)
+    return estimate_masks(prior, seen, coverage, COLOURS, noise, condition, prior.embed([""]), how)
 
 
 @pytest.mark.parametrize("own", [0.0, 4.0, DISC, 7.0])
@@ -61,7 +61,7 @@ def test_an_estimate_of_several_steps_walks_down_to_the_same_picture():
     prior = DiscPrior(steps=4)
     masks = masks_of(prior, steps=4)
     assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
-    assert prior.times[:4] == [int(1000 * TIMESTEPS[0] * k / 4) for k in (4, 3, 2, 1)]
+    assert prior.times[:4] == [int(500 * k / 4) for k in (4, 3, 2, 1)]
 
 
 @pytest.mark.parametrize("radius", [0.9, 40.0])

@@ -105,6 +105,26 @@ def test_one_moving_side_by_hand(square, cameras):
     assert outside == pytest.approx(0, abs=1e-3 * expected)
 
 
+def test_a_composite_changes_by_what_comes_in_where_no_sample_hits(square, cameras):
+    """As above, with a side a quarter into its column of pixels, one sample a pixel, and two colours."""
+    vertices, topology = square
+    view = cameras([0.0], [0.0], distance=2.0, fov=90.0)
+    pixel = 4 / SIZE
+    small = vertices * (10.25 * pixel)
+    field = torch.zeros_like(small)
+    field[:, 1:3, 0] = 1.0
+    leaf = small.clone().requires_grad_()
+    seen = WarpRenderer(topology).render(leaf, view, SIZE, attributes=torch.full((1, 4, 1), 0.8), normals=False)
+    column = int((0.5 + 10.25 / SIZE) * SIZE)
+    assert not seen.coverage[..., column].any()
+    background = torch.full((1, 1, 1, 1, 1), 0.3)
+    composite = seen.spread().over(background)
+    assert torch.equal(composite, seen.over(background))
+    (gradient,) = torch.autograd.grad(composite[..., column].sum(), leaf)
+    expected = (0.8 - 0.3) * 20.5 / pixel  # pixels of height times pixels a metre
+    assert (gradient * field).sum().item() == pytest.approx(expected, rel=0.01)
+
+
 def test_no_gradient_without_background(square, sphere, cameras):
     """Neither a square larger than the image nor the outline of a sphere in front of it changes coverage."""
     wall, wall_topology = square
