@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from eval.finished import replacing
 from eval.records import TRACKS
@@ -118,7 +118,8 @@ def plot_ranks(records: pd.DataFrame) -> Figure:
             share = (found[:, None] <= k).mean(axis=0)
             axis.step(k, share, where="post", **_line(method, methods), lw=2, label=method)
         axis.set(title=TITLES[track], xlabel="k, captions considered", ylim=(0, 1.03), xlim=(1, max(size, 2)))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("R@k")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
