@@ -11,9 +11,9 @@ from avatargen.config import JudgeSettings, RunConfig
 from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
 from avatargen.history import History
-from avatargen.optimise import embed_prompts, take_step
+from avatargen.optimise import embed_prompts, mask_cameras, take_step
 from avatargen.prompts import PromptItem
-from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.settings import CameraSettings, MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
 from tests.small_prior import write_pipeline
@@ -130,6 +130,14 @@ def test_the_gradient_through_the_silhouette_is_scaled(generator):
         assert not none.geometry()[name].grad.any()
     assert whole.shape.grad.abs().max() > 0 and whole.expression.grad.abs().max() > 0
     assert torch.equal(whole.texture.grad, none.texture.grad)
+
+
+def test_masks_are_looked_at_from_amid_the_cameras_that_the_prior_is_used_to(generator):
+    ranges = CameraSettings(distance=(1.1, 1.3), fov=(12.0, 20.0))
+    settings = generator.settings.model_copy(update={"cameras": ranges})
+    cameras = mask_cameras(replace(generator.studio, settings=settings), MethodSettings(mask_views=4), batch=2)
+    assert cameras.azimuth[1].tolist() == [0, 90, 180, 270]
+    assert cameras.fov.unique().tolist() == [16] and cameras.distance.unique().tolist() == pytest.approx([1.2])
 
 
 def test_the_shading_cue_may_stay_in_phase_two(generator):
