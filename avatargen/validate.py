@@ -27,11 +27,14 @@ from avatargen.config import (
     resolve,
 )
 from avatargen.errors import InputError, unknown
+from avatargen.headworld.phrases import described
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem, find_list, read_list, with_seeds
 from avatargen.settings import PriorSettings
 
 CONNECT_TIMEOUT_S = 3.0
+NAMED = 3
+"""How many items a line names of those that have the same problem."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 Value = TypeVar("Value")
 
@@ -98,6 +101,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
+    problems.lines += _without_truth(runs, lists)
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     prior = library.priors[experiment.prior]
@@ -238,6 +242,22 @@ def _names(experiment: Experiment) -> list[str]:
             if value not in known:
                 listed = ", ".join(map(str, known))
                 lines.append(f"{where}: reduced: {kind}: got '{value}'; expected of the experiment's {kind}: {listed}")
+    return lines
+
+
+def _without_truth(runs: Mapping[str, RunConfig | None], lists: Mapping[str, tuple[PromptItem, ...]]) -> list[str]:
+    """Prompts that have no true head, for methods that make nothing else."""
+    lines = []
+    for method in (name for name, run in runs.items() if run and run.method.source == "oracle"):
+        for name, items in lists.items():
+            unknown_here = {item.item: item.prompt for item in items if described(item.prompt, item.tags) is None}
+            some = ", ".join(f"{item} ('{prompt}')" for item, prompt in list(unknown_here.items())[:NAMED])
+            if unknown_here:
+                more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
+                lines.append(
+                    f"{name}: method '{method}' needs the true head of each prompt, which the embedded world does not "
+                    f"know of {some}{more}; expected captions as in prompts/embedded.tsv, or methods without '{method}'"
+                )
     return lines
 
 

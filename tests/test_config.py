@@ -19,6 +19,7 @@ from avatargen.config import (
 )
 from avatargen.errors import InputError
 from avatargen.launch import study_of
+from avatargen.settings import PriorSettings, provenance_table
 from avatargen.validate import check_space, guiding_judges, validate_all
 
 METHODS = load_methods()
@@ -155,6 +156,23 @@ def test_a_ray_address_of_the_wrong_form(place, monkeypatch, address):
     (problem,) = problems_of(validate_all, "mine")
     assert f"RAY_ADDRESS: got '{address}'; expected HOST:PORT" in problem
     assert validate_all("mine", {"backend": "serial"})
+
+
+def test_prompts_that_have_no_true_head_are_named_where_a_method_makes_it(place):
+    strange = "\n".join(f"wizard number {number}" for number in range(5))
+    (place / "prompts/few.txt").write_text(f"a man\n{strange}\n")
+    assert validate_all("mine")
+    (problem,) = problems_of(validate_all, "mine", {"methods": ["full", "oracle"]})
+    assert problem.startswith("few: method 'oracle'") and "'wizard number 2') and 2 more" in problem
+    (place / "prompts/few.txt").write_text("a man\na woman\n")
+    assert validate_all("mine", {"methods": ["full", "oracle"]})
+
+
+def test_what_a_prior_changes_of_the_defaults_is_ours():
+    rows = {row["name"]: row for row in provenance_table(load_library().priors["mini"])}
+    assert rows["t_range"]["provenance"] == rows["guidance"]["provenance"] == "ours"
+    plain = {row["name"]: row["provenance"] for row in provenance_table(PriorSettings(path="x"))}
+    assert plain["t_range"] == "borrowed" and plain["guidance"] == "paper" and plain["cameras.distance"] == "ours"
 
 
 def test_a_ray_address_that_nothing_answers_at(place, monkeypatch):

@@ -127,6 +127,11 @@ def _with_article(text: str) -> str:
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
+def described(prompt: str, tags: tuple[str, ...] = ()) -> Attributes | None:
+    """The head that a prompt describes, None where it says what the world does not know, or a tag ``truth=none``."""
+    return None if "truth=none" in tags else parse(prompt)
+
+
 def parse(prompt: str) -> Attributes | None:
     """The attributes a prompt names, or None if it says something this world does not know, or contradicts itself."""
     text = _plain(prompt)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.looks import make_look
-from avatargen.headworld.phrases import parse
+from avatargen.headworld.phrases import described
 from avatargen.types import HeadParameters
 from avatargen.uv_map import build_uv_map
 
@@ -30,11 +30,11 @@ class TrueHead:
 
 
 def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead | None:
-    """The true head, or None where the prompt says something that the closed world does not know.
+    """The true head, or None where the prompt says something that the closed world does not know (see `described`).
 
-    What the prompt leaves unsaid sits at its template value. A tag ``truth=none`` opts out.
+    What the prompt leaves unsaid sits at its template value.
     """
-    attributes = None if "truth=none" in tags else parse(prompt)
+    attributes = described(prompt, tags)
     if attributes is None:
         return None
     look = make_look(head, attributes)

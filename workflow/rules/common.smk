@@ -19,7 +19,7 @@ EXPERIMENT = STUDY.experiment
 RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"{RESULTS}/logs"
 PLAN = f"{RESULTS}/plan.json"
-PRIOR_WEIGHTS = fingerprint.weights_id(STUDY.prior.path)
+MODELS = {name: fingerprint.models_of(run) for name, run in STUDY.runs.items()}
 
 
 wildcard_constraints:
@@ -39,10 +39,10 @@ def chunks_of(stage):
 
 
 def asked_of(wildcards):
-    """A hash of what a chunk is to hold: the method, the prompts and seeds, and the weights."""
+    """A hash of what a chunk is to hold: the method, the prompts and seeds, and the models."""
     run = STUDY.runs[wildcards.method]
     items = [item.facts() for item in STUDY.chunks(wildcards.list, wildcards.method)[wildcards.chunk]]
-    return fingerprint.digest(run.model_dump(mode="json"), items, PRIOR_WEIGHTS)
+    return fingerprint.digest(run.model_dump(mode="json"), items, *MODELS[wildcards.method])
 
 
 def hash_of(*models):
