@@ -146,7 +146,7 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     stated = read_yaml(path)
     if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
         raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
-    return parse(Experiment, {"experiment": path.stem, **stated, **(changes or {})}, shown(path))
+    return parse(Experiment, {"experiment": path.stem, **merged(stated, changes or {})}, shown(path))
 
 
 def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
@@ -197,7 +197,7 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
     stated = {**experiment.overrides, **library.methods[method].overrides}
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
-    prior = {**library.priors[experiment.prior].model_dump(), **library.methods[method].prior}
+    prior = merged(library.priors[experiment.prior].model_dump(), library.methods[method].prior)
     return RunConfig(
         method_name=method,
         method=settings,
@@ -209,6 +209,15 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
         threads=experiment.cpus_per_worker,
         **_clip_guide(experiment, settings, library),
     )
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, which reach into nested mappings: what they do not name stays."""
+    result = dict(values)
+    for key, change in changes.items():
+        both = isinstance(change, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], change) if both else change
+    return result
 
 
 def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:

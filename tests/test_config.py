@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from avatargen.config import (
     ROOT,
     Experiment,
     MethodSettings,
+    NamedMethod,
     load_experiment,
     load_library,
     load_methods,
@@ -29,13 +31,32 @@ METHODS = load_methods()
 def test_a_method_differs_from_full_in_exactly_what_it_lists(name):
     experiment, library = load_experiment("embedded"), load_library()
     full, other = (resolve(experiment, method, library) for method in ("full", name))
-    assert changed_keys(full.method, other.method) == set(METHODS[name].overrides)
-    assert changed_keys(full.prior, other.prior) == set(METHODS[name].prior)
+    assert changed_keys(full.method, other.method) == set(keys_of(METHODS[name].overrides))
+    assert changed_keys(full.prior, other.prior) == set(keys_of(METHODS[name].prior))
 
 
 def changed_keys(before, after):
-    before, after = before.model_dump(), after.model_dump()
+    before, after = keys_of(before.model_dump()), keys_of(after.model_dump())
     return {key for key in before if before[key] != after[key]}
+
+
+def keys_of(nested, prefix=""):
+    """Values by dotted keys."""
+    flat = {}
+    for key, value in nested.items():
+        flat |= keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def test_changes_of_one_nested_setting_leave_its_neighbours(place):
+    write_yaml(place / "workflow/config/mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"],
+               evaluation={"fov": 20, "views": 4})  # fmt: skip
+    assert load_experiment("mine", changes={"evaluation": {"views": 6}}).evaluation.fov == 20
+    library = load_library()
+    near = {"reason": "near", "prior": {"cameras": {"distance": [1.16, 1.2]}}}
+    library = replace(library, methods={"near": parse(NamedMethod, near, "near")})
+    cameras = resolve(load_experiment("embedded"), "near", library).prior.cameras
+    assert cameras.distance == (1.16, 1.2) and cameras.fov == library.priors["mini"].cameras.fov
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem)
