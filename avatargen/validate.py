@@ -9,8 +9,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class Study:
         judges: settings of each judge.
         lists: prompts × seeds of each list, in order; files: where each list lies.
         pool: captions that pool the geometry track, if the experiment names a list for it.
+        notes: what the user should know of, a line each.
     """
 
     experiment: Experiment
@@ -61,10 +62,18 @@ class Study:
     lists: dict[str, tuple[PromptItem, ...]]
     files: dict[str, Path]
     pool: Path | None
+    notes: Sequence[str] = ()
+
+    @property
+    def true_methods(self) -> list[str]:
+        """Methods that make the true head: of prompts that have one."""
+        return [name for name, run in self.runs.items() if run.method.source == "oracle"]
 
     def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
-        """What a method makes of a list: all of it, or the part that the experiment reduces the method to."""
+        """What a method makes of a list: all that it can, or the part that the experiment reduces the method to."""
         items, reduced = self.lists[name], self.experiment.reduced
+        if method in self.true_methods:
+            items = tuple(item for item in items if _is_known(item))
         if reduced is None or method not in reduced.methods:
             return items
         first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
@@ -101,11 +110,10 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
-    problems.lines += _without_truth(runs, lists)
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     prior = library.priors[experiment.prior]
-    return Study(experiment, runs, reasons, prior, judges, lists, files, pool_file)
+    return _with_truth_only(Study(experiment, runs, reasons, prior, judges, lists, files, pool_file))
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:
@@ -245,20 +253,35 @@ def _names(experiment: Experiment) -> list[str]:
     return lines
 
 
-def _without_truth(runs: Mapping[str, RunConfig | None], lists: Mapping[str, tuple[PromptItem, ...]]) -> list[str]:
-    """Prompts that have no true head, for methods that make nothing else."""
+def _without_truth(study: Study) -> list[str]:
+    """What methods that make the true head leave out, a line for each list."""
     lines = []
-    for method in (name for name, run in runs.items() if run and run.method.source == "oracle"):
-        for name, items in lists.items():
-            unknown_here = {item.item: item.prompt for item in items if described(item.prompt, item.tags) is None}
+    for method in study.true_methods:
+        for name, items in study.lists.items():
+            unknown_here = {item.item: item.prompt for item in items if not _is_known(item)}
             some = ", ".join(f"{item} ('{prompt}')" for item, prompt in list(unknown_here.items())[:NAMED])
+            more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
             if unknown_here:
-                more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
                 lines.append(
-                    f"{name}: method '{method}' needs the true head of each prompt, which the embedded world does not "
-                    f"know of {some}{more}; expected captions as in prompts/embedded.tsv, or methods without '{method}'"
+                    f"{name}: '{method}' leaves out prompts without a known true head: {some}{more}"
                 )
     return lines
+
+
+def _with_truth_only(study: Study) -> Study:
+    """The study without methods that would make nothing. Raises InputError: there are no others."""
+    idle = {name for name in study.true_methods if not any(study.items(each, name) for each in study.lists)}
+    methods = tuple(name for name in study.experiment.methods if name not in idle)
+    notes = _without_truth(study)
+    if not methods:
+        raise InputError([*notes, f"{study.experiment.experiment}: methods: nothing is left; expected another method"])
+    experiment = study.experiment.model_copy(update={"methods": methods})
+    runs = {name: run for name, run in study.runs.items() if name not in idle}
+    return replace(study, experiment=experiment, runs=runs, notes=notes)
+
+
+def _is_known(item: PromptItem) -> bool:
+    return described(item.prompt, item.tags) is not None
 
 
 def _machine(experiment: Experiment) -> list[str]:

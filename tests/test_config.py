@@ -179,14 +179,17 @@ def test_a_ray_address_of_the_wrong_form(place, monkeypatch, address):
     assert validate_all("mine", {"backend": "serial"})
 
 
-def test_prompts_that_have_no_true_head_are_named_where_a_method_makes_it(place):
+def test_the_oracle_leaves_out_prompts_that_have_no_true_head(place):
     strange = "\n".join(f"wizard number {number}" for number in range(5))
     (place / "prompts/few.txt").write_text(f"a man\n{strange}\n")
-    assert validate_all("mine")
-    (problem,) = problems_of(validate_all, "mine", {"methods": ["full", "oracle"]})
-    assert problem.startswith("few: method 'oracle'") and "'wizard number 2') and 2 more" in problem
-    (place / "prompts/few.txt").write_text("a man\na woman\n")
-    assert validate_all("mine", {"methods": ["full", "oracle"]})
+    study = validate_all("mine", {"methods": ["full", "oracle"]})
+    assert len(study.items("few", "full")) == 12 and len(study.items("few", "oracle")) == 2
+    (note,) = study.notes
+    assert note.startswith("few: 'oracle' leaves out prompts") and "'wizard number 2') and 2 more" in note
+    (place / "prompts/few.txt").write_text(strange)
+    study = validate_all("mine", {"methods": ["full", "oracle"]})
+    assert list(study.runs) == list(study.experiment.methods) == ["full"] and study.notes
+    assert "nothing is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
 
 
 def test_what_a_prior_changes_of_the_defaults_is_ours():

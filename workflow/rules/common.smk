@@ -14,6 +14,8 @@ try:
     STUDY = launch.study_of(config, check_disk=workflow.is_main_process)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process and STUDY.notes:
+    print(*STUDY.notes, sep="\n", file=sys.stderr)
 
 EXPERIMENT = STUDY.experiment
 RESULTS = f"results/{EXPERIMENT.experiment}"
