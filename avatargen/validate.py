@@ -262,9 +262,7 @@ def _without_truth(study: Study) -> list[str]:
             some = ", ".join(f"{item} ('{prompt}')" for item, prompt in list(unknown_here.items())[:NAMED])
             more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
             if unknown_here:
-                lines.append(
-                    f"{name}: '{method}' leaves out prompts without a known true head: {some}{more}"
-                )
+                lines.append(f"{name}: '{method}' leaves out prompts without a known true head: {some}{more}")
     return lines
 
 

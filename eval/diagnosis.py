@@ -89,17 +89,23 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
 
 def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
     """What the prior changes of the avatar's outline, of the area that it covers; mean over the views."""
-    prior = tools.prior
     cameras, covered = some_views(cameras, slice(None, None, STRIDE)), covered[::STRIDE]
+    change = outline_change(avatar, tools, cameras).cpu()
+    return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
+
+
+def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, " V"]:
+    """Share of each view that the prior adds to the avatar's outline or takes from it, on the prior's device."""
+    prior = tools.prior
     places = zip(cameras.azimuth[0].tolist(), cameras.elevation[0].tolist(), strict=True)
     condition, empty = prior.embed([with_view(avatar.prompt, *place) for place in places]), prior.embed([""])
     changes = []
     for number, colour in enumerate(BACKGROUNDS):
         latents = neural_latents(avatar, tools, cameras, colour)
         noise = keyed_noise(torch.tensor([avatar.seed]), number, len(latents), tuple(latents.shape[1:]))[0]
+        noise = noise.to(latents.device)
         changes.append(foreground_change(prior, latents, noise, condition, empty, DENOISING))
-    change = torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))
-    return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
+    return torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))
 
 
 def mask_change(history: History) -> float:

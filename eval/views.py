@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ class RenderTools:
     """What it takes to turn an avatar into images; load once, use for all avatars.
 
     Attributes:
-        head, renderer, prior: see their base classes; `renderer` renders the head's topology.
+        head, renderer: see their base classes; `renderer` renders the head's topology. Both on the CPU, as avatar
+            files are, so that textures and shapes are scored alike wherever that is done.
+        prior: on any device.
         prior_settings: size and samples of the latent render, as the prior saw it during generation.
     """
 
@@ -98,7 +100,7 @@ def neural_latents(
     """An avatar's latent texture rendered over the latents of a background, as score distillation saw it.
 
     An avatar without one (the true head, the template) is rendered in its RGB texture and encoded, so that its score
-    has the autoencoder's losses too and bounds what a method can reach.
+    has the autoencoder's losses too and bounds what a method can reach. On the prior's device.
     """
     prior = tools.prior_settings
     if avatar.latent_texture is None:
@@ -110,7 +112,8 @@ def neural_latents(
         tools.head.vertices(avatar.parameters()), cameras, prior.latent_size,
         texture=avatar.latent_texture[None], samples=prior.samples, gradients=False,
     )  # fmt: skip
-    return seen.over(backdrop)[0]
+    features, coverage = seen.features.to(backdrop.device), seen.coverage.to(backdrop.device)
+    return replace(seen, features=features, coverage=coverage).over(backdrop)[0]
 
 
 def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[Tensor, "B V 3 H W"]:

@@ -105,7 +105,7 @@ def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float) 
 def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
     """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0)."""
     x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
-    x = x.to(prior.alphas_cumprod.device)
+    x = x.to(prior.device)
     condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
     times = torch.linspace(len(prior.alphas_cumprod) - 1, 0, steps + 1).long().to(x.device)
     for now, then in pairwise(times):

@@ -32,11 +32,13 @@ class TrueHead:
 def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead | None:
     """The true head, or None where the prompt says something that the closed world does not know (see `described`).
 
-    What the prompt leaves unsaid sits at its template value.
+    What the prompt leaves unsaid sits at its template value. Made on the CPU, where its colours and places are,
+    wherever the head is.
     """
     attributes = described(prompt, tags)
     if attributes is None:
         return None
+    head = head.to("cpu")
     look = make_look(head, attributes)
     uv_map = build_uv_map(head.topology, TEXTURE_SIZE)
     return TrueHead(look.parameters, uv_map.to_image(uv_map.gather(look.colours)))

@@ -2,6 +2,8 @@
 
 Latents are scaled: what the UNet expects, and what the renderer paints. Timesteps are integers in
 [0, len(alphas_cumprod)). Conditions are text embeddings, one for each sample.
+
+Tensors are given and returned on the prior's device; images to encode, and so plain colours, may be on any.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ class Prior(ABC):
     downscale: int
     prediction: str
     alphas_cumprod: Float[Tensor, " T"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.alphas_cumprod.device
 
     @abstractmethod
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:

@@ -24,7 +24,6 @@ class StableDiffusionPrior(Prior):
     """Wraps a diffusers ``StableDiffusionPipeline``; only its parts are used, never its loop."""
 
     def __init__(self, pipeline: StableDiffusionPipeline, name: str, device: torch.device):
-        self.device = device
         self.id = name
         fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
         self._vae = pipeline.vae.to(device, **fast).eval().requires_grad_(False)

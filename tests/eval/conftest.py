@@ -17,6 +17,7 @@ from avatargen.render.warp import WarpRenderer
 from avatargen.settings import PriorSettings
 from avatargen.types import HeadParameters, HeadTopology
 from eval.manifest import Row
+from eval.views import RenderTools
 from tests.small_clip import write_clip
 
 RADIUS = 0.12  # metres
@@ -89,6 +90,23 @@ def renderer(head: SphereHead) -> WarpRenderer:
 @pytest.fixture(scope="session")
 def resize_prior() -> ResizePrior:
     return ResizePrior()
+
+
+class DistantPrior(ResizePrior):
+    """The same on another device, as a prior on a GPU is: torch's meta device, whose tensors know shapes only."""
+
+    alphas_cumprod = ResizePrior.alphas_cumprod.to("meta")
+
+    def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
+        return super().embed(prompts).to("meta")
+
+    def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
+        return super().encode(images.to("meta"))
+
+
+@pytest.fixture(scope="session")
+def distant_tools(head: SphereHead, renderer: WarpRenderer, prior_settings: PriorSettings) -> RenderTools:
+    return RenderTools(head, renderer, DistantPrior(), prior_settings)
 
 
 @pytest.fixture(scope="session")

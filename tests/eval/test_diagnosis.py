@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from avatargen import segmentation
+from avatargen.cameras import evaluation_cameras
 from avatargen.config import EvaluationSettings
 from avatargen.history import History
-from eval.diagnosis import FINDINGS, Diagnosis, diagnose, mask_change
+from eval.diagnosis import FINDINGS, Diagnosis, diagnose, mask_change, outline_change
 from eval.views import RenderTools
 
 SETTINGS = EvaluationSettings(views=4, size=64)
@@ -68,6 +69,12 @@ def test_an_outline_that_the_prior_would_not_have_is_misalignment(avatar, tools,
 
     monkeypatch.setattr(segmentation, "_denoise", left_half)
     assert 0.35 < found(avatar, tools).misaligned < 0.65
+
+
+def test_outlines_are_measured_where_the_prior_is(avatar, distant_tools, monkeypatch):
+    monkeypatch.setattr(segmentation, "_denoise", lambda _prior, latents, noise, *_: latents + noise)
+    change = outline_change(avatar, distant_tools, evaluation_cameras(1, views=2))
+    assert change.device == distant_tools.prior.device and change.shape == (2,)
 
 
 def test_unrest_of_masks_is_the_mean_over_refreshes():

@@ -1,5 +1,7 @@
 """Images of a sphere that is red in front and blue behind."""
 
+from dataclasses import replace
+
 import imageio.v2 as imageio
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from avatargen.config import EvaluationSettings
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, KINDS
 from eval.sheet import contact_sheet
 from eval.turntable import render_avatar, soften
-from eval.views import RenderTools, render_views, shade_clay
+from eval.views import RenderTools, neural_latents, render_views, shade_clay
 
 SETTINGS = EvaluationSettings(views=4, size=64, samples=2, turntable_frames=4, turntable_size=65)
 
@@ -30,6 +32,13 @@ def test_front_and_back_show_their_colours_on_grey(avatar, tools):
         assert np.abs(images[0, 32, 32] - (255, 0, 0)).max() <= tolerance, kind
         assert np.abs(images[2, 32, 32] - (0, 0, 255)).max() <= tolerance, kind
         assert np.abs(images[:, 1, 1] - 128).max() <= tolerance, kind
+
+
+@pytest.mark.parametrize("texture", ["latent", "rgb"])
+def test_latents_are_made_where_the_prior_is(avatar, distant_tools, texture):
+    avatar = avatar if texture == "latent" else replace(avatar, latent_texture=None)
+    latents = neural_latents(avatar, distant_tools, evaluation_cameras(1, views=2), SETTINGS.background)
+    assert latents.device == distant_tools.prior.device and latents.shape == (2, 3, 16, 16)
 
 
 def test_clay_is_grey_and_does_not_depend_on_the_view_of_a_sphere(avatar, tools):

@@ -8,6 +8,7 @@ from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.looks import make_look
 from avatargen.headworld.paint import HAIR, IRIS, MATERIAL, SKIN, paint
+from avatargen.headworld.truth import true_head
 from avatargen.headworld.volumes import template_points, volumes
 
 
@@ -95,3 +96,18 @@ def test_extremes_are_far_from_the_template(head):
     plain = far()
     for attributes in ({"weight": "fat"}, {"weight": "thin"}, {"age": "baby"}, {"feature": "wide jaw"}):
         assert far(**attributes) > plain + 0.3, attributes
+
+
+class Abroad(AnnyHead):
+    """A head on a device that shares no tensors with the CPU, from which `to` brings it back."""
+
+    def to(self, device):
+        return AnnyHead.load().to(device)
+
+
+def test_a_true_head_is_made_on_the_cpu_wherever_the_head_model_is(head):
+    abroad = Abroad(**vars(head.to("meta")))
+    here, there = (true_head("an old man with horns and war paint", (), model) for model in (head, abroad))
+    assert torch.equal(here.texture, there.texture)
+    assert torch.equal(here.parameters.shape, there.parameters.shape)
+    assert torch.equal(here.parameters.offsets, there.parameters.offsets)

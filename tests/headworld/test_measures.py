@@ -8,6 +8,7 @@ from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, recall, render_heads
 from avatargen.headworld.phrases import parse
+from avatargen.headworld.report import evaluation_ms
 from avatargen.priors.base import Prior
 from avatargen.render.warp import WarpRenderer
 
@@ -74,6 +75,16 @@ def test_ddim_finds_what_the_prior_knows():
     made = ddim(KnowingPrior(), ["a", "b"], guidance=4.0)
     assert made.shape == (2, 32, 32, 3)
     assert np.abs(made - np.array([230, 51, 128])).max() <= 1
+
+
+class DistantPrior(KnowingPrior):
+    """The same on a device that shares no tensors with the CPU."""
+
+    alphas_cumprod, answer = KnowingPrior.alphas_cumprod.to("meta"), KnowingPrior.answer.to("meta")
+
+
+def test_a_prior_is_timed_where_it_is():
+    assert evaluation_ms(DistantPrior()) > 0
 
 
 def test_renders_show_every_head_from_where_they_should():
