@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def source_hash(package: str, modules: tuple[str, ...]) -> str:
-    """Twelve hex digits over the parsed source of modules; comments, docstrings and layout do not count."""
+def source_hash(package: str, modules: tuple[str, ...], without: tuple[str, ...] = ()) -> str:
+    """Twelve hex digits over the parsed source of modules; comments, docstrings and layout do not count.
+
+    Neither do the constants of modules that `without` names.
+    """
     digest = hashlib.sha256()
     for module in modules:
         spec = importlib.util.find_spec(f"{package}.{module}")
@@ -25,8 +28,13 @@ def source_hash(package: str, modules: tuple[str, ...]) -> str:
             documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             if documented and node.body and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:]
+        tree.body = [node for node in tree.body if not _assigns(node, without)]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:12]
+
+
+def _assigns(node: ast.stmt, names: tuple[str, ...]) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in names for t in node.targets)
 
 
 @contextlib.contextmanager

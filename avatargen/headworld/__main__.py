@@ -15,7 +15,8 @@ import torch
 from diffusers import AutoencoderTiny
 
 from avatargen.heads.anny import AnnyHead
-from avatargen.headworld.dataset import Recipe, Renders, cached, generate
+from avatargen.headworld.dataset import Recipe, Renders, cached, facts_of, generate
+from avatargen.headworld.kept import Facts, kept, weights
 from avatargen.headworld.lists import write_lists
 from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
@@ -38,8 +39,7 @@ VARIANTS = 2
 
 def data(name: str, work: Path) -> Renders:
     """One of SETS, rendered at the first call."""
-
-    return cached(work / f"{name}.npz", lambda: generate(*_studio(), SETS[name]))
+    return cached(work / f"{name}.npz", SETS[name], lambda recipe: generate(*_studio(), recipe))
 
 
 def _studio() -> tuple[AnnyHead, WarpRenderer]:
@@ -53,28 +53,36 @@ def train_the_prior(work: Path, output: Path) -> None:
     flips = [bool(seed % 2) for seed in range(VARIANTS)]
     copies = [renders.over_backgrounds(seed, flip) for seed, flip in enumerate(flips)]
     images = np.concatenate(copies)
-    vae = train_vae(images, work)
-    latents = _latents(vae, images, work / "latents.npy")
+    made_from = {**facts_of(SETS["prior"]), "variants": VARIANTS}
+    vae = train_vae(images, made_from, work)
+    made_from["vae"] = weights(vae)
+    latents = _latents(vae, images, made_from, work / "latents.npy")
     prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
     write_tokenizer(work / "tokenizer")
     size = latents.shape[-1]
-    weights = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
-    pipeline = train_prior(latents, torch.cat(weights), prompts, vae, work / "tokenizer", work)
+    weighed = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
+    pipeline = train_prior(latents, torch.cat(weighed), prompts, made_from, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     shutil.rmtree(output, ignore_errors=True)
     pipeline.save_pretrained(output, safe_serialization=True)
 
 
-def _latents(vae: AutoencoderTiny, images: np.ndarray, path: Path) -> torch.Tensor:
+def _latents(vae: AutoencoderTiny, images: np.ndarray, made_from: Facts, path: Path) -> torch.Tensor:
     """Scaled latents of all images, kept beside the checkpoints so that resuming is quick."""
-    if not path.exists():
-        np.save(path, (encode(vae, images) * vae.config.scaling_factor).half().numpy())
-    return torch.from_numpy(np.load(path))
+
+    def make() -> np.ndarray:
+        return (encode(vae, images) * vae.config.scaling_factor).half().numpy()
+
+    def write(target: Path, latents: np.ndarray) -> None:
+        with target.open("wb") as file:
+            np.save(file, latents)
+
+    return torch.from_numpy(kept(path, made_from, make, np.load, write))
 
 
 def train_a_judge(name: str, work: Path, output: Path) -> None:
     """A mini CLIP, on other renders than the prior's."""
-    train_judge(name, data("judge", work), output, work)
+    train_judge(name, data("judge", work), facts_of(SETS["judge"]), output, work)
 
 
 def main() -> None:

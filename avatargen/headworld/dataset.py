@@ -7,7 +7,7 @@ combination of attributes that is held out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from avatargen.cameras import CENTRE, FACE
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import sample_training
+from avatargen.headworld.kept import Facts, code, kept
 from avatargen.headworld.landmarks import landmark_vertices
 from avatargen.headworld.looks import Look, make_look
 from avatargen.headworld.phrases import worded
@@ -31,6 +32,8 @@ from avatargen.types import Cameras, HeadParameters
 SIZE = 128
 CLOSE_FOV = (9.0, 13.0)
 CLAY, CLAY_AMBIENT = 0.75, 0.35
+MODULES = ("attributes", "dataset", "landmarks", "looks", "paint", "phrases", "volumes")
+"""Whose code decides what renders look like and are called."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +181,22 @@ def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8)
     return Renders(np.concatenate(images), captions, view_names, *arrays)
 
 
-def cached(path: Path, make: Callable[[], Renders]) -> Renders:
-    """Renders from a file, made and written at the first call."""
-    if path.exists():
-        data = np.load(path, allow_pickle=False)
-        texts = {name: list(map(str, data[name])) for name in ("captions", "views")}
-        return Renders(**texts, **{name: data[name] for name in data.files if name not in texts})
-    renders = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **vars(renders))
-    return renders
+def facts_of(recipe: Recipe) -> Facts:
+    """What the renders of a recipe are made from."""
+    return {"recipe": asdict(recipe), "render code": code(*MODULES)}
+
+
+def cached(path: Path, recipe: Recipe, make: Callable[[Recipe], Renders]) -> Renders:
+    """Renders of a recipe from a file, made and written where it does not hold them; see `kept`."""
+    return kept(path, facts_of(recipe), lambda: make(recipe), _read, _write)
+
+
+def _read(path: Path) -> Renders:
+    data = np.load(path, allow_pickle=False)
+    texts = {name: list(map(str, data[name])) for name in ("captions", "views")}
+    return Renders(**texts, **{name: data[name] for name in data.files if name not in texts})
+
+
+def _write(path: Path, renders: Renders) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **vars(renders))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import SIZE, Renders
+from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.landmarks import Regressor, landmark_loss
 from avatargen.headworld.phrases import parse, worded
 from avatargen.headworld.pools import SWAPPED, swaps
@@ -83,8 +84,8 @@ def write_config(folder: Path, spec: Spec) -> None:
     )
 
 
-def train_judge(name: str, renders: Renders, output: Path, work: Path) -> None:
-    """Train one of JUDGES on renders; equal captions in a batch are each other's positives.
+def train_judge(name: str, renders: Renders, made_from: Facts, output: Path, work: Path) -> None:
+    """Train one of JUDGES on renders of some facts; equal captions in a batch are each other's positives.
 
     The text tower learns the words first. Beside its caption each image meets one that differs in one attribute (as in
     NegCLIP, arXiv 2210.01936): those are what the pools of CLIP-R hold, and a random batch hardly ever does. Linear
@@ -101,7 +102,9 @@ def train_judge(name: str, renders: Renders, output: Path, work: Path) -> None:
     if not (work / f"{name}.ckpt").exists():
         train_words(f"{name}-text", model, spec.width, model.encode_text, tokenizer, work, spec.seed, clay=0.45)
     learner = Learner(model, spec)
-    trainer = Trainer(name, work, {"learner": learner}, spec.budget)
+    built = {key: value for key, value in asdict(spec).items() if key != "budget"}
+    facts = {"spec": built, "code": code("pools", "tokens", "train_judge"), **made_from}
+    trainer = Trainer(name, work, {"learner": learner}, spec.budget, facts)
     batches = Batches(renders, tokenizer, spec.seed, spec.budget.batch)
     trainer.run(lambda step: learner(batches(step).to(trainer.device)))
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.tokens import LENGTH
 from avatargen.headworld.train_text import train_text
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
@@ -127,10 +128,14 @@ def _detail(points: Tensor, size: int) -> Tensor:
 
 
 def train_prior(
-    latents: Tensor, weights: Tensor, prompts: list[str], vae: AutoencoderTiny, tokenizer_folder: Path, work: Path,
-    seed: int = 1, budget: Budget = BUDGET,
+    latents: Tensor, weights: Tensor, prompts: list[str], made_from: Facts, vae: AutoencoderTiny,
+    tokenizer_folder: Path, work: Path, seed: int = 1, budget: Budget = BUDGET,
 ) -> StableDiffusionPipeline:  # fmt: skip
-    """Train on scaled latents (N, 4, 32, 32), `loss_weights` of them, and prompts; returns the whole pipeline."""
+    """Train on scaled latents (N, 4, 32, 32), `loss_weights` of them, and prompts; returns the whole pipeline.
+
+    Args:
+        made_from: facts of latents and prompts.
+    """
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     text = build_text_encoder(tokenizer)
@@ -141,7 +146,8 @@ def train_prior(
     unet.set_attn_processor(AttnProcessor())  # plain products: fused attention this small takes a fifth longer
     tokens = tokenizer([*prompts, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     loss = PriorLoss(latents, weights, tokens[:-1], tokens[-1], seed, budget.batch)
-    trainer = Trainer("prior", work, {"unet": unet, "text": text}, budget)
+    facts = {"seed": seed, "code": code("tokens", "train_prior"), **made_from}
+    trainer = Trainer("prior", work, {"unet": unet, "text": text}, budget, facts)
     trainer.run(lambda step: loss(unet, text, step))
     return StableDiffusionPipeline(
         vae=vae, text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(), scheduler=build_scheduler(),

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import worded
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 from avatargen.priors.view_prompts import VIEWS
@@ -86,7 +87,8 @@ def train_words(
         answers = labels[rows].to(trainer.device)
         return sum(F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)) / len(scores)
 
-    trainer = Trainer(name, work, {"text": text, "heads": heads}, budget)
+    facts = {"seed": seed, "clay": clay, "code": code("attributes", "phrases", "tokens", "train_text")}
+    trainer = Trainer(name, work, {"text": text, "heads": heads}, budget, facts)
     trainer.run(loss)
     fresh, answers = corpus(500, seed + 1, clay=clay)
     with torch.no_grad():

@@ -17,6 +17,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
 CROP = 64
@@ -42,14 +43,19 @@ def crops(images: np.ndarray, seed: int, step: int, batch: int) -> Tensor:
     return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train_vae(images: np.ndarray, work: Path, seed: int = 0, budget: Budget = BUDGET) -> AutoencoderTiny:
+def train_vae(
+    images: np.ndarray, made_from: Facts, work: Path, seed: int = 0, budget: Budget = BUDGET
+) -> AutoencoderTiny:
     """Train on crops (the network is fully convolutional), then measure the latents' scale.
 
     The loss is the mean absolute error of pixels and of their gradients, and of the first three latent channels.
+
+    Args:
+        images: uint8 (N, H, W, 3); made_from: their facts.
     """
     torch.manual_seed(seed)
     vae = build_vae().to(memory_format=torch.channels_last)
-    trainer = Trainer("vae", work, {"vae": vae}, budget)
+    trainer = Trainer("vae", work, {"vae": vae}, budget, {"seed": seed, "code": code("train_vae"), **made_from})
 
     def loss(step: int) -> Tensor:
         real = crops(images, seed, step, budget.batch).to(trainer.device, memory_format=torch.channels_last)

@@ -14,6 +14,9 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from avatargen.disk import write_text
+from avatargen.errors import InputError
+from avatargen.headworld.kept import Facts, differences
 from avatargen.precision import network_dtype
 
 
@@ -97,17 +100,24 @@ class Trainer:
         folder: where the checkpoint and ``{name}-curve.jsonl`` go.
         modules: trained jointly, averaged, and checkpointed.
         budget: steps, batch and rates.
+        facts: what decides the training beside its budget. A checkpoint goes on only from the same ones, and the same
+            batch and average; its steps and learning rates may change. One without facts is taken as it is.
         save_every: steps between checkpoints.
+
+    Raises:
+        InputError: there is a checkpoint of a training that other facts decided.
     """
 
     name: str
     folder: Path
     modules: dict[str, nn.Module]
     budget: Budget
+    facts: Facts = field(default_factory=dict)
     save_every: int = 200
     curve: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.facts = {**self.facts, "batch": self.budget.batch, "decay": self.budget.decay}
         self.device = training_device()
         for module in self.modules.values():
             module.to(self.device)
@@ -126,6 +136,7 @@ class Trainer:
         if not self.checkpoint.exists():
             return 0
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self._check(state.get("facts"))
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -136,15 +147,27 @@ class Trainer:
         self.curve = state["curve"]
         return int(state["step"])
 
+    def _check(self, facts: Facts | None) -> None:
+        """Whether a checkpoint is of this training."""
+        if facts is None:
+            print(f"{self.checkpoint}: does not say what it was trained with; taken as it is", flush=True)
+            return
+        changed = differences(facts, self.facts)
+        if changed:
+            raise InputError(
+                [f"{self.checkpoint}: of another training ({'; '.join(changed)}); remove it to train from the start"]
+            )
+
     def save(self, step: int) -> None:
         """Write a checkpoint, atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(f".{os.getpid()}")
         modules = {name: module.state_dict() for name, module in self.modules.items()}
         state = {"step": step, "modules": modules, "optimiser": self.optimiser.state_dict()}
-        torch.save({**state, "average": self.average.values, "curve": self.curve}, partial)
+        state |= {"average": self.average.values, "curve": self.curve, "facts": self.facts}
+        torch.save(state, partial)
         partial.replace(self.checkpoint)
-        (self.folder / f"{self.name}-curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.curve))
+        write_text(self.folder / f"{self.name}-curve.jsonl", "".join(json.dumps(row) + "\n" for row in self.curve))
 
     def run(self, loss: Callable[[int], Tensor]) -> None:
         """Train until the budget is spent; the modules then hold their averaged weights."""

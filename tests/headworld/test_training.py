@@ -1,11 +1,18 @@
 """What the trainings of the shipped models rest on: schedule, resumption, labels, weights, hard negatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from avatargen.errors import InputError
+from avatargen.heads.bake_cache import source_hash
+from avatargen.headworld import dataset, kept
 from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.dataset import Recipe, Renders, cached
+from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import swaps
 from avatargen.headworld.train_judge import augment, contrastive, swapped_tokens
@@ -22,10 +29,10 @@ def test_rate_rises_stays_and_falls_to_zero():
     assert 0 < budget.rate(999) < 0.01
 
 
-def train(folder, steps, upto):
+def train(folder, steps, upto, **facts):
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
-    trainer = Trainer("line", folder, {"model": model}, Budget(steps, 4, 0.1, warmup=2), save_every=5)
+    trainer = Trainer("line", folder, {"model": model}, Budget(steps, 4, 0.1, warmup=2), facts, save_every=5)
 
     def loss(step):
         if step == upto:
@@ -42,6 +49,69 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", 20, 13)
     assert torch.equal(train(tmp_path / "cut", 20, None), whole)
+
+
+def test_a_checkpoint_goes_on_with_more_steps_but_not_as_another_training(tmp_path):
+    train(tmp_path, 5, None, seed=1, recipe={"heads": (1, 2)})
+    train(tmp_path, 10, None, seed=1, recipe={"heads": [1, 2]})
+    assert torch.load(tmp_path / "line.ckpt")["step"] == 10
+    with pytest.raises(InputError, match=r"line\.ckpt: .*recipe.heads was \[1, 2\], is \[1, 3\]\); remove it"):
+        train(tmp_path, 10, None, seed=1, recipe={"heads": (1, 3)})
+
+
+def test_a_checkpoint_without_facts_is_taken_as_it_is(tmp_path, capsys):
+    train(tmp_path, 5, None, seed=1)
+    state = torch.load(tmp_path / "line.ckpt")
+    del state["facts"]
+    torch.save(state, tmp_path / "line.ckpt")
+    train(tmp_path, 5, None, seed=2)
+    assert "line.ckpt: does not say" in capsys.readouterr().out
+
+
+def some_renders(recipe):
+    shape = (recipe.heads, 2, 2, 4)
+    angles, points = np.zeros(recipe.heads), np.zeros((recipe.heads, 1, 2))
+    return Renders(
+        np.full(shape, recipe.seed, np.uint8), ["a man"] * recipe.heads, ["front view"], angles, points, points
+    )
+
+
+def test_renders_are_kept_until_the_recipe_or_the_code_is_another(tmp_path, monkeypatch, capsys):
+    path, made = tmp_path / "prior.npz", []
+
+    def seed_of(recipe):
+        return int(cached(path, recipe, lambda asked: made.append(asked) or some_renders(asked)).images[0, 0, 0, 0])
+
+    assert seed_of(Recipe(heads=2, seed=1)) == seed_of(Recipe(heads=2, seed=1)) == 1 and len(made) == 1
+    assert capsys.readouterr().out == ""
+    assert seed_of(Recipe(heads=2, seed=2)) == 2 and "recipe.seed was 1, is 2" in capsys.readouterr().out
+    monkeypatch.setattr(dataset, "MODULES", ("paint",))
+    assert seed_of(Recipe(heads=2, seed=2)) == 2 and len(made) == 3
+    path.with_name("prior.npz.json").unlink()
+    assert seed_of(Recipe(heads=2, seed=3)) == 2 and "prior.npz: does not say" in capsys.readouterr().out
+
+
+def test_renders_that_were_not_finished_leave_the_old_ones(tmp_path, monkeypatch):
+    path, recipe = tmp_path / "prior.npz", Recipe(heads=2, seed=1)
+    cached(path, recipe, some_renders)
+
+    def full(file, **_):
+        file.write(b"half of it")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(dataset.np, "savez", full)
+    with pytest.raises(OSError):
+        cached(path, replace(recipe, seed=2), some_renders)
+    assert [found.name for found in sorted(tmp_path.iterdir())] == ["prior.npz", "prior.npz.json"]
+    assert cached(path, recipe, some_renders).images.max() == 1
+
+
+def test_code_counts_but_not_how_long_it_trains(monkeypatch):
+    assert code("train_vae") != code("train_prior")
+    everything = code("train_vae")
+    monkeypatch.setattr(kept, "SCHEDULE", ())
+    assert code("train_vae") != everything  # which holds a BUDGET
+    assert code("phrases") == source_hash("avatargen.headworld", ("phrases",))
 
 
 def test_labels_of_captions_are_what_the_captions_say():
