@@ -1,19 +1,22 @@
 """``python -m avatargen.headworld``: train the embedded stack's prior and judge from their seeds (``make train``).
 
-Data, checkpoints and curves lie in ``build/headworld``; an interrupted training resumes. The shipped weights are
-replaced only when everything has been trained.
+Data, checkpoints and curves lie in ``build/headworld``; an interrupted training resumes. New weights lie there too
+until all that was asked for has been trained (and measured, where that is everything), and replace the shipped ones
+then.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
+from avatargen.errors import InputError
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.dataset import Recipe, Renders, cached, facts_of, generate
 from avatargen.headworld.kept import Facts, kept, weights
@@ -63,7 +66,6 @@ def train_the_prior(work: Path, output: Path) -> None:
     weighed = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
     pipeline = train_prior(latents, torch.cat(weighed), prompts, made_from, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
-    shutil.rmtree(output, ignore_errors=True)
     pipeline.save_pretrained(output, safe_serialization=True)
 
 
@@ -85,32 +87,93 @@ def train_a_judge(name: str, work: Path, output: Path) -> None:
     train_judge(name, data("judge", work), facts_of(SETS["judge"]), output, work)
 
 
-def main() -> None:
-    """Parse the arguments and train."""
+def train(part: str, work: Path, output: Path) -> None:
+    """Train the models of a part, or all and their report, below `work`; put them in place once all are there."""
+    made = work / f"trained-{part}"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    if part in ("all", "prior"):
+        train_the_prior(work, made / "prior")
+    for name in JUDGES:
+        if part in ("all", name):
+            train_a_judge(name, work, made / name)
+    if part == "all":
+        report(made, work)
+    put_in_place(made, output)
+    shutil.rmtree(made)
+
+
+def put_in_place(made: Path, output: Path) -> None:
+    """Replace files and folders of `output` by those of the same name in `made`; what else is there stays.
+
+    They are copied beside their places first and renamed then, so that no place ever holds half of one.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.name for path in made.iterdir())
+    for name in names:
+        _remove(output / f".{name}.new")
+        (shutil.copytree if (made / name).is_dir() else shutil.copy2)(made / name, output / f".{name}.new")
+    for name in names:
+        place, old = output / name, output / f".{name}.old"
+        _remove(old)
+        if place.exists():
+            place.rename(old)
+        (output / f".{name}.new").rename(place)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def report(assets: Path, work: Path) -> None:
+    """Measure the models in a folder, write the report there, and print it."""
+    print(write_report(*_studio(), assets, work, guidance=4.0, judges=tuple(JUDGES)))
+
+
+def run(part: str, lists: list[Path], work: Path, output: Path) -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        InputError: lists that are not right, or a checkpoint of another training.
+    """
+    if lists and part not in ("pools", "lists"):
+        raise InputError([f"{part}: takes no lists, got {', '.join(map(str, lists))}"])
+    if part == "pools":
+        if not lists:
+            raise InputError(["pools: expected prompt lists, got none"])
+        for path in lists:
+            write_pools(path)
+    elif part == "lists":
+        if len(lists) != 1 or not lists[0].is_dir():
+            raise InputError([f"lists: expected one existing folder, got {', '.join(map(str, lists)) or 'none'}"])
+        write_lists(lists[0])
+    elif part == "report":
+        report(output, work)
+    else:
+        train(part, work, output)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments and do as they say. Returns the exit status: 0, or 2 (wrong input)."""
     parser = argparse.ArgumentParser(prog="python -m avatargen.headworld", description=__doc__)
     parser.add_argument("part", nargs="?", choices=("all", "prior", *JUDGES, "report", "pools", "lists"), default="all")
     parser.add_argument("lists", nargs="*", type=Path, help="prompt lists, for `pools`; a folder, for `lists`")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "headworld", help="data and checkpoints")
     parser.add_argument("--output", type=Path, default=ASSETS, help="where the weights go")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.part == "pools":
-        for path in arguments.lists:
-            write_pools(path)
-        return
-    if arguments.part == "lists":
-        write_lists(*arguments.lists)
-        return
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    if arguments.part in ("all", "prior"):
-        train_the_prior(arguments.work, arguments.output / "prior")
-    for name in JUDGES:
-        if arguments.part in ("all", name):
-            train_a_judge(name, arguments.work, arguments.output / name)
-    if arguments.part in ("all", "report"):
-        print(write_report(*_studio(), arguments.output, arguments.work, guidance=4.0, judges=tuple(JUDGES)))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    try:
+        run(options.part, options.lists, options.work, options.output)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ from torch import nn
 
 from avatargen.errors import InputError
 from avatargen.heads.bake_cache import source_hash
+from avatargen.headworld import __main__ as command
 from avatargen.headworld import dataset, kept
 from avatargen.headworld.attributes import VALUES, Attributes, sample
 from avatargen.headworld.dataset import Recipe, Renders, cached
@@ -104,6 +105,48 @@ def test_renders_that_were_not_finished_leave_the_old_ones(tmp_path, monkeypatch
         cached(path, replace(recipe, seed=2), some_renders)
     assert [found.name for found in sorted(tmp_path.iterdir())] == ["prior.npz", "prior.npz.json"]
     assert cached(path, recipe, some_renders).images.max() == 1
+
+
+def test_weights_are_replaced_when_all_are_there_and_their_neighbours_stay(tmp_path, monkeypatch):
+    work, output = tmp_path / "work", tmp_path / "assets"
+
+    def write(folder, text):
+        folder.mkdir(parents=True)
+        (folder / text).write_text(text)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    for name in ("prior", "judge", "guide"):
+        write(output / name, "old")
+    (output / "README.md").write_text("stays")
+    monkeypatch.setattr(command, "train_the_prior", lambda _work, made: write(made, "new"))
+    monkeypatch.setattr(command, "train_a_judge", fail)
+    with pytest.raises(KeyboardInterrupt):
+        command.train("all", work, output)
+    assert [path.name for path in sorted(output.rglob("*")) if path.is_file()] == ["README.md", "old", "old", "old"]
+    monkeypatch.setattr(command, "train_a_judge", lambda _name, _work, made: write(made, "new"))
+    monkeypatch.setattr(command, "report", lambda made, _work: (made / "REPORT.md").write_text("of the new"))
+    command.train("all", work, output)
+    names = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    assert names == ["README.md", "REPORT.md", "guide/new", "judge/new", "prior/new"]
+    assert not list(work.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pools"], "pools: expected prompt lists"),
+        (["pools", "no/such.tsv"], "no/such.tsv: not readable"),
+        (["lists"], "lists: expected one existing folder"),
+        (["lists", "no/such"], "lists: expected one existing folder, got no/such"),
+        (["prior", "some.tsv"], "prior: takes no lists"),
+    ],
+)
+def test_wrong_input_is_said_in_a_line(arguments, message, capsys):
+    assert command.main(arguments) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and message in said[1]
 
 
 def test_code_counts_but_not_how_long_it_trains(monkeypatch):
