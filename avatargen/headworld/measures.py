@@ -1,4 +1,4 @@
-"""How good the embedded models are: heads of the study's prompts, which no training saw, rendered and sampled.
+"""How good the embedded models are: renders of held-out heads, those of the study's prompts, and samples.
 
 Rates are R@1 among the captions of the benchmark's own pools (see `pools`).
 """

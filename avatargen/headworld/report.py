@@ -1,7 +1,7 @@
 """How good the embedded models are: ``avatargen/assets/REPORT.md`` and its pictures.
 
-Everything is measured on the benchmark's study prompts, whose combinations of attributes no training saw, among the
-captions of its own pools.
+Everything is measured on the benchmark's study prompts, whose combinations of attributes no image of the training
+sets shows, among the captions of its own pools.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_report(
     samples = sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance)
     loaded = {name: Judge(assets / name) for name in judges}
     parts = [
-        "# The embedded models on combinations they never saw",
+        "# The embedded models on combinations that no image of their training sets shows",
         "`python -m avatargen.headworld report` writes this page. Heads are those of `prompts/embedded-study.tsv`, "
         f"{RENDERS} renders or samples of each; pools are the benchmark's.",
         "## Weights",

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.attributes import Attributes, held_out
 from avatargen.headworld.dataset import SIZE, Renders
 from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.landmarks import Regressor, landmark_loss
@@ -218,16 +218,25 @@ def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> 
 def swapped_tokens(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
     """Tokens of captions with one attribute changed, (N, 4 SWAPS, L); a shape caption's changes are of shape.
 
-    They are worded as freely as the captions themselves: wording must not tell which is right.
+    They are worded as freely as the captions themselves: wording must not tell which is right. A change that makes a
+    held-out combination is left out, and another comes twice, in other words.
     """
     rng = np.random.default_rng(seed)
     made: dict[str, Tensor] = {}
     for text in dict.fromkeys(captions):
         head = _head(text)
         colours = _has_colours(head)
-        changed = swaps(head, rng, 4 * SWAPS, colours, (*SWAPPED, *HARD))
-        made[text] = tokenizer([worded(swapped, rng, colours) for swapped in changed])
+        count = 4 * SWAPS
+        changed = swaps(head, rng, count, colours, (*SWAPPED, *HARD))
+        seen = [swapped for swapped in changed if _may_be_seen(swapped, colours)]
+        made[text] = tokenizer([worded(seen[k % len(seen)], rng, colours) for k in range(count)])
     return torch.stack([made[text] for text in captions])
+
+
+def _may_be_seen(head: Attributes, colours: bool) -> bool:
+    """Whether a caption of a head, of its shape where it names no colours, is of no held-out combination."""
+    shape, whole = held_out(head.plain())
+    return not (shape or (colours and whole))
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor, tokens: Tensor) -> Tensor:

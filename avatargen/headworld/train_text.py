@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.attributes import VALUES, Attributes, sample_training
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import worded
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
@@ -34,7 +34,7 @@ def labels_of(head: Attributes) -> list[int]:
 
 
 def corpus(count: int, seed: int, views: float = 0.5, clay: float = 0.0) -> tuple[list[str], Tensor]:
-    """Random captions and the index of each of TARGETS, (count, targets).
+    """Random captions of heads that are not held out, and the index of each of TARGETS, (count, targets).
 
     Args:
         views: share of captions that name a view.
@@ -43,7 +43,7 @@ def corpus(count: int, seed: int, views: float = 0.5, clay: float = 0.0) -> tupl
     rng = np.random.default_rng(seed)
     lines, labels = [], []
     for _ in range(count):
-        head, colours = sample(rng), bool(rng.random() >= clay)
+        head, colours = sample_training(rng), bool(rng.random() >= clay)
         head = head if colours else head.shape_only()
         view = str(rng.choice(VIEWS)) if rng.random() < views else ""
         text = worded(head, rng, colours)

@@ -11,12 +11,12 @@ from avatargen.errors import InputError
 from avatargen.heads.bake_cache import source_hash
 from avatargen.headworld import __main__ as command
 from avatargen.headworld import dataset, kept
-from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.attributes import VALUES, Attributes, held_out, sample, sample_training
 from avatargen.headworld.dataset import Recipe, Renders, cached
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import swaps
-from avatargen.headworld.train_judge import augment, contrastive, swapped_tokens
+from avatargen.headworld.train_judge import SWAPS, augment, contrastive, swapped_tokens
 from avatargen.headworld.train_prior import BACKGROUND, DETAIL, loss_weights
 from avatargen.headworld.train_text import TARGETS, corpus
 from avatargen.headworld.training import Budget, Trainer
@@ -198,6 +198,19 @@ def test_changed_captions_are_worded_as_freely_as_others():
     swapped_tokens([own], lambda texts: seen.extend(texts) or torch.zeros(len(texts), 4), seed=0)
     canonical = sum(text == caption(parse(text)) for text in seen)
     assert own not in seen and 0 < canonical < len(seen)
+
+
+def test_captions_and_changed_captions_are_of_nothing_held_out():
+    lines, _ = corpus(300, seed=5, views=0.0, clay=0.4)
+    rng = np.random.default_rng(0)
+    own = [caption(sample_training(rng), colours) for colours in (True, False) * 8]
+    changed = []
+    tokens = swapped_tokens(own, lambda texts: changed.extend(texts) or torch.zeros(len(texts), 4), seed=0)
+    assert tokens.shape == (16, 4 * SWAPS, 4)
+    for text in lines + changed:
+        head = parse(text)
+        shape, whole = held_out(head)
+        assert not shape and (not whole or head == head.shape_only()), text
 
 
 def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
