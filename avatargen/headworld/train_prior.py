@@ -119,10 +119,14 @@ def loss_weights(coverage: np.ndarray, size: int, landmarks: np.ndarray) -> Tens
 
 
 def _detail(points: Tensor, size: int) -> Tensor:
-    """1 in the middle of latent pixels with several landmarks around, 0 far from any, float16 (N, 1, size, size)."""
+    """1 in the middle of latent pixels with several landmarks around, 0 far from any, float16 (N, 1, size, size).
+
+    Landmarks off the image count for none.
+    """
     cells = ((points + 1) / 2 * size).long().clamp(0, size - 1)
+    inside = (points.abs() < 1).all(-1).float()
     counts = torch.zeros(len(points), size * size)
-    counts.scatter_add_(1, cells[..., 1] * size + cells[..., 0], torch.ones(cells.shape[:2]))
+    counts.scatter_add_(1, cells[..., 1] * size + cells[..., 0], inside)
     spread = F.avg_pool2d(counts.view(-1, 1, size, size), 3, stride=1, padding=1)
     return (spread * 2).clamp(max=1).half()
 

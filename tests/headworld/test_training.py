@@ -183,6 +183,13 @@ def test_the_loss_weighs_the_head_and_its_rim_most():
     assert torch.equal(mirrored[:1, ..., 1:-1], weights[:1].flip(3)[..., 1:-1])
 
 
+def test_landmarks_off_the_image_weigh_nothing():
+    landmarks = np.array([[(1.2, 0.0), (1.0, 0.0), (0.0, -1.5), (-3.0, 4.0)], [(0.97, 0.0)] * 4], np.float32)
+    weights = loss_weights(np.zeros((2, 128, 128), np.uint8), 32, landmarks)
+    assert (weights[0] == BACKGROUND).all()
+    assert weights[1, 0, 16, 31] > BACKGROUND  # within the last column
+
+
 def test_changes_of_a_shape_caption_are_of_shape():
     rng = np.random.default_rng(0)
     for _ in range(30):
