@@ -84,16 +84,21 @@ def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:
     return of_avatars(run, [item], root)[0]
 
 
-def models_of(run: RunConfig, root: Path = ROOT) -> tuple[str, str, str | None]:
-    """What identifies the head model, the prior and, if one guides, the CLIP that a method's avatars depend on."""
-    clip = weights_id(run.clip.model, root) if run.clip else None
-    return head_id(run.head), weights_id(run.prior.path, root), clip
-
-
 def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
     """Fingerprints of avatars of one method. The name of the list is no part of them, nor the caption."""
-    shared = (generate_code(run), run.model_dump(mode="json"), *models_of(run, root))
+    shared = of_method(run, root)
     return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
+
+
+def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
+    """What all avatars of one method depend on, JSON-ready: code, settings, head model, and the weights that guide."""
+    return (
+        generate_code(run),
+        run.model_dump(mode="json"),
+        head_id(run.head),
+        weights_id(run.prior.path, root),
+        weights_id(run.clip.model, root) if run.clip else None,
+    )
 
 
 def of_render(avatar: str, run: RunConfig, settings: EvaluationSettings) -> str:

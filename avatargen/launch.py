@@ -9,15 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from avatargen import rayhead, watch
 from avatargen.config import ROOT, Experiment, RunConfig
 from avatargen.errors import InputError, unknown
-from avatargen.fingerprint import of_avatars
+from avatargen.fingerprint import digest, of_avatars, of_method
 from avatargen.plan import write_plan
 from avatargen.progress import BOARD, Board
 from avatargen.validate import Study, check_space, validate_all
@@ -48,6 +49,20 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     if check_disk:
         check_space(study, Path("results") / study.experiment.experiment)
     return study
+
+
+def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
+    """A function of (list, method, chunk): a hash of what a chunk is to hold.
+
+    That is what its avatars' fingerprints cover, and what the manifest says of each prompt besides. Code and
+    weights are read once for each method, since a method may have many chunks.
+    """
+    facts = cache(lambda method: digest(*of_method(study.runs[method], root)))
+
+    def of_chunk(name: str, method: str, chunk: str) -> str:
+        return digest(facts(method), [item.facts() for item in study.chunks(name, method)[chunk]])
+
+    return of_chunk
 
 
 def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:

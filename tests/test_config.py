@@ -20,7 +20,7 @@ from avatargen.config import (
     resolve,
 )
 from avatargen.errors import InputError
-from avatargen.launch import study_of
+from avatargen.launch import asked, study_of
 from avatargen.settings import PriorSettings, provenance_table
 from avatargen.validate import check_space, guiding_judges, validate_all
 
@@ -276,3 +276,28 @@ def test_some_methods_may_run_on_a_part_of_the_lists(place):
     wrong = {"methods": ["full"], "reduced": {**reduced, "seeds": [7]}}
     problems = problems_of(validate_all, "mine", wrong)
     assert "reduced: methods: got 'template'" in problems[0] and "reduced: seeds: got '7'" in problems[1]
+
+
+@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate"])
+def test_every_shipped_prompt_has_a_true_head(place, name):
+    assert not validate_all("mine", {"lists": [name], "methods": ["oracle"]}).notes
+
+
+def test_what_a_chunk_is_to_hold_depends_on_all_that_its_avatars_do(place):
+    own, guide = {"model": str(place / "judge")}, place / "guide"
+    guide.mkdir()
+    (guide / "open_clip_config.json").write_text("{}")
+    (guide / "open_clip_model.safetensors").write_bytes(b"one")
+    write_yaml(place / "workflow/config/judges.yaml", own=own, guide={"model": str(guide)})
+
+    def hashes(**changes):
+        study = validate_all("mine", {"methods": ["full", "clip_guided"], **changes})
+        return {method: asked(study, place)("few", method, "0000") for method in study.runs}
+
+    before = hashes()
+    assert hashes() == before
+    (guide / "open_clip_model.safetensors").write_bytes(b"two")
+    guided = hashes()
+    assert guided["full"] == before["full"] and guided["clip_guided"] != before["clip_guided"]
+    (place / "prior/unet/model.safetensors").write_bytes(b"y")
+    assert not set(hashes().values()) & set(guided.values())

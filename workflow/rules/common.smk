@@ -21,7 +21,7 @@ EXPERIMENT = STUDY.experiment
 RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"{RESULTS}/logs"
 PLAN = f"{RESULTS}/plan.json"
-MODELS = {name: fingerprint.models_of(run) for name, run in STUDY.runs.items()}
+ASKED = launch.asked(STUDY)
 
 
 wildcard_constraints:
@@ -41,10 +41,8 @@ def chunks_of(stage):
 
 
 def asked_of(wildcards):
-    """A hash of what a chunk is to hold: the method, the prompts and seeds, and the models."""
-    run = STUDY.runs[wildcards.method]
-    items = [item.facts() for item in STUDY.chunks(wildcards.list, wildcards.method)[wildcards.chunk]]
-    return fingerprint.digest(run.model_dump(mode="json"), items, *MODELS[wildcards.method])
+    """A hash of what a chunk is to hold."""
+    return ASKED(wildcards.list, wildcards.method, wildcards.chunk)
 
 
 def hash_of(*models):

@@ -12,6 +12,5 @@ rule generate:
     params:
         plan=PLAN,
         asked=asked_of,
-        code=lambda wildcards: fingerprint.generate_code(STUDY.runs[wildcards.method]),
     script:
         "../scripts/generate.py"
