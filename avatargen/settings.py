@@ -1,8 +1,9 @@
 """Every hyper-parameter of the method, described, bounded, and with its provenance.
 
 Provenance is `paper` (stated in arXiv 2307.04859), `borrowed` (from the named open implementation) or
-`ours`. The report prints it. A method in ``workflow/config/methods.yaml`` is a set of overrides of
-:class:`MethodSettings`; a prior in ``workflow/config/priors.yaml`` is a :class:`PriorSettings`.
+`ours`; it is the default's, and any other value is `ours`. The report prints it. A method in
+``workflow/config/methods.yaml`` is a set of overrides of :class:`MethodSettings`; a prior in
+``workflow/config/priors.yaml`` is a :class:`PriorSettings`.
 """
 
 from __future__ import annotations
