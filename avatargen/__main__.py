@@ -23,9 +23,9 @@ from rich.progress import (
 )
 
 from avatargen.config import ROOT, Experiment, Library, RunConfig, load_experiment, load_library, resolve
-from avatargen.disk import DiskFullError
+from avatargen.disk import DiskFullError, write_text
 from avatargen.errors import InputError
-from avatargen.fingerprint import of_avatar
+from avatargen.fingerprint import digest, of_avatar
 from avatargen.launch import DEFAULT_EXPERIMENT
 from avatargen.prompts import PromptItem, item_problems, slug
 from avatargen.validate import prior_problems
@@ -37,8 +37,8 @@ EPILOG = """examples:
   python -m avatargen "a bald woman with blue skin" --method texture_only --seed 3 --out /tmp/avatars
   python -m avatargen "a baby" --steps-scale 0.25      a quick look, in a quarter of the steps
 
-The same prompt, seed and settings give the same avatar. If it is there already, it is only shown; if it was
-interrupted, it goes on. Many prompts at once: put a list into prompts/ and run snakemake."""
+The same prompt, seed and settings give the same avatar, in a folder of its own. If it is there already, it is
+only shown; if it was interrupted, it goes on. Many prompts at once: put a list into prompts/ and run snakemake."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,11 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run, experiment = configure(options)
         item = make_item(options)
-        task = Task(item, (options.out / f"{item.id}-{run.method_name}").absolute(), of_avatar(run, item))
+        task = Task(item, (options.out / folder_name(run, item)).absolute(), of_avatar(run, item))
         if not is_done(task):
             make(task, run, experiment.gpus_per_worker, console)
         facts = read_facts(task.folder / "done.json")
-        show(task, options, console)
+        shown = show(task, options, console)
     except InputError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 2
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     if facts["status"] != "ok":
         console.print(f"{facts['status']}: {facts['message']}", style="red", markup=False)
         return 1
-    return 0
+    return 0 if shown else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -143,6 +143,12 @@ def make_item(options: argparse.Namespace) -> PromptItem:
     return item
 
 
+def folder_name(run: RunConfig, item: PromptItem) -> str:
+    """A name that prompt, seed, tags and settings have for themselves, so that no other run empties the folder."""
+    settings = digest(run.model_dump(mode="json"), list(item.tags))
+    return f"{item.id}-{run.method_name}-{settings[:8]}"
+
+
 def make(task: Task, run: RunConfig, gpus: float, console: Console) -> None:
     """Make the avatar, with a progress bar.
 
@@ -160,16 +166,32 @@ def make(task: Task, run: RunConfig, gpus: float, console: Console) -> None:
         Worker(run.threads, gpus, steps=on_step).make(run, [task])
 
 
-def show(task: Task, options: argparse.Namespace, console: Console) -> None:
-    """Render what there is to look at, and say where everything lies."""
+def show(task: Task, options: argparse.Namespace, console: Console) -> bool:
+    """Render what there is to look at, and say where everything lies. Returns whether it could be rendered."""
     files = ["avatar.safetensors", "avatar.json"]
-    if not options.no_show:
-        with console.status("rendering turntable and contact sheet"):
-            command = [sys.executable, str(SHOW), str(task.folder), "--experiment", options.experiment]
-            subprocess.run(command, check=True)
+    shown = options.no_show or render(task, options.experiment, console)
+    if shown and not options.no_show:
         files += ["turntable.mp4", "sheet.png"]
     for name in files:
         print(task.folder / name)
+    return shown
+
+
+def render(task: Task, experiment: str, console: Console) -> bool:
+    """Render turntable and contact sheet in a process of their own. Returns whether that worked, and says if not."""
+    command = [sys.executable, str(SHOW), str(task.folder), "--experiment", experiment]
+    with console.status("rendering turntable and contact sheet"):
+        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    if ended.returncode == 0:
+        return True
+    log = task.folder / "show.log"
+    write_text(log, ended.stderr)
+    reason = (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1]
+    message = (
+        f"The avatar is written, but rendering it failed: {reason}\nAll of it in {log}; the same command tries again."
+    )
+    console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return False
 
 
 if __name__ == "__main__":

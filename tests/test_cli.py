@@ -55,6 +55,27 @@ def test_an_avatar_is_made_once(fake, capsys, workplace):
     assert cli.main([*asked, "--seed", "1"]) == 0 and len(fake) == 2
 
 
+def test_other_settings_leave_a_finished_avatar_alone(fake, workplace):
+    asked = ["a man", "--no-show", "--out", "mine"]
+    others = (["--steps-scale", "0.02"], ["--tag", "truth=none"], ["--method", "no_offsets"], ["--seed", "1"])
+    for change in ([], *others):
+        assert cli.main([*asked, "--steps-scale", "0.01", *change]) == 0
+    assert len(fake) == len(list((workplace / "mine").glob("*/done.json"))) == 1 + len(others)
+    assert cli.main([*asked, "--steps-scale", "0.01"]) == 0 and len(fake) == 1 + len(others)
+
+
+def test_a_rendering_that_fails_is_said_and_the_avatar_stands(fake, capsys, monkeypatch, workplace):
+    script = workplace / "show.py"
+    script.write_text("raise RuntimeError('no encoder')")
+    monkeypatch.setattr(cli, "SHOW", script)
+    assert cli.main(["a man", "--steps-scale", "0.01"]) == 1
+    said = capsys.readouterr()
+    assert "rendering it failed: RuntimeError: no encoder" in said.err and "Traceback" not in said.err
+    ((_, task),) = fake
+    assert said.out.split() == [str(task.folder / name) for name in ("avatar.safetensors", "avatar.json")]
+    assert "Traceback" in (task.folder / "show.log").read_text()
+
+
 def test_a_failure_is_said(fake, capsys):
     assert cli.main(["explode", "--no-show"]) == 1
     assert "ValueError: it exploded" in capsys.readouterr().err
