@@ -11,13 +11,12 @@ view of 18 degrees the image is 0.386 m tall around `CENTRE`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from avatargen.settings import CameraSettings
 from avatargen.types import Cameras
 
 DISTANCE = 1.22  # metres
@@ -29,51 +28,13 @@ FACE = (0.0, 0.015, 0.02)  # metres; what close-ups look at
 _CLOSE, _OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-8, 0)
 
 
-@dataclass(frozen=True)
-class CameraRanges:
-    """Ranges that training cameras are drawn from (all *ours*: the paper does not state them).
-
-    Attributes:
-        azimuth: lowest and highest, degrees; stratified over the views of a step.
-        elevation, distance, fov: lowest and highest, uniform; degrees, metres, degrees.
-        target_jitter: the point looked at is uniform in a cube of this half side around `CENTRE`, metres.
-        front_bias: b in [0, 1]; azimuths have density 1 + b cos x, x running from -pi to pi over their
-            range. 0 is uniform; with 1 the middle of the range (the face) has twice the mean density and its
-            ends (the back) none.
-        close, close_fov: share of views that are close-ups of the face, and their fields of view, degrees.
-    """
-
-    azimuth: tuple[float, float] = (-180.0, 180.0)
-    elevation: tuple[float, float] = (-15.0, 30.0)
-    distance: tuple[float, float] = (1.05, 1.3)
-    fov: tuple[float, float] = (18.0, 18.0)
-    target_jitter: float = 0.01
-    front_bias: float = 0.3
-    close: float = 0.0
-    close_fov: tuple[float, float] = (9.0, 13.0)
-
-    def __post_init__(self) -> None:
-        problems = [
-            f"{name}: expected low <= high, got {getattr(self, name)}"
-            for name in ("azimuth", "elevation", "distance", "fov", "close_fov")
-            if not getattr(self, name)[0] <= getattr(self, name)[1]
-        ]
-        if self.distance[0] <= 0 or not 0 < self.fov[0] <= self.fov[1] < 180:
-            problems.append(f"distance and fov: expected positive, got {self.distance}, {self.fov}")
-        problems += [
-            f"{name}: expected 0 to 1, got {getattr(self, name)}"
-            for name in ("front_bias", "close")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if problems:
-            raise ValueError("camera ranges: " + "; ".join(problems))
-
-
-def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: CameraRanges) -> Cameras:
+def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: CameraSettings) -> Cameras:
     """The (B, V) cameras of one optimisation step, a function of (seed, step, view) alone.
 
     The V azimuths of a step fall into V equal shares of the distribution, which are rotated at random
-    together, so that each view on its own is distributed as the ranges say. On the device of the seeds.
+    together, so that each view on its own is distributed as the ranges say: elevation, distance and field of
+    view uniform, the point looked at uniform in a cube, and azimuths with density 1 + b cos x, where b is
+    `front_bias` and x runs from -pi to pi over their range. On the device of the seeds.
     """
     offset = _uniform(seeds, step, 1, _OFFSET)
     place = offset + (np.arange(views) + _uniform(seeds, step, views, _AZIMUTH)) / views

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.cameras import CameraRanges, evaluation_cameras, keyed_noise, keyed_uniform, training_cameras
+from avatargen.cameras import evaluation_cameras, keyed_noise, keyed_uniform, training_cameras
 from avatargen.distill import add_noise, guide, sds_gradient, timesteps, to_epsilon, weight
 from avatargen.heads.base import HeadModel
 from avatargen.offsets import encode_positions, offsets
@@ -182,9 +182,7 @@ def _guide(
     studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor, vertices: Tensor
 ) -> dict[str, Tensor]:
     """A surrogate whose gradient pulls what random cameras see to the prompts; for the record, size and coverage."""
-    c = studio.settings.cameras
-    ranges = CameraRanges(c.azimuth, c.elevation, c.distance, c.fov, close=c.close, close_fov=c.close_fov)
-    cameras = training_cameras(seeds, state.step, method.views, ranges)
+    cameras = training_cameras(seeds, state.step, method.views, studio.settings.cameras)
     latents, coverage = _latents(studio, method, state, seeds, vertices, cameras)
     if prompts.clip is None:
         losses = _distil(studio, method, state, prompts, seeds, latents, cameras)

@@ -8,11 +8,31 @@ Provenance is `paper` (stated in arXiv 2307.04859), `borrowed` (from the named o
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Provenance = Literal["paper", "borrowed", "ours"]
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if low > high:
+        raise ValueError(f"expected low <= high; got {low:g}, {high:g}")
+    return bounds
+
+
+def _within(**limits: float) -> Any:
+    """The type of a range (low, high), both of them within limits."""
+    number = Annotated[float, Field(allow_inf_nan=False, **limits)]
+    return Annotated[tuple[number, number], AfterValidator(_ordered)]
+
+
+Azimuths = _within()
+Elevations = _within(ge=-89.0, le=89.0)
+Distances = _within(gt=0.0)
+Angles = _within(gt=0.0, lt=180.0)
+Fractions = _within(ge=0.0, le=1.0)
 
 
 def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
@@ -81,14 +101,20 @@ class MethodSettings(Frozen):
 
 
 class CameraSettings(Frozen):
-    """Where training cameras stand: (lowest, highest), degrees and metres."""
+    """Where training cameras stand: ranges (lowest, highest), in degrees and metres."""
 
-    azimuth: tuple[float, float] = hyper((-180.0, 180.0), "borrowed", "degrees; Latent-Paint: all around")
-    elevation: tuple[float, float] = hyper((-15.0, 30.0), "ours", "degrees")
-    distance: tuple[float, float] = hyper((1.12, 1.32), "ours", "metres from the head's centre")
-    fov: tuple[float, float] = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
+    azimuth: Azimuths = hyper((-180.0, 180.0), "borrowed", "degrees; Latent-Paint: all around")
+    front_bias: float = hyper(
+        0.3, "ours", "b in the density of azimuths, 1 + b cos x: with 1 the face has twice the mean", ge=0, le=1
+    )
+    elevation: Elevations = hyper((-15.0, 30.0), "ours", "degrees")
+    distance: Distances = hyper((1.12, 1.32), "ours", "metres from the head's centre")
+    target_jitter: float = hyper(
+        0.01, "ours", "half side of the cube around the centre in which the point looked at lies, metres", ge=0
+    )
+    fov: Angles = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
     close: float = hyper(0.0, "ours", "share of views that are close-ups of the face", ge=0, le=1)
-    close_fov: tuple[float, float] = hyper((9.0, 13.0), "ours", "vertical field of view of close-ups, degrees")
+    close_fov: Angles = hyper((9.0, 13.0), "ours", "vertical field of view of close-ups, degrees")
 
 
 class PriorSettings(Frozen):
@@ -97,7 +123,7 @@ class PriorSettings(Frozen):
     kind: str = Field("stable_diffusion", description="a name in avatargen.plugins.PRIORS")
     path: str = Field(description="diffusers folder (relative to the repository) or hub id")
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
-    t_range: tuple[float, float] = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
+    t_range: Fractions = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
     t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
     weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
         "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"

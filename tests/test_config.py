@@ -267,6 +267,19 @@ def test_a_method_may_change_the_priors_settings_but_not_its_weights(place):
     assert "unknown key 'guidence'" in problems_of(validate_all, "mine", {"methods": ["gentle"]})[0]
 
 
+def test_ranges_that_are_none_are_named_together():
+    stated = {"elevation": [30, 0], "fov": [0, 18], "close_fov": [13, 9], "front_bias": 2, "distance": [1, "inf"]}
+    problems = problems_of(parse, PriorSettings, {"path": "x", "t_range": [0.5, 0.05], "cameras": stated}, "p")
+    assert [problem.split(": ")[1] for problem in problems] == [
+        *("t_range", "cameras.front_bias", "cameras.elevation", "cameras.distance.1", "cameras.fov.0"),
+        "cameras.close_fov",
+    ]
+    assert problems[2] == "p: cameras.elevation: expected low <= high; got 30, 0"
+    assert "got '2'" in problems[1]
+    (problem,) = problems_of(parse, PriorSettings, {"path": "x", "t_range": [0.5, 1.5]}, "p")
+    assert problem.startswith("p: t_range.1: Input should be less than or equal to 1")
+
+
 def test_some_methods_may_run_on_a_part_of_the_lists(place):
     reduced = {"methods": ["template"], "prompts": 1, "seeds": [1]}
     study = validate_all("mine", {"methods": ["full", "template"], "reduced": reduced})
