@@ -36,6 +36,10 @@ HARD = ("age", "age", "beard_colour", "beard_colour", "feature")
 """Attributes whose change is harder to see than others': swapped more often."""
 BEARDS = 4.0
 """How much more often than others colour renders with beards are seen: half of them have the colour of the hair."""
+WORN = 0.5
+"""Share of the images that are softened and noisy."""
+NOISE, CELLS = 0.15, (1, 2, 4)
+"""Greatest deviation of their noise, and the sizes of its grains, pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=15_600, batch=48, lr=2e-3, cool=0.5)
+BUDGET = Budget(steps=21_200, batch=48, lr=2e-3, cool=0.5)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
@@ -198,7 +202,7 @@ def _has_colours(head: Attributes) -> bool:
 
 
 def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Uint8 (N, H, W, 4) renders zoomed, moved, lit, on plain colours: pixels (N, 3, H, W) in [0, 1].
+    """Uint8 (N, H, W, 4) renders zoomed, moved, lit, on plain colours, half of them worn: pixels (N, 3, H, W).
 
     Landmarks (N, K, 2), from -1 to 1 over the image, move along.
     """
@@ -212,7 +216,25 @@ def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> 
     light = torch.from_numpy(rng.uniform(0.85, 1.1, (count, 1, 1, 1))).float()
     background = torch.from_numpy(rng.uniform(0, 1, (count, 3, 1, 1))).float()
     pixels = (moved[:, :3] * light + (1 - moved[:, 3:]) * background).clamp(0, 1)
+    worn = int(WORN * count)
+    pixels[:worn] = _worn(pixels[:worn], rng)
     return pixels, (landmarks - shift[:, None]) / zoom[:, None, None]
+
+
+def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images softened, and with noise of a coarseness: what a decoder makes of latents is never a clean render.
+
+    Trained on clean ones alone, a judge found 13% of its captions, instead of 76%, once the latents of a render
+    had noise of deviation 0.2, which one hardly sees.
+    """
+    size = pixels.shape[-2:]
+    scale, cell = rng.uniform(0.35, 1), rng.choice(CELLS)
+    small, coarse = ([round(share * side) for side in size] for share in (scale, 1 / cell))
+    options = {"mode": "bilinear", "align_corners": False}
+    soft = F.interpolate(F.interpolate(pixels, small, antialias=True, **options), size, **options)
+    noise = torch.from_numpy(rng.standard_normal((*pixels.shape[:2], *coarse), dtype=np.float32))
+    amount = torch.from_numpy(rng.uniform(0, NOISE, (len(pixels), 1, 1, 1))).float()
+    return (soft + amount * F.interpolate(noise, size, **options)).clamp(0, 1)
 
 
 def swapped_tokens(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
