@@ -119,6 +119,20 @@ def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, see
     return (prior.decode(clean) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+@torch.no_grad()
+def decoded(prior: Prior, pictures: Pictures, noise: float) -> Pictures:
+    """Pictures that went through the prior's autoencoder, with noise of a deviation in their latents.
+
+    Avatars are decoded from latents that are never quite those of an image: a judge has to see past that.
+    """
+    images, generator = [], torch.Generator().manual_seed(0)
+    for part in torch.from_numpy(pictures.images).permute(0, 3, 1, 2).split(24):
+        latents = prior.encode(part.float().div(255).to(prior.device))
+        latents = latents + noise * torch.randn(latents.shape, generator=generator).to(latents.device)
+        images.append((prior.decode(latents).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return Pictures(np.concatenate(images), pictures.own)
+
+
 def recall(judge: Judge, pictures: Pictures, own: list[str], pool: list[str]) -> float:
     """R@1 of pictures among a pool of captions that holds each head's own one."""
     similarity = judge.images(pictures.images) @ judge.texts(pool).T

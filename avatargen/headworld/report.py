@@ -19,7 +19,15 @@ from PIL import Image
 from avatargen.config import ROOT
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
-from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, recall, render_heads, sample_heads
+from avatargen.headworld.measures import (
+    Judge,
+    Pictures,
+    attribute_accuracy,
+    decoded,
+    recall,
+    render_heads,
+    sample_heads,
+)
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.train_vae import psnr, reconstruct
 from avatargen.priors.base import Prior, load_prior
@@ -34,6 +42,8 @@ import matplotlib.pyplot as plt
 LIST = ROOT / "prompts" / "embedded-study.tsv"
 RENDERS = 16
 """Renders, and samples, of each of the 36 prompts."""
+NOISE = 0.2
+"""Deviation of the noise in latents that judges have to see past."""
 Rows = list[tuple[str, ...]]
 
 
@@ -50,6 +60,16 @@ def write_report(
     prior = load_prior(PriorSettings(path=str(assets / "prior")))
     samples = sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance)
     loaded = {name: Judge(assets / name) for name in judges}
+    front = views[False, True]
+    shown = {
+        "colour renders, azimuth within 60°": (False, front),
+        "the same, encoded and decoded": (False, decoded(prior, front, 0.0)),
+        f"the same, with noise of {NOISE} in the latents": (False, decoded(prior, front, NOISE)),
+        "colour renders, side and back": (False, views[False, False]),
+        "clay renders, azimuth within 60°": (True, views[True, True]),
+        "clay renders, side and back": (True, views[True, False]),
+        f"samples of the prior at guidance {guidance:g}": (False, samples),
+    }
     parts = [
         "# The embedded models on combinations that no image of their training sets shows",
         "`python -m avatargen.headworld report` writes this page. Heads are those of `prompts/embedded-study.tsv`, "
@@ -58,10 +78,10 @@ def write_report(
         "Frozen: scores of other weights are of another protocol.",
         _table(("folder", "hash", "MB"), weights_rows(assets, ("prior", *judges))),
         "## Prior",
-        _table(("figure", "value"), _prior_rows(assets, prior, views[False, True])),
+        _table(("figure", "value"), _prior_rows(assets, prior, front)),
         "![renders above, their reconstructions below](reconstructions.png)",
         "## Judges: R@1",
-        _table(("judge", "pictures", "pool", "R@1"), _judge_rows(loaded, heads, views, samples, guidance)),
+        _table(("judge", "pictures", "pool", "R@1"), _judge_rows(loaded, heads, shown)),
         "## Attribute by attribute",
         "How often the judge picks the right one of captions that differ in this attribute alone.",
         *(_attribute_table(name, judge, heads, views, samples) for name, judge in loaded.items()),
@@ -69,9 +89,9 @@ def write_report(
         f"Renders of random prompts, and samples of the prior at guidance {guidance:g}.",
         "![renders](heads.jpg)\n![samples](samples.jpg)\n![curves](curves.png)",
     ]
-    sheet(views[False, True], [caption(one) for one in heads], assets / "heads.jpg")
+    sheet(front, [caption(one) for one in heads], assets / "heads.jpg")
     sheet(samples, [caption(one) for one in heads], assets / "samples.jpg")
-    _reconstructions(assets, views[False, True].images[:: RENDERS * 3][:12])
+    _reconstructions(assets, front.images[:: RENDERS * 3][:12])
     _curves(work, assets / "curves.png")
     text = "\n\n".join(parts) + "\n"
     (assets / "REPORT.md").write_text(text, encoding="utf-8")
@@ -124,22 +144,14 @@ def evaluation_ms(prior: Prior, batch: int = 8, repeats: int = 5) -> float:
     return (clock() - start) / (batch * repeats) * 1000
 
 
-def _judge_rows(
-    judges: dict[str, Judge], heads: list[Attributes], views: dict[tuple[bool, bool], Pictures], samples: Pictures,
-    guidance: float,
-) -> Rows:  # fmt: skip
+def _judge_rows(judges: dict[str, Judge], heads: list[Attributes], shown: dict[str, tuple[bool, Pictures]]) -> Rows:
+    """R@1 of each judge, of pictures by name; those that are clay are of the geometry pool."""
     rows = []
     for name, judge in judges.items():
-        for clay, kind in ((False, "colour"), (True, "clay")):
+        for kind, (clay, pictures) in shown.items():
             own = [caption(one, not clay) for one in heads]
             pool = list(dict.fromkeys([*own, *_pool("geometry" if clay else "negatives")]))
-            for front, where in ((True, "azimuth within 60°"), (False, "side and back")):
-                value = recall(judge, views[clay, front], own, pool)
-                rows.append((name, f"{kind} renders, {where}", f"{len(pool)}", f"{value:.3f}"))
-        own = [caption(one) for one in heads]
-        pool = list(dict.fromkeys([*own, *_pool("negatives")]))
-        value = recall(judge, samples, own, pool)
-        rows.append((name, f"samples of the prior at guidance {guidance:g}", f"{len(pool)}", f"{value:.3f}"))
+            rows.append((name, kind, f"{len(pool)}", f"{recall(judge, pictures, own, pool):.3f}"))
     return rows
 
 

@@ -6,7 +6,7 @@ import torch
 
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
-from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, recall, render_heads
+from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, decoded, recall, render_heads
 from avatargen.headworld.phrases import parse
 from avatargen.headworld.report import evaluation_ms
 from avatargen.priors.base import Prior
@@ -75,6 +75,13 @@ def test_ddim_finds_what_the_prior_knows():
     made = ddim(KnowingPrior(), ["a", "b"], guidance=4.0)
     assert made.shape == (2, 32, 32, 3)
     assert np.abs(made - np.array([230, 51, 128])).max() <= 1
+
+
+def test_decoded_pictures_have_the_noise_of_their_latents():
+    grey = Pictures(np.full((30, 32, 32, 3), 128, np.uint8), np.arange(30))
+    assert (decoded(KnowingPrior(), grey, 0.0).images == 128).all()
+    noisy = decoded(KnowingPrior(), grey, 0.1)
+    assert noisy.images.std() / 255 == pytest.approx(0.1, rel=0.02) and (noisy.own == grey.own).all()
 
 
 class DistantPrior(KnowingPrior):

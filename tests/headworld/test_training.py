@@ -229,6 +229,15 @@ def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
     assert loss(torch.eye(4)[2:]) > 10  # each image looks like its changed caption
 
 
+def test_half_of_the_augmented_pictures_are_worn():
+    stripes = np.zeros((8, 128, 128, 4), np.uint8)
+    stripes[:, :, ::16], stripes[..., 3] = 255, 255
+    made, _ = augment(stripes, torch.zeros(8, 1, 2), np.random.default_rng(3))
+    down = made[:, 0, 30:98, 30:98].diff(dim=1).abs().amax((1, 2))  # along a stripe nothing changes but by noise
+    assert (down[:4] > 0.02).all() and (down[4:] < 0.01).all()
+    assert made.min() >= 0 and made.max() <= 1
+
+
 def test_augmented_pictures_keep_the_head_and_change_the_background():
     image = np.zeros((1, 128, 128, 4), np.uint8)
     image[:, 40:88, 40:88] = (0, 255, 0, 255)

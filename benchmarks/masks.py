@@ -1,0 +1,101 @@
+"""What the masks of phase 2 know: how much of the way from the template's silhouette to the true one they find.
+
+``python benchmarks/masks.py --timestep 0.6 0.9`` makes the textures of some study prompts (phase 1 only), estimates
+masks of the template in them at each timestep, and prints for each: the squared error that is left, as a share of the
+template's own, and the cosine and slope of the change that is made against the change that is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from avatargen.cameras import keyed_noise  # noqa: E402
+from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.generator import Generator  # noqa: E402
+from avatargen.headworld.truth import true_head  # noqa: E402
+from avatargen.optimise import embed_prompts, for_cameras, mask_cameras, take_step  # noqa: E402
+from avatargen.prompts import PromptItem, read_list  # noqa: E402
+from avatargen.segmentation import Denoising, estimate_masks  # noqa: E402
+from avatargen.settings import MethodSettings  # noqa: E402
+from avatargen.state import initial_state  # noqa: E402
+
+STRIDE = 3
+"""Every which prompt of the study's list."""
+
+
+def main() -> None:
+    """Print a Markdown table, one row a timestep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--timestep", type=float, nargs="+", default=[0.5, 0.6, 0.7, 0.8, 0.9])
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the prior's)")
+    parser.add_argument("--guidance", type=float, help="of the estimates (default: the prior's)")
+    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    run = resolve(load_experiment("embedded"), "full", load_library())
+    generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
+    items = read_list(ROOT / "prompts" / "embedded-study.tsv")[::STRIDE][: options.prompts]
+    with torch.no_grad():
+        measure = Measurement(generator, run.method, items)
+    steps, guidance = options.steps or run.prior.mask_steps, options.guidance or run.prior.mask_guidance
+    print("| noised to | steps | guidance | error left | cosine | slope | seconds |\n|---|---|---|---|---|---|---|")
+    for timestep in options.timestep:
+        began = time.perf_counter()
+        left, cosine, slope = measure(Denoising(timestep, steps, guidance))
+        cells = f"{left:.2f} | {cosine:.2f} | {slope:.2f} | {time.perf_counter() - began:.1f}"
+        print(f"| {timestep} | {steps} | {guidance:g} | {cells} |", flush=True)
+
+
+class Measurement:
+    """The templates of some prompts in the textures of phase 1, and the silhouettes that they should have."""
+
+    def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
+        studio, head, self.generator = generator.studio, generator.head, generator
+        self.seeds = torch.tensor([item.seed for item in items])
+        self.prompts = embed_prompts(generator.prior, [item.prompt for item in items], method.view_prompts)
+        size = 2 * generator.settings.latent_size
+        state = initial_state(head, method, generator.settings, studio.start, self.seeds.tolist(), size)
+        with torch.enable_grad():
+            while state.step < method.phase1_steps:
+                take_step(studio, method, state, self.prompts, self.seeds)
+        truths = [true_head(item.prompt, item.tags, head) for item in items]
+        true = torch.cat([head.vertices(truth.parameters) for truth in truths if truth])
+        template = head.vertices(head.template(len(items)))
+        self.cameras = mask_cameras(studio, method, len(items))
+        self.seen = generator.renderer.render(
+            template, self.cameras, generator.settings.latent_size, texture=state.texture,
+            samples=generator.settings.samples, normals=False,
+        )  # fmt: skip
+        self.own, self.wanted = (generator.renderer.silhouette(v, self.cameras, size) for v in (template, true))
+
+    @torch.no_grad()
+    def __call__(self, denoising: Denoising) -> tuple[float, float, float]:
+        """Error left, cosine, slope."""
+        studio, (views, shape) = self.generator.studio, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
+        count = len(studio.mask_latents)
+        noise = keyed_noise(self.seeds, 0, views * count, shape).unflatten(1, (views, count))
+        texts = for_cameras(self.prompts.by_view, self.cameras)
+        masks = estimate_masks(
+            studio.prior, self.seen, self.own, studio.mask_latents, noise, texts, self.prompts.empty, denoising
+        )
+        made, wanted = masks.foreground - self.own, self.wanted - self.own
+        return _ratios(made, wanted)
+
+
+def _ratios(made: Tensor, wanted: Tensor) -> tuple[float, float, float]:
+    left, along = (made - wanted).square().sum(), (made * wanted).sum()
+    scale = wanted.square().sum()
+    return float(left / scale), float(along / (made.norm() * wanted.norm())), float(along / scale)
+
+
+if __name__ == "__main__":
+    main()
