@@ -97,7 +97,7 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
         run.model_dump(mode="json"),
         head_id(run.head),
         weights_id(run.prior.path, root),
-        weights_id(run.clip.model, root) if run.clip else None,
+        clip_id(run.clip, root) if run.clip else None,
     )
 
 
@@ -113,7 +113,7 @@ def of_truth(avatar: str, run: RunConfig) -> str:
 
 def of_embedding(render: str, name: str, judge: JudgeSettings, root: Path = ROOT) -> str:
     """Fingerprint of one judge's embeddings of an avatar's renders; `render` is the renders' fingerprint."""
-    return digest(render, embed_code(), name, judge.model_dump(mode="json"), weights_id(judge.model, root))
+    return digest(render, embed_code(), name, judge.model_dump(mode="json"), clip_id(judge, root))
 
 
 def digest(*values: Any) -> str:
@@ -134,19 +134,28 @@ def head_id(name: str) -> str:
         return name
 
 
+def clip_id(settings: JudgeSettings, root: Path = ROOT) -> list[str]:
+    """Hashes of what a CLIP is loaded from: its model, and its weights where they are a file of their own."""
+    return [weights_id(source, root) for source in (settings.model, settings.pretrained) if source]
+
+
 def weights_id(path: str, root: Path = ROOT) -> str:
-    """A hash of a weights folder's content; the name itself where there is no such folder (a hub id).
+    """A hash of the content of a folder or file of weights; the name itself where there is none (a hub id).
 
     Hashes of files are remembered by size and time of change, since weights can be large.
     """
-    folder = root / path
-    if not folder.is_dir():
+    place = root / path
+    if place.is_file():
+        files = [place]
+    elif place.is_dir():
+        files = sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
+    else:
         return path
     known = _read_cache(root)
     found: dict[str, str] = {}
-    for file in sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")):
+    for file in files:
         facts = file.stat()
-        key = f"{path}/{file.relative_to(folder)}:{facts.st_size}:{facts.st_mtime_ns}"
+        key = f"{path}/{file.relative_to(place)}:{facts.st_size}:{facts.st_mtime_ns}"
         found[key] = known.get(key) or _file_hash(file)
     if not found.keys() <= known.keys():
         kept = {key: value for key, value in known.items() if not key.startswith(f"{path}/")}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from avatargen import fingerprint
-from avatargen.config import ROOT
+from avatargen.config import ROOT, EvaluationSettings, JudgeSettings
 from avatargen.prompts import PromptItem
 
 SOURCE = b'''"""Module."""
@@ -100,9 +100,17 @@ def test_weights_count_by_content(tmp_path):
     assert fingerprint.weights_id("some/hub-id", tmp_path) == "some/hub-id"
 
 
-def test_stages_build_on_each_other(make_run):
-    from avatargen.config import EvaluationSettings, JudgeSettings
+def test_weights_of_a_clip_in_a_file_of_their_own_count_by_content(tmp_path):
+    judge = JudgeSettings(model="ViT-B-32", pretrained="clip.pt")
+    seen = set()
+    for weights in (b"one", b"other"):
+        (tmp_path / "clip.pt").write_bytes(weights)
+        seen.add(fingerprint.of_embedding("render", "judge", judge, tmp_path))
+    tag = judge.model_copy(update={"pretrained": "openai"})
+    assert len(seen | {fingerprint.of_embedding("render", "judge", tag, tmp_path)}) == 3
 
+
+def test_stages_build_on_each_other(make_run):
     run, settings = make_run(), EvaluationSettings()
     render = fingerprint.of_render("a", run, settings)
     assert render != fingerprint.of_render("b", run, settings)

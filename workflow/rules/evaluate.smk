@@ -31,7 +31,7 @@ rule embed:
     params:
         plan=PLAN,
         judges=hash_of(*STUDY.judges.values()),
-        weights=[fingerprint.weights_id(judge.model) for judge in STUDY.judges.values()],
+        weights=[fingerprint.clip_id(judge) for judge in STUDY.judges.values()],
         code=fingerprint.embed_code(),
     script:
         "../scripts/embed.py"
