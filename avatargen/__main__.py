@@ -99,13 +99,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="X",
         help="multiply the optimisation steps: 0.25 is a quick look (default: 1)",
     )
-    found.add_argument(
-        "--tag",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="attribute of the true head, for --method oracle; may be repeated",
-    )
     found.add_argument("--no-show", action="store_true", help="write the avatar file only, render nothing")
     return found
 
@@ -133,10 +126,10 @@ def make_item(options: argparse.Namespace) -> PromptItem:
     """The prompt as an item of a list.
 
     Raises:
-        InputError: it is empty, too long, or holds control characters; or a tag is not key=value.
+        InputError: it is empty, too long, or holds control characters.
     """
     prompt = options.prompt.strip()
-    item = PromptItem("command-line", slug(prompt), prompt, tuple(options.tag), None, options.seed)
+    item = PromptItem("command-line", slug(prompt), prompt, seed=options.seed)
     problems = item_problems(item)
     if problems:
         raise InputError(problems)
@@ -144,9 +137,8 @@ def make_item(options: argparse.Namespace) -> PromptItem:
 
 
 def folder_name(run: RunConfig, item: PromptItem) -> str:
-    """A name that prompt, seed, tags and settings have for themselves, so that no other run empties the folder."""
-    settings = digest(run.model_dump(mode="json"), list(item.tags))
-    return f"{item.id}-{run.method_name}-{settings[:8]}"
+    """A name that prompt, seed and settings have for themselves, so that no other run empties the folder."""
+    return f"{item.id}-{run.method_name}-{digest(run.model_dump(mode='json'))[:8]}"
 
 
 def make(task: Task, run: RunConfig, gpus: float, console: Console) -> None:

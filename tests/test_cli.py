@@ -36,7 +36,6 @@ def fake(monkeypatch, workplace):
         (["  "], "the prompt is empty"),
         (["x" * 301], "301 characters; expected at most 300"),
         (["a man", "--steps-scale", "0"], "--steps-scale: got 0"),
-        (["a man", "--tag", "old"], "tag 'old': expected key=value"),
     ],
 )
 def test_wrong_input_is_said_and_nothing_is_made(fake, capsys, arguments, message):
@@ -57,7 +56,7 @@ def test_an_avatar_is_made_once(fake, capsys, workplace):
 
 def test_other_settings_leave_a_finished_avatar_alone(fake, workplace):
     asked = ["a man", "--no-show", "--out", "mine"]
-    others = (["--steps-scale", "0.02"], ["--tag", "truth=none"], ["--method", "no_offsets"], ["--seed", "1"])
+    others = (["--steps-scale", "0.02"], ["--method", "no_offsets"], ["--seed", "1"])
     for change in ([], *others):
         assert cli.main([*asked, "--steps-scale", "0.01", *change]) == 0
     assert len(fake) == len(list((workplace / "mine").glob("*/done.json"))) == 1 + len(others)
