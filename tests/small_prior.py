@@ -23,8 +23,8 @@ def write_pipeline(folder: Path, prediction: str) -> Path:
     )  # fmt: skip
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=build_text_encoder(tokenizer), tokenizer=tokenizer, unet=unet,
-        scheduler=DDIMScheduler(prediction_type=prediction), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
+        scheduler=DDIMScheduler(prediction_type=prediction, clip_sample=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.save_pretrained(folder / "model")
     return folder / "model"

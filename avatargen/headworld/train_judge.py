@@ -32,10 +32,13 @@ SHAPING = 10.0
 CONTRAST = 2.0
 SWAPS = 3
 """Changed captions that each image meets in a step."""
-HARD = ("age", "age", "beard_colour", "beard_colour", "feature")
+HARD = ("age", "age", "age", "beard_colour", "beard_colour", "beard_colour", "feature")
 """Attributes whose change is harder to see than others': swapped more often."""
-BEARDS = 4.0
-"""How much more often than others colour renders with beards are seen: half of them have the colour of the hair."""
+BEARDS, TWO_COLOURS = 4.0, 2.0
+"""How much more often than others colour renders with beards are seen, and again those that have not the hair's colour.
+
+Half of all beards have it: a judge that goes by the hair called all blond moustaches under brown hair brown.
+"""
 WORN = 0.5
 """Share of the images that are softened and noisy."""
 NOISE, CELLS = 0.15, (1, 2, 4)
@@ -147,7 +150,7 @@ class Batches:
         self.swapped = swapped_tokens(renders.captions, tokenizer, seed)
         heads = [_head(text) for text in renders.captions]
         self.labels = torch.tensor([labels_of(head) for head in heads])
-        weights = np.array([BEARDS if head.beard != "none" and _has_colours(head) else 1.0 for head in heads])
+        weights = np.array([_share(head) for head in heads])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.landmarks = torch.from_numpy(renders.landmarks)
         displaced = torch.from_numpy(renders.displaced)
@@ -199,6 +202,13 @@ def _head(text: str) -> Attributes:
 
 def _has_colours(head: Attributes) -> bool:
     return head != head.shape_only()
+
+
+def _share(head: Attributes) -> float:
+    """How often a head's renders are seen; a clay caption names no beard's colour."""
+    if head.beard == "none" or not _has_colours(head):
+        return 1.0
+    return BEARDS if head.beard_colour == head.hair_colour else BEARDS * TWO_COLOURS
 
 
 def augment(images: np.ndarray, landmarks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,8 @@ BACKGROUND = 0.25
 """Weight of the loss where there is only a background: a random colour, about which a prompt says nothing."""
 DETAIL = 3.0
 """Weight added where landmarks lie, densest on mouth, eyes, nose and ears: a smile is few of a head's pixels."""
+EARLY = 1.7
+"""Of timesteps: 1 trains the middle of the schedule most; 1.7 has 30% of them below 200 instead of 8%."""
 UNCONDITIONAL = 0.12
 """Share of samples trained with an empty prompt, for classifier-free guidance (Ho & Salimans 2022)."""
 
@@ -69,8 +71,8 @@ def build_scheduler() -> DDIMScheduler:
 class PriorLoss(nn.Module):
     """Weighted mean squared error of v (arXiv 2202.00512, eq. 10), everything random keyed by (seed, step).
 
-    Computed on the device of the modules given. Timesteps are means of two uniform draws: the middle of the schedule,
-    where it is decided what a head looks like, is trained twice as often as on average (cf. arXiv 2403.03206, 3.1).
+    Computed on the device of the modules given. Timesteps are means of two uniform draws to the power EARLY (cf. arXiv
+    2403.03206, 3.1): at 32 x 32, eyes and mouths drown from timestep 100 on, and above 600 hardly anything is left.
 
     Args:
         latents, weights, tokens: float16 (N, 4, h, w), (N, 1, h, w) and int64 (N, L) of each sample.
@@ -90,7 +92,7 @@ class PriorLoss(nn.Module):
         tokens = self.tokens[rows].clone()
         tokens[torch.rand(self.batch, generator=generator) < UNCONDITIONAL] = self.empty
         noise = torch.randn(x.shape, generator=generator)
-        t = (torch.rand(2, self.batch, generator=generator).mean(0) * len(self.signal)).long()
+        t = (torch.rand(2, self.batch, generator=generator).mean(0).pow(EARLY) * len(self.signal)).long()
         a = self.signal[t].view(-1, 1, 1, 1)
         noisy = (a.sqrt() * x + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = a.sqrt() * noise - (1 - a).sqrt() * x

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from avatargen.errors import InputError
@@ -16,10 +17,19 @@ from avatargen.headworld.dataset import Recipe, Renders, cached
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import swaps
-from avatargen.headworld.train_judge import SWAPS, augment, contrastive, swapped_tokens
-from avatargen.headworld.train_prior import BACKGROUND, DETAIL, loss_weights
+from avatargen.headworld.train_judge import (
+    BEARDS,
+    SWAPS,
+    TWO_COLOURS,
+    Batches,
+    augment,
+    contrastive,
+    swapped_tokens,
+)
+from avatargen.headworld.train_prior import BACKGROUND, DETAIL, PriorLoss, loss_weights
 from avatargen.headworld.train_text import TARGETS, corpus
 from avatargen.headworld.training import Budget, Trainer
+from tests.small_prior import write_pipeline
 
 
 def test_rate_rises_stays_and_falls_to_zero():
@@ -181,6 +191,30 @@ def test_the_loss_weighs_the_head_and_its_rim_most():
     assert weights[0, 0, 0, 0] == BACKGROUND and (weights[1, 0, 3:] == BACKGROUND).all()
     mirrored = loss_weights(coverage[:, :, ::-1], 32, landmarks * np.array((-1, 1), np.float32))
     assert torch.equal(mirrored[:1, ..., 1:-1], weights[:1].flip(3)[..., 1:-1])
+
+
+def test_timesteps_where_details_are_decided_are_trained_most(tmp_path):
+    pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
+    seen = []
+    pipeline.unet.register_forward_pre_hook(lambda module, given: seen.append(given[1]))
+    latents, weights = torch.zeros(2, 4, 4, 4).half(), torch.ones(2, 1, 4, 4).half()
+    loss = PriorLoss(latents, weights, torch.zeros(2, 8).long(), torch.ones(8).long(), seed=0, batch=256)
+    with torch.no_grad():
+        for step in range(8):
+            assert loss(pipeline.unet, pipeline.text_encoder, step).isfinite()
+    share = [(torch.cat(seen) < end).float().mean().item() for end in (200, 600, 1000)]
+    assert share == pytest.approx([0.30, 0.86, 1.0], abs=0.03)
+
+
+def test_beards_of_another_colour_than_the_hair_are_seen_most():
+    bearded = Attributes(skin="green", beard="full")
+    heads = [Attributes(skin="green"), bearded, replace(bearded, beard_colour="white")]
+    captions = [caption(heads[0]), caption(heads[1]), caption(heads[2]), caption(heads[2], colours=False)]
+    nothing = np.zeros((4, 1, 3), np.float32)
+    renders = Renders(np.zeros((4, 2, 2, 4), np.uint8), captions, ["front view"], nothing, nothing[..., :2], nothing)
+    batches = Batches(renders, lambda texts: torch.zeros(len(texts), 4), seed=0, size=2)
+    shares = np.diff(batches.cumulative, prepend=0)
+    assert shares / shares[0] == pytest.approx([1, BEARDS, BEARDS * TWO_COLOURS, 1])
 
 
 def test_landmarks_off_the_image_weigh_nothing():
