@@ -17,7 +17,7 @@ from avatargen.headworld.tokens import LENGTH
 from avatargen.headworld.train_text import train_text
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
-BUDGET = Budget(steps=26_300, batch=32, lr=1e-3, cool=0.35)
+BUDGET = Budget(steps=31_700, batch=32, lr=1e-3, cool=0.35)
 BACKGROUND = 0.25
 """Weight of the loss where there is only a background: a random colour, about which a prompt says nothing."""
 DETAIL = 3.0
