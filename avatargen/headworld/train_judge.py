@@ -37,7 +37,7 @@ HARD = ("age", "age", "age", "beard_colour", "beard_colour", "beard_colour", "fe
 BEARDS, TWO_COLOURS = 4.0, 2.0
 """How much more often than others colour renders with beards are seen, and again those that have not the hair's colour.
 
-Half of all beards have it: a judge that goes by the hair called all blond moustaches under brown hair brown.
+Half of all beards have it: a judge that goes by the hair called a blond moustache brown in eight renders of eight.
 """
 WORN = 0.5
 """Share of the images that are softened and noisy."""
