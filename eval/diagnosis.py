@@ -8,8 +8,8 @@ at_bounds     share of the shape coefficients that lie at a bound
 at_limit      share of the vertices whose offset is at its limit
 flicker       what the decoded renders change from frame to frame of a fine turntable beyond the exported texture, RGB
 
-Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye; that
-of the masks, which the eye cannot tell, names the fifth of the study's avatars by `full` whose masks move most.
+Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye. The
+masks', which the eye cannot tell, names the fifth of the study's avatars by `full` whose masks move most.
 """
 
 from __future__ import annotations
