@@ -125,7 +125,8 @@ class Generator:
         if (attempt, start) != (0, 0):
             restore(state, [*folders, *[folders[0]] * padding])
         recorder = Recorder([History.load(folder, until=start) for folder in folders])
-        prompts = embed_prompts(self.prior, [item.prompt for item in padded], run.method.view_prompts, clip)
+        texts = [item.prompt for item in padded]
+        prompts = embed_prompts(self.prior, texts, run.method.view_prompts, self.settings.view_words, clip)
         seeds = torch.tensor([item.seed for item in padded], device=self.head.shape_template.device)
         while state.step < run.method.steps:
             losses = take_step(studio, run.method, state, prompts, seeds)

@@ -12,6 +12,7 @@ norm is clipped for each avatar.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -24,7 +25,7 @@ from avatargen.heads.base import HeadModel
 from avatargen.offsets import encode_positions, offsets
 from avatargen.priors.base import Prior, flat_latents, grey_response
 from avatargen.priors.clip import ClipGuide
-from avatargen.priors.view_prompts import view_name, with_view
+from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, named_views, with_view
 from avatargen.regularisers import laplacian_matrix, magnitude, roughness
 from avatargen.render.base import Renderer
 from avatargen.segmentation import Denoising, estimate_masks, relative_change, silhouette_loss
@@ -52,7 +53,6 @@ class Studio:
         greys: response of the prior to greys, for the shading cue.
         start, snapshot_background: latents of the grey that textures start in, and of the one behind snapshots.
         positions: encoded canonical positions of the template, input of the offset MLP.
-        movable: 1 for vertices that offsets may move (skin), 0 for eyes, teeth and tongue.
     """
 
     head: HeadModel
@@ -66,7 +66,6 @@ class Studio:
     start: Float[Tensor, " C"]
     snapshot_background: Float[Tensor, " C"]
     positions: Float[Tensor, "N D"]
-    movable: Float[Tensor, "N 1"]
     laplacian: Tensor
 
 
@@ -83,7 +82,6 @@ def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: Pr
         start=flat_latents(prior, torch.full((1, 3), START_GREY, device=device))[0],
         snapshot_background=flat_latents(prior, torch.full((1, 3), 0.5, device=device))[0],
         positions=encode_positions(template),
-        movable=head.topology.regions["skin"].float()[:, None],
         laplacian=laplacian_matrix(head.topology.faces, len(template)),
     )  # fmt: skip
 
@@ -93,44 +91,52 @@ class Prompts:
     """Text embeddings of a batch.
 
     Attributes:
+        words: how the prior is told of views.
         by_view: of each avatar's prompt with each view name, for the prior; empty: of the empty prompt.
-        clip: the CLIP that guides instead of score distillation, if one does; clip_by_view: as `by_view`, for it.
+        clip: the CLIP that guides instead of score distillation, if one does; clip_by_view: as `by_view`, for it, with
+            Latent-Paint's words, which are ordinary English.
     """
 
+    words: ViewWords
     by_view: dict[str, Float[Tensor, "B L D"]]
     empty: Float[Tensor, "1 L D"]
     clip: ClipGuide | None = None
     clip_by_view: dict[str, Float[Tensor, "B E"]] = field(default_factory=dict)
 
 
-def for_cameras(by_view: dict[str, Float[Tensor, "B *E"]], cameras: Cameras) -> Float[Tensor, "B V *E"]:
+def for_cameras(
+    by_view: dict[str, Float[Tensor, "B *E"]], cameras: Cameras, words: ViewWords
+) -> Float[Tensor, "B V *E"]:
     """The embedding of what each camera sees."""
-    rows = []
-    for b, (azimuths, elevations) in enumerate(zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True)):
-        names = [view_name(a, e) for a, e in zip(azimuths, elevations, strict=True)]
-        rows.append(torch.stack([by_view[name][b] for name in names]))
-    return torch.stack(rows)
+    names = named_views(cameras, words)
+    return torch.stack([torch.stack([by_view[name][b] for name in row]) for b, row in enumerate(names)])
 
 
-def embed_prompts(prior: Prior, prompts: list[str], view_prompts: bool, clip: ClipGuide | None = None) -> Prompts:
-    """Embed each prompt with each view (or without any), for the prior and for a CLIP that guides."""
-    places = {
-        "front view": (0.0, 0.0),
-        "side view": (90.0, 0.0),
-        "back view": (180.0, 0.0),
-        "overhead view": (0.0, 90.0),
-    }
-    texts = {name: [with_view(p, *place) if view_prompts else p for p in prompts] for name, place in places.items()}
-    by_view = {name: prior.embed(lines) for name, lines in texts.items()}
-    seen = {name: clip.embed(lines) for name, lines in texts.items()} if clip else {}
-    return Prompts(by_view, prior.embed([""]), clip, seen)
+def embed_prompts(
+    prior: Prior, prompts: list[str], view_prompts: bool, words: str, clip: ClipGuide | None = None
+) -> Prompts:
+    """Embed each prompt with each view (or without any), for the prior and for a CLIP that guides.
+
+    Args:
+        words: the prior's, a name in VIEW_WORDS.
+    """
+
+    def by_view(embed: Callable[[list[str]], Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
+        if not view_prompts:
+            return dict.fromkeys(names, embed(prompts))
+        texts = [with_view(prompt, name) for name in names for prompt in prompts]
+        return dict(zip(names, embed(texts).split(len(prompts)), strict=True))
+
+    known = VIEW_WORDS[words]
+    seen = by_view(clip.embed, LATENT_PAINT.names) if clip else {}
+    return Prompts(known, by_view(prior.embed, known.names), prior.embed([""]), clip, seen)
 
 
 def head_parameters(studio: Studio, method: MethodSettings, state: State) -> HeadParameters:
     """The heads that a state describes, differentiable in it."""
     low, high = studio.head.shape_bounds
     template = studio.head.template(len(state.shape))
-    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) * studio.movable
+    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3)
     return replace(
         template,
         shape=studio.head.shape_template + state.shape * (high - low),
@@ -187,7 +193,7 @@ def _guide(
     if prompts.clip is None:
         losses = _distil(studio, method, state, prompts, seeds, latents, cameras)
     else:
-        texts = for_cameras(prompts.clip_by_view, cameras).flatten(0, 1)
+        texts = for_cameras(prompts.clip_by_view, cameras, LATENT_PAINT).flatten(0, 1)
         cosines = prompts.clip.similarity(studio.prior.decode(latents.flatten(0, 1)), texts)
         loss = method.clip_weight * (1 - cosines).unflatten(0, latents.shape[:2]).mean(1)
         losses = {"surrogate": loss, "clip": loss}
@@ -209,7 +215,7 @@ def _distil(
         )
         a = prior.alphas_cumprod[t]
         noisy = add_noise(flat, noise, a)
-        condition = for_cameras(prompts.by_view, cameras).flatten(0, 1)
+        condition = for_cameras(prompts.by_view, cameras, prompts.words).flatten(0, 1)
         both = torch.cat([prompts.empty.expand_as(condition), condition])
         outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
         empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
@@ -322,7 +328,7 @@ def _refresh_masks(
     noise = keyed_noise(seeds, MASK_STREAM + state.step, method.mask_views * count, shape).unflatten(1, (-1, count))
     state.masks = estimate_masks(
         studio.prior, seen, silhouette, studio.mask_latents, noise,
-        for_cameras(prompts.by_view, cameras), prompts.empty,
+        for_cameras(prompts.by_view, cameras, prompts.words), prompts.empty,
         Denoising(settings.mask_timestep, settings.mask_steps, settings.mask_guidance),
     )  # fmt: skip
 

@@ -78,14 +78,14 @@ class MethodSettings(Frozen):
     distil_silhouette: float = hyper(
         0.3, "ours", "weight of score distillation's gradient through the silhouette", ge=0
     )
-    lr_shape: float = hyper(0.015, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
+    lr_shape: float = hyper(0.008, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
     lr_expression: float = hyper(0.002, "ours", "r.m.s. step of expression coefficients", gt=0)
-    lr_offsets: float = hyper(3e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
+    lr_offsets: float = hyper(6e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
     geometry_decay: float = hyper(0.1, "ours", "what is left of these rates at the end of phase 2", ge=0, le=1)
-    offset_limit_mm: float = hyper(30.0, "ours", "largest offset of a vertex, mm", gt=0)
-    laplacian_weight: float = hyper(10.0, "ours", "weight of the smoothness of offsets", ge=0)
-    offset_weight: float = hyper(60.0, "ours", "weight of the size of offsets", ge=0)
-    shape_prior_weight: float = hyper(15.0, "ours", "weight of the prior on shape and expression", ge=0)
+    offset_limit_mm: float = hyper(60.0, "ours", "largest offset of a vertex, mm", gt=0)
+    laplacian_weight: float = hyper(2.0, "ours", "weight of the smoothness of offsets", ge=0)
+    offset_weight: float = hyper(5.0, "ours", "weight of the size of offsets", ge=0)
+    shape_prior_weight: float = hyper(30.0, "ours", "weight of the prior on shape and expression", ge=0)
     gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)
 
     @model_validator(mode="after")
@@ -125,6 +125,11 @@ class PriorSettings(Frozen):
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
     t_range: Fractions = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
     t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
+    view_words: Literal["latent_paint", "sectors"] = hyper(
+        "latent_paint",
+        "borrowed",
+        "how prompts name views: front, side, back, overhead (Latent-Paint), or one of 16 directions and close-ups",
+    )
     weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
         "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"
     )

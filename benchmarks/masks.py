@@ -61,7 +61,8 @@ class Measurement:
     def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
         studio, head, self.generator = generator.studio, generator.head, generator
         self.seeds = torch.tensor([item.seed for item in items])
-        self.prompts = embed_prompts(generator.prior, [item.prompt for item in items], method.view_prompts)
+        texts, words = [item.prompt for item in items], generator.settings.view_words
+        self.prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
         size = 2 * generator.settings.latent_size
         state = initial_state(head, method, generator.settings, studio.start, self.seeds.tolist(), size)
         with torch.enable_grad():
@@ -83,7 +84,7 @@ class Measurement:
         studio, (views, shape) = self.generator.studio, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
         count = len(studio.mask_latents)
         noise = keyed_noise(self.seeds, 0, views * count, shape).unflatten(1, (views, count))
-        texts = for_cameras(self.prompts.by_view, self.cameras)
+        texts = for_cameras(self.prompts.by_view, self.cameras, self.prompts.words)
         masks = estimate_masks(
             studio.prior, self.seen, self.own, studio.mask_latents, noise, texts, self.prompts.empty, denoising
         )

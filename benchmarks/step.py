@@ -98,7 +98,8 @@ def main() -> None:
     run = resolve(load_experiment("embedded"), "full", load_library())
     generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
     items = (read_list(ROOT / "prompts" / "embedded.tsv") * options.batch)[: options.batch]
-    prompts = embed_prompts(generator.prior, [item.prompt for item in items], run.method.view_prompts)
+    texts, words = [item.prompt for item in items], generator.settings.view_words
+    prompts = embed_prompts(generator.prior, texts, run.method.view_prompts, words)
     seeds = torch.arange(options.batch, device=generator.head.shape_template.device)
     print("| phase | ms a step | " + " | ".join(f"{part}, %" for part in PARTS) + " |")
     print("|---" * (len(PARTS) + 2) + "|")

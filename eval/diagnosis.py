@@ -26,7 +26,7 @@ from avatargen.avatar_file import Avatar
 from avatargen.cameras import evaluation_cameras, keyed_noise
 from avatargen.config import EvaluationSettings
 from avatargen.history import History
-from avatargen.priors.view_prompts import with_view
+from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
 from avatargen.segmentation import Denoising, foreground_change
 from avatargen.types import Cameras
 from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents, some_views
@@ -98,8 +98,8 @@ def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: 
 def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, " V"]:
     """Share of each view that the prior adds to the avatar's outline or takes from it, on the prior's device."""
     prior = tools.prior
-    places = zip(cameras.azimuth[0].tolist(), cameras.elevation[0].tolist(), strict=True)
-    condition, empty = prior.embed([with_view(avatar.prompt, *place) for place in places]), prior.embed([""])
+    (views,) = named_views(cameras, VIEW_WORDS[tools.prior_settings.view_words])
+    condition, empty = prior.embed([with_view(avatar.prompt, view) for view in views]), prior.embed([""])
     changes = []
     for number, colour in enumerate(BACKGROUNDS):
         latents = neural_latents(avatar, tools, cameras, colour)

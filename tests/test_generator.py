@@ -109,7 +109,7 @@ def advance(generator, steps: int, items=(MAN,), **method) -> State:
         generator.head, settings, generator.settings, generator.studio.start, seeds.tolist(),
         2 * generator.settings.latent_size,
     )  # fmt: skip
-    prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True)
+    prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True, words="latent_paint")
     for _ in range(steps):
         take_step(generator.studio, settings, state, prompts, seeds)
     return state

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +20,31 @@ from diffusers import AutoencoderTiny
 
 from avatargen.errors import InputError
 from avatargen.heads.anny import AnnyHead
-from avatargen.headworld.dataset import Recipe, Renders, cached, facts_of, generate
+from avatargen.headworld.dataset import Recipe, Renders, cached, facts_of, generate, joined
 from avatargen.headworld.kept import Facts, kept, weights
 from avatargen.headworld.lists import write_lists
 from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import JUDGES, train_judge
-from avatargen.headworld.train_prior import loss_weights, train_prior
+from avatargen.headworld.train_prior import loss_weights, relatives, train_prior
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "avatargen" / "assets"
 SETS = {
-    "prior": Recipe(heads=10_000, seed=11, close=0.3, ambient=(0.6, 0.9)),
+    "prior": Recipe(
+        heads=6_000,
+        views=1,
+        relatives=3,
+        seed=11,
+        fov=(15.5, 16.5),
+        close=0.3,
+        close_fov=(10.0, 12.0),
+        elevation=(-10.0, 25.0),
+        ambient=(0.6, 0.9),
+    ),
     "judge": Recipe(heads=16_000, seed=22, clay=0.4, fov=(13.0, 18.0)),
 }
 """The recipe of each data set."""
@@ -41,8 +53,19 @@ VARIANTS = 2
 
 
 def data(name: str, work: Path) -> Renders:
-    """One of SETS, rendered at the first call."""
-    return cached(work / f"{name}.npz", SETS[name], lambda recipe: generate(*_studio(), recipe))
+    """One of SETS, rendered at the first call, by as many processes as torch has threads here."""
+    return cached(work / f"{name}.npz", SETS[name], _render)
+
+
+def _render(recipe: Recipe) -> Renders:
+    count = 1 if torch.cuda.is_available() else torch.get_num_threads()
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        return joined(list(pool.map(_render_part, [recipe] * count, range(count), [count] * count)))
+
+
+def _render_part(recipe: Recipe, part: int, parts: int) -> Renders:
+    torch.set_num_threads(1)
+    return generate(*_studio(), recipe, part, parts)
 
 
 def _studio() -> tuple[AnnyHead, WarpRenderer]:
@@ -60,11 +83,12 @@ def train_the_prior(work: Path, output: Path) -> None:
     vae = train_vae(images, made_from, work)
     made_from["vae"] = weights(vae)
     latents = _latents(vae, images, made_from, work / "latents.npy")
-    prompts = [prompt for seed in range(VARIANTS) for prompt in renders.prompts(seed)]
+    prompts = [prompt for seed, flip in enumerate(flips) for prompt in renders.prompts(seed, flip)]
     write_tokenizer(work / "tokenizer")
     size = latents.shape[-1]
     weighed = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
-    pipeline = train_prior(latents, torch.cat(weighed), prompts, made_from, vae, work / "tokenizer", work)
+    related = relatives(renders.families, VARIANTS)
+    pipeline = train_prior(latents, torch.cat(weighed), prompts, related, made_from, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(output, safe_serialization=True)
 

@@ -95,9 +95,15 @@ def held_out(head: Attributes) -> tuple[bool, bool]:
     return new_shape, new_shape if head.material != "none" else new_colour
 
 
+def may_be_seen(head: Attributes, colours: bool = True) -> bool:
+    """Whether training may see a head, or its shape where `colours` are not named: nothing of it is held out."""
+    shape, whole = held_out(head.plain())
+    return not (shape or (colours and whole))
+
+
 def sample_training(rng: np.random.Generator) -> Attributes:
     """A random head that training may see."""
-    while any(held_out(head := sample(rng))):
+    while not may_be_seen(head := sample(rng)):
         pass
     return head
 

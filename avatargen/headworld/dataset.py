@@ -1,13 +1,14 @@
 """Captioned renders of the closed world: what the prior and the judges are trained on.
 
 One recipe, one data set; the prior's and the judges' differ in seed, cameras and lights, and neither shows a
-combination of attributes that is held out.
+combination of attributes that is held out. Relatives are one individual with other attributes, seen by the same camera
+in the same light over the same background: what differs between their images is what differs between their captions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,25 @@ from torch.nn import functional as F
 
 from avatargen.cameras import CENTRE, FACE
 from avatargen.heads.anny import AnnyHead
-from avatargen.headworld.attributes import sample_training
+from avatargen.headworld.attributes import SHAPE, VALUES, Attributes, may_be_seen, sample_training
 from avatargen.headworld.kept import Facts, code, kept
 from avatargen.headworld.landmarks import landmark_vertices
 from avatargen.headworld.looks import Look, make_look
 from avatargen.headworld.phrases import worded
-from avatargen.priors.view_prompts import view_name
+from avatargen.headworld.pools import swaps
+from avatargen.priors.view_prompts import VIEW_WORDS, mirrored, named_views
 from avatargen.render.base import Renderer
 from avatargen.render.geometry import project
 from avatargen.types import Cameras, HeadParameters
 
 SIZE = 128
-CLOSE_FOV = (9.0, 13.0)
 CLAY, CLAY_AMBIENT = 0.75, 0.35
-MODULES = ("attributes", "dataset", "landmarks", "looks", "paint", "phrases", "volumes")
+BATCH = 8
+"""Heads that are drawn and rendered together."""
+WORDS = VIEW_WORDS["sectors"]
+NAMED = 0.85
+"""Share of prompts that name the view."""
+MODULES = ("attributes", "dataset", "landmarks", "looks", "paint", "phrases", "pools", "volumes")
 """Whose code decides what renders look like and are called."""
 
 
@@ -42,18 +48,23 @@ class Recipe:
 
     Attributes:
         heads, views: how many, and cameras for each.
+        relatives: how many more are seen by each head's cameras; see `relatives_of`.
         seed: of everything random.
         clay: share of textureless renders, captioned by shape.
-        fov: range of vertical fields of view, degrees; close: share of close-ups of the face.
+        fov: range of vertical fields of view, degrees; close: share of close-ups of the face, close_fov: theirs.
+        elevation: range, degrees.
         ambient: range of the light that comes from everywhere; 1 is unlit albedo.
     """
 
     heads: int
     seed: int
     views: int = 2
+    relatives: int = 0
     clay: float = 0.0
     fov: tuple[float, float] = (14.0, 17.5)
     close: float = 0.0
+    close_fov: tuple[float, float] = (9.0, 13.0)
+    elevation: tuple[float, float] = (-15.0, 30.0)
     ambient: tuple[float, float] = (0.5, 1.0)
 
 
@@ -64,8 +75,9 @@ class Renders:
     Attributes:
         images: uint8 (M, 128, 128, 4), colour multiplied with coverage, and coverage.
         captions: of each image, without its view.
-        views: of each image, such as ``side view``.
+        views: of each image, such as ``45 left view``.
         azimuths: of each image, degrees.
+        families: of each image, an index that it shares with its relatives alone.
         landmarks: of each image, in it: (M, K, 2), column and row from -1 to 1.
         displaced: the same, metres from where the template has them: (M, K, 3).
     """
@@ -74,17 +86,18 @@ class Renders:
     captions: list[str]
     views: list[str]
     azimuths: np.ndarray
+    families: np.ndarray
     landmarks: np.ndarray
     displaced: np.ndarray
 
     def over_backgrounds(self, seed: int, flip: bool = False) -> np.ndarray:
         """The images over plain random backgrounds, uint8 (M, 128, 128, 3), mirrored where `flip`."""
-        colours = np.random.default_rng(seed).integers(0, 256, (len(self.images), 1, 1, 3)).astype(np.uint16)
+        colours = np.random.default_rng(seed).integers(0, 256, (self.families.max() + 1, 1, 1, 3)).astype(np.uint16)
         made = np.empty((*self.images.shape[:3], 3), np.uint8)
         for part in np.array_split(np.arange(len(made)), max(1, len(made) // 256)):  # sums take four times the bytes
             image = self.images[part][:, :, :: -1 if flip else 1]
             clear = 255 - image[..., 3:].astype(np.uint16)
-            made[part] = (image[..., :3] + (clear * colours[part] + 127) // 255).clip(0, 255)
+            made[part] = (image[..., :3] + (clear * colours[self.families[part]] + 127) // 255).clip(0, 255)
         return made
 
     def coverage(self, flip: bool = False) -> np.ndarray:
@@ -95,11 +108,34 @@ class Renders:
         """Landmarks in the image, (M, K, 2), mirrored where `flip`."""
         return self.landmarks * np.array((-1 if flip else 1, 1), np.float32)
 
-    def prompts(self, seed: int = 0) -> list[str]:
-        """Captions with their view, which half of them name."""
+    def prompts(self, seed: int = 0, flip: bool = False) -> list[str]:
+        """Captions with their view, mirrored where `flip`, which a NAMED share of them names."""
         rng = np.random.default_rng(seed)
-        named = rng.random(len(self.captions)) < 0.5
-        return [f"{c}, {v}" if n else c for c, v, n in zip(self.captions, self.views, named, strict=True)]
+        named = rng.random(len(self.captions)) < NAMED
+        views = [mirrored(view) for view in self.views] if flip else self.views
+        return [f"{c}, {v}" if n else c for c, v, n in zip(self.captions, views, named, strict=True)]
+
+
+def relatives_of(head: Attributes, count: int, rng: np.random.Generator) -> list[Attributes]:
+    """Heads that training may see and that share most of a head's attributes, in turn with
+
+    - another expression or feature, which show in few pixels;
+    - the template's shape, as score distillation finds a head when it begins;
+    - any other attribute of shape;
+    - any other attribute.
+    """
+    names = (("expression", "feature"), None, SHAPE, tuple(VALUES))
+    made = []
+    for kind in (names * count)[:count]:
+        options = [plain_shape(head)] if kind is None else swaps(head, rng, 3, names=kind)
+        options = [other for other in options if may_be_seen(other)] or swaps(head, rng, 6, names=SHAPE)
+        made.append(next((other for other in options if may_be_seen(other)), head))
+    return made
+
+
+def plain_shape(head: Attributes) -> Attributes:
+    """The template in a head's colours."""
+    return replace(head, **{name: getattr(Attributes, name) for name in SHAPE}).plain()
 
 
 def stack(looks: list[Look]) -> tuple[HeadParameters, Float[Tensor, "B N 3"]]:
@@ -118,32 +154,36 @@ def random_cameras(batch: int, views: int, recipe: Recipe, rng: np.random.Genera
     close = rng.random(shape) < recipe.close
     draws = {
         "azimuth": (azimuth + 180) % 360 - 180,
-        "elevation": rng.uniform(-15, 30, shape),
+        "elevation": rng.uniform(*recipe.elevation, shape),
         "distance": rng.uniform(1.15, 1.25, shape),
-        "fov": np.where(close, rng.uniform(*CLOSE_FOV, shape), rng.uniform(*recipe.fov, shape)),
+        "fov": np.where(close, rng.uniform(*recipe.close_fov, shape), rng.uniform(*recipe.fov, shape)),
     }
     centre = np.where(close[..., None], FACE, np.asarray(CENTRE)) + rng.normal(0, 0.006, (*shape, 3))
     target = torch.from_numpy(centre).float()
     return Cameras(**{key: torch.from_numpy(value).float() for key, value in draws.items()}, target=target)
 
 
+def random_lights(cameras: Cameras, rng: np.random.Generator) -> Float[Tensor, "B V 3"]:
+    """Directions of lights, each from the upper front of a camera."""
+    shape = tuple(cameras.azimuth.shape)
+    azimuth = torch.deg2rad(cameras.azimuth + torch.from_numpy(rng.normal(0, 30, shape)).float())
+    height = torch.from_numpy(rng.uniform(0.1, 0.9, shape)).float()
+    return F.normalize(torch.stack([azimuth.sin(), height, azimuth.cos()], dim=-1), dim=-1)
+
+
 @torch.no_grad()
 def photograph(
-    renderer: Renderer, vertices: Tensor, colours: Tensor, cameras: Cameras, rng: np.random.Generator,
+    renderer: Renderer, vertices: Tensor, colours: Tensor, cameras: Cameras, light: Float[Tensor, "B V 3"],
     clay: np.ndarray, ambient: np.ndarray, samples: int = 2,
 ) -> np.ndarray:  # fmt: skip
-    """Lit renders, uint8 (B, V, 128, 128, 4): colour multiplied with coverage, and coverage.
-
-    Lambert, with a light from a random upper front direction of the camera.
+    """Lit renders (Lambert), uint8 (B, V, 128, 128, 4): colour multiplied with coverage, and coverage.
 
     Args:
+        light: see `random_lights`.
         clay: bool (B,), which heads are textureless.
         ambient: (B, V), share of light that comes from everywhere.
     """
     seen = renderer.render(vertices, cameras, SIZE, attributes=colours, samples=samples, gradients=False)
-    azimuth = torch.deg2rad(cameras.azimuth + torch.from_numpy(rng.normal(0, 30, ambient.shape)).float())
-    height = torch.from_numpy(rng.uniform(0.1, 0.9, ambient.shape)).float()
-    light = F.normalize(torch.stack([azimuth.sin(), height, azimuth.cos()], dim=-1), dim=-1)
     lambert = (seen.normals * light[..., None, None]).sum(2, keepdim=True).clamp(min=0)
     grey = torch.from_numpy(clay)[:, None, None, None, None]
     share = torch.where(grey, CLAY_AMBIENT, torch.from_numpy(ambient).float()[..., None, None, None])
@@ -153,32 +193,50 @@ def photograph(
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
 
 
-def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, batch: int = 8) -> Renders:
-    """Render the random heads of a recipe."""
-    rng = np.random.default_rng(recipe.seed)
+def generate(head: AnnyHead, renderer: Renderer, recipe: Recipe, part: int = 0, parts: int = 1) -> Renders:
+    """Render the random heads of a recipe, and their relatives; or one of several equal parts of them."""
     at = landmark_vertices(head)
     template = head.vertices(head.template(1))[:, at]
-    images, captions, view_names, azimuths, landmarks, displaced = [], [], [], [], [], []
-    for _ in track(range(0, recipe.heads, batch), description=f"rendering {recipe.heads} heads"):
-        chosen = [sample_training(rng) for _ in range(batch)]
-        parameters, colours = stack([make_look(head, attributes, rng) for attributes in chosen])
-        cameras = random_cameras(batch, recipe.views, recipe, rng)
-        clay = rng.random(batch) < recipe.clay
-        ambient = rng.uniform(*recipe.ambient, (batch, recipe.views))
-        with torch.no_grad():
-            vertices = head.vertices(parameters)
-        images.append(photograph(renderer, vertices, colours, cameras, rng, clay, ambient).reshape(-1, SIZE, SIZE, 4))
-        for attributes, grey in zip(chosen, clay, strict=True):
-            for _ in range(recipe.views):
-                captions.append(worded(attributes, rng, not grey))
-        azimuths.append(cameras.azimuth.flatten().numpy())
-        view_names += [
-            view_name(a, e) for a, e in zip(cameras.azimuth.flatten(), cameras.elevation.flatten(), strict=True)
-        ]
-        landmarks.append((project(vertices[:, at], cameras, 2)[0] - 1).flatten(0, 1).numpy())
-        displaced.append((vertices[:, at] - template).numpy().repeat(recipe.views, axis=0))
-    arrays = (np.concatenate(parts) for parts in (azimuths, landmarks, displaced))
-    return Renders(np.concatenate(images), captions, view_names, *arrays)
+    firsts = range(0, recipe.heads, BATCH)[part::parts]
+    doing = f"rendering {recipe.heads} heads" + (f", part {part + 1} of {parts}" if parts > 1 else "")
+    return joined([_shoot(head, renderer, recipe, at, template, first) for first in track(firsts, description=doing)])
+
+
+def _shoot(
+    head: AnnyHead, renderer: Renderer, recipe: Recipe, at: Tensor, template: Tensor, first: int
+) -> Renders:  # fmt: skip
+    """Renders of BATCH heads and their relatives; all that is random is keyed by the recipe's seed and `first`."""
+    rng = np.random.default_rng((recipe.seed, first))
+    drawn = [sample_training(rng) for _ in range(BATCH)]
+    families = [[own, *relatives_of(own, recipe.relatives, rng)] for own in drawn]
+    members = [member for family in families for member in family]
+    individuals = rng.integers(2**32, size=BATCH).repeat(1 + recipe.relatives)
+    looks = [make_look(head, m, np.random.default_rng(k)) for m, k in zip(members, individuals, strict=True)]
+    repeat = torch.arange(BATCH).repeat_interleave(1 + recipe.relatives)
+    cameras = random_cameras(BATCH, recipe.views, recipe, rng)
+    light, cameras = random_lights(cameras, rng)[repeat], cameras[repeat]
+    clay = (rng.random(BATCH) < recipe.clay)[repeat]
+    ambient = rng.uniform(*recipe.ambient, (BATCH, recipe.views))[repeat]
+    parameters, colours = stack(looks)
+    with torch.no_grad():
+        vertices = head.vertices(parameters)
+    images = photograph(renderer, vertices, colours, cameras, light, clay, ambient)
+    return Renders(
+        images=images.reshape(-1, SIZE, SIZE, 4),
+        captions=[worded(m, rng, not grey) for m, grey in zip(members, clay, strict=True) for _ in range(recipe.views)],
+        views=[name for row in named_views(cameras, WORDS) for name in row],
+        azimuths=cameras.azimuth.flatten().numpy(),
+        families=(recipe.views * (first + repeat[:, None]) + torch.arange(recipe.views)).flatten().numpy(),
+        landmarks=(project(vertices[:, at], cameras, 2)[0] - 1).flatten(0, 1).numpy(),
+        displaced=(vertices[:, at] - template).numpy().repeat(recipe.views, axis=0),
+    )
+
+
+def joined(parts: list[Renders]) -> Renders:
+    """Several sets as one, family after family."""
+    order = np.argsort(np.concatenate([part.families for part in parts]), kind="stable")
+    merged = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in vars(parts[0])}
+    return Renders(**{**merged, "captions": merged["captions"].tolist(), "views": merged["views"].tolist()})
 
 
 def facts_of(recipe: Recipe) -> Facts:

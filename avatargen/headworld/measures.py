@@ -19,7 +19,7 @@ from torch import Tensor
 from avatargen.distill import guide, to_epsilon
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import SHAPE, VALUES, Attributes
-from avatargen.headworld.dataset import Recipe, photograph, random_cameras, stack
+from avatargen.headworld.dataset import WORDS, Recipe, photograph, random_cameras, random_lights, stack
 from avatargen.headworld.looks import make_look
 from avatargen.headworld.phrases import caption
 from avatargen.headworld.training import fast_math
@@ -86,7 +86,9 @@ def render_heads(
         grey, ambient = np.full(count, clay), rng.uniform(*RECIPE.ambient, (count, 1))
         with torch.no_grad():
             vertices = head.vertices(parameters)
-        seen = photograph(renderer, vertices, colours, cameras, rng, grey, ambient)[:, 0].astype(np.float32)
+        seen = photograph(renderer, vertices, colours, cameras, random_lights(cameras, rng), grey, ambient)[
+            :, 0
+        ].astype(np.float32)
         ground = rng.integers(0, 256, (count, 1, 1, 3))
         images.append((seen[..., :3] + (1 - seen[..., 3:] / 255) * ground).round().clip(0, 255).astype(np.uint8))
     return Pictures(np.concatenate(images), np.repeat(np.arange(len(heads)), count))
@@ -96,7 +98,8 @@ def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float) 
     """`count` samples of a prior for each prompt, seen from the front and the side in turn."""
     made = []
     for k in range(count):
-        views = [with_view(prompt, (0.0, 60.0)[k % 2], 0.0) for prompt in prompts]
+        view = WORDS.name((0.0, 67.5)[k % 2], 0.0, math.inf)
+        views = [with_view(prompt, view) for prompt in prompts]
         made.append(ddim(prior, views, guidance, seed=k))
     return Pictures(np.concatenate(made), np.tile(np.arange(len(prompts)), count))
 

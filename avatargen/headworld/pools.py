@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from avatargen.errors import InputError
-from avatargen.headworld.attributes import VALUES, Attributes, sample
+from avatargen.headworld.attributes import VALUES, Attributes, may_be_seen, sample
 from avatargen.headworld.phrases import caption, parse
 from avatargen.prompts import read_list
 
@@ -48,6 +48,21 @@ def swaps(
         if _differences(attributes if colours else attributes.shape_only(), changed) == 1:
             found[other] = swapped
     return list(found.values())
+
+
+def known(text: str) -> Attributes:
+    """The head of a caption of this world's own making."""
+    head = parse(text)
+    assert head is not None, text
+    return head
+
+
+def training_swaps(
+    head: Attributes, rng: np.random.Generator, count: int, names: tuple[str, ...], colours: bool = True
+) -> list[Attributes]:
+    """`swaps` that training may see: none makes a held-out combination. Some come twice, if too few are left."""
+    seen = [other for other in swaps(head, rng, count + 3, colours, names) if may_be_seen(other, colours)] or [head]
+    return [seen[k % len(seen)] for k in range(count)]
 
 
 def _plausible(head: Attributes) -> bool:

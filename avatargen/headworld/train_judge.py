@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.headworld.attributes import Attributes, held_out
+from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import SIZE, Renders
 from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.landmarks import Regressor, landmark_loss
-from avatargen.headworld.phrases import parse, worded
-from avatargen.headworld.pools import SWAPPED, swaps
+from avatargen.headworld.phrases import worded
+from avatargen.headworld.pools import SWAPPED, known, training_swaps
 from avatargen.headworld.tokens import LENGTH, write_tokenizer
 from avatargen.headworld.train_text import Heads, labels_of, train_words
 from avatargen.headworld.training import Budget, Trainer, fast_math
@@ -63,7 +63,7 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=27_500, batch=48, lr=2e-3, cool=0.5)
+BUDGET = Budget(steps=31_000, batch=48, lr=1e-3, cool=0.0727)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
@@ -146,11 +146,10 @@ class Batches:
 
     def __init__(self, renders: Renders, tokenizer: Callable[[list[str]], Tensor], seed: int, size: int):
         self.renders, self.seed, self.size = renders, seed, size
-        self.tokens = tokenizer(renders.captions)
-        self.swapped = swapped_tokens(renders.captions, tokenizer, seed)
-        heads = [_head(text) for text in renders.captions]
-        self.labels = torch.tensor([labels_of(head) for head in heads])
-        weights = np.array([_share(head) for head in heads])
+        self.tokenizer, self.tokens = tokenizer, tokenizer(renders.captions)
+        self.heads = [known(text) for text in renders.captions]
+        self.labels = torch.tensor([labels_of(head) for head in self.heads])
+        weights = np.array([_share(head) for head in self.heads])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.landmarks = torch.from_numpy(renders.landmarks)
         displaced = torch.from_numpy(renders.displaced)
@@ -163,9 +162,8 @@ class Batches:
         pixels, landmarks = augment(
             self.renders.images[rows], self.landmarks[at], np.random.default_rng((self.seed, step, 1))
         )
-        first = step * SWAPS % self.swapped.shape[1]
-        changed = self.swapped[at, first : first + SWAPS].transpose(0, 1).flatten(0, 1)
-        tokens = torch.cat([self.tokens[at], changed])
+        changed = swapped([self.heads[row] for row in rows], np.random.default_rng((self.seed, step, 2)))
+        tokens = torch.cat([self.tokens[at], self.tokenizer(changed)])
         return Batch(pixels, tokens, self.labels[at], landmarks, self.displaced[at])
 
 
@@ -192,12 +190,6 @@ class Learner(nn.Module):
         contrast = contrastive(images, texts.float(), self.clip.logit_scale.exp(), batch.tokens)
         naming = sum(F.cross_entropy(s.float(), y) for s, y in zip(named, batch.labels.T, strict=False))
         return CONTRAST * contrast + naming + SHAPING * landmark_loss(found, batch.landmarks, batch.displaced)
-
-
-def _head(text: str) -> Attributes:
-    head = parse(text)
-    assert head is not None, text
-    return head
 
 
 def _has_colours(head: Attributes) -> bool:
@@ -247,28 +239,18 @@ def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     return (soft + amount * F.interpolate(noise, size, **options)).clamp(0, 1)
 
 
-def swapped_tokens(captions: list[str], tokenizer: Callable[[list[str]], Tensor], seed: int) -> Tensor:
-    """Tokens of captions with one attribute changed, (N, 4 SWAPS, L); a shape caption's changes are of shape.
+def swapped(heads: list[Attributes], rng: np.random.Generator) -> list[str]:
+    """SWAPS captions for each head with one attribute changed; changes of a head without colours are of shape.
 
     They are worded as freely as the captions themselves: wording must not tell which is right. A change that makes a
     held-out combination is left out, and another comes twice, in other words.
     """
-    rng = np.random.default_rng(seed)
-    made: dict[str, Tensor] = {}
-    for text in dict.fromkeys(captions):
-        head = _head(text)
+    made = []
+    for head in heads:
         colours = _has_colours(head)
-        count = 4 * SWAPS
-        changed = swaps(head, rng, count, colours, (*SWAPPED, *HARD))
-        seen = [swapped for swapped in changed if _may_be_seen(swapped, colours)]
-        made[text] = tokenizer([worded(seen[k % len(seen)], rng, colours) for k in range(count)])
-    return torch.stack([made[text] for text in captions])
-
-
-def _may_be_seen(head: Attributes, colours: bool) -> bool:
-    """Whether a caption of a head, of its shape where it names no colours, is of no held-out combination."""
-    shape, whole = held_out(head.plain())
-    return not (shape or (colours and whole))
+        changed = training_swaps(head, rng, SWAPS, (*SWAPPED, *HARD), colours)
+        made += [worded(other, rng, colours) for other in changed]
+    return made
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor, tokens: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ from avatargen.headworld.attributes import VALUES, Attributes, sample_training
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import worded
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
-from avatargen.priors.view_prompts import VIEWS
+from avatargen.priors.view_prompts import ALL_NAMES
 
 BUDGET = Budget(steps=1000, batch=128, lr=2e-3)
 CAPTIONS = 30_000
 Encode = Callable[[Tensor], Tensor]
-TARGETS = {**VALUES, "view": ("", *VIEWS)}
+TARGETS = {**VALUES, "view": ("", *ALL_NAMES)}
 
 
 def labels_of(head: Attributes) -> list[int]:
@@ -45,7 +45,7 @@ def corpus(count: int, seed: int, views: float = 0.5, clay: float = 0.0) -> tupl
     for _ in range(count):
         head, colours = sample_training(rng), bool(rng.random() >= clay)
         head = head if colours else head.shape_only()
-        view = str(rng.choice(VIEWS)) if rng.random() < views else ""
+        view = str(rng.choice(ALL_NAMES)) if rng.random() < views else ""
         text = worded(head, rng, colours)
         lines.append(f"{text}, {view}" if view else text)
         labels.append([*labels_of(head), TARGETS["view"].index(view)])
@@ -64,11 +64,41 @@ class Heads(nn.Module):
         return self.linear(pooled).split(self.sizes, dim=-1)
 
 
+class Naming(nn.Module):
+    """How far a text tower's pooled states are from naming what captions say: cross-entropy, averaged over TARGETS.
+
+    Args:
+        tokenize: of B captions, tokens (B, L).
+        clay: see `corpus`.
+    """
+
+    def __init__(self, width: int, tokenize: Callable[[list[str]], Tensor], seed: int, clay: float = 0.0):
+        super().__init__()
+        self.heads, self.seed = Heads(width), seed
+        lines, self.labels = corpus(CAPTIONS, seed, clay=clay)
+        self.captions = tokenize(lines)
+
+    def forward(self, encode: Encode, step: int, batch: int) -> Tensor:
+        """The loss of a step's captions; `encode` turns tokens (B, L) into states (B, width)."""
+        rows = torch.from_numpy(batch_indices(self.seed, step, batch, len(self.captions)))
+        device = self.heads.linear.weight.device
+        with fast_math():
+            scores = self.heads(encode(self.captions[rows].to(device)))
+        answers = self.labels[rows].to(device)
+        return sum(F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)) / len(scores)
+
+    @torch.no_grad()
+    def accuracy(self, encode: Encode, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Share of captions (N, L) of whom each of TARGETS is named rightly, (targets,)."""
+        named = torch.stack([s.argmax(-1) for s in self.heads(encode(tokens))], dim=1)
+        return (named == labels).float().mean(0)
+
+
 def train_words(
     name: str, text: nn.Module, width: int, encode: Encode, tokenize: Callable[[list[str]], Tensor], work: Path,
     seed: int, clay: float = 0.0, budget: Budget = BUDGET,
-) -> float:  # fmt: skip
-    """Train a text tower in place; returns the share of attributes named rightly on captions drawn anew.
+) -> None:  # fmt: skip
+    """Train a text tower in place; prints the share of attributes named rightly on captions drawn anew.
 
     Args:
         name: of the training, for its checkpoint.
@@ -76,32 +106,19 @@ def train_words(
         clay: see `corpus`.
     """
     torch.manual_seed(seed)
-    heads = Heads(width)
-    lines, labels = corpus(CAPTIONS, seed, clay=clay)
-    tokens = tokenize(lines)
-
-    def loss(step: int) -> Tensor:
-        rows = torch.from_numpy(batch_indices(seed, step, budget.batch, len(tokens)))
-        with fast_math():
-            scores = heads(encode(tokens[rows].to(trainer.device)))
-        answers = labels[rows].to(trainer.device)
-        return sum(F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)) / len(scores)
-
+    naming = Naming(width, tokenize, seed, clay)
     facts = {"seed": seed, "clay": clay, "code": code("attributes", "phrases", "tokens", "train_text")}
-    trainer = Trainer(name, work, {"text": text, "heads": heads}, budget, facts)
-    trainer.run(loss)
+    trainer = Trainer(name, work, {"text": text, "heads": naming.heads}, budget, facts)
+    trainer.run(lambda step: naming(encode, step, budget.batch))
     fresh, answers = corpus(500, seed + 1, clay=clay)
-    with torch.no_grad():
-        named = torch.stack([s.argmax(-1) for s in heads(encode(tokenize(fresh)))], dim=1)
-    return float((named == answers).float().mean())
+    right = naming.accuracy(encode, tokenize(fresh), answers).mean()
+    print(f"{name}: {100 * right:.1f}% of attributes named rightly", flush=True)
 
 
-def train_text(text: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, seed: int = 3) -> float:
+def train_text(text: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, seed: int = 3) -> None:
     """`train_words` of the prior's text encoder."""
 
     def tokenize(lines: list[str]) -> Tensor:
         return tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
-    return train_words(
-        "text", text, text.config.hidden_size, lambda tokens: text(tokens).pooler_output, tokenize, work, seed
-    )
+    train_words("text", text, text.config.hidden_size, lambda tokens: text(tokens).pooler_output, tokenize, work, seed)

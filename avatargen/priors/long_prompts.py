@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 
-from avatargen.priors.view_prompts import VIEWS
+from avatargen.priors.view_prompts import ALL_NAMES
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
     """
     if fits(text):
         return text
-    view = next((f", {name}" for name in VIEWS if text.endswith(f", {name}")), "")
+    view = next((f", {name}" for name in ALL_NAMES if text.endswith(f", {name}")), "")
     prompt = text.removesuffix(view)
     warn_of_cut(prompt, reader)
     length = bisect_left(range(1, len(prompt)), True, key=lambda n: not fits(prompt[:n] + view))

@@ -1,22 +1,25 @@
 """What the trainings of the shipped models rest on: schedule, resumption, labels, weights, hard negatives."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import nn
+from torch.nn import functional as F
 
 from avatargen.errors import InputError
+from avatargen.heads.anny import AnnyHead
 from avatargen.heads.bake_cache import source_hash
 from avatargen.headworld import __main__ as command
 from avatargen.headworld import dataset, kept
 from avatargen.headworld.attributes import VALUES, Attributes, held_out, sample, sample_training
-from avatargen.headworld.dataset import Recipe, Renders, cached
+from avatargen.headworld.dataset import Recipe, Renders, cached, generate, joined, plain_shape, relatives_of
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
-from avatargen.headworld.pools import swaps
+from avatargen.headworld.pools import known, swaps
 from avatargen.headworld.train_judge import (
     BEARDS,
     SWAPS,
@@ -24,11 +27,21 @@ from avatargen.headworld.train_judge import (
     Batches,
     augment,
     contrastive,
-    swapped_tokens,
+    swapped,
 )
-from avatargen.headworld.train_prior import BACKGROUND, DETAIL, PriorLoss, loss_weights
-from avatargen.headworld.train_text import TARGETS, corpus
+from avatargen.headworld.train_prior import (
+    BACKGROUND,
+    DETAIL,
+    EDIT_FROM,
+    EDITED,
+    UNCONDITIONAL,
+    PriorLoss,
+    loss_weights,
+    relatives,
+)
+from avatargen.headworld.train_text import CAPTIONS, TARGETS, Heads, Naming, corpus
 from avatargen.headworld.training import Budget, Trainer
+from avatargen.render.warp import WarpRenderer
 from tests.small_prior import write_pipeline
 
 
@@ -82,9 +95,8 @@ def test_a_checkpoint_without_facts_is_taken_as_it_is(tmp_path, capsys):
 def some_renders(recipe):
     shape = (recipe.heads, 2, 2, 4)
     angles, points = np.zeros(recipe.heads), np.zeros((recipe.heads, 1, 2))
-    return Renders(
-        np.full(shape, recipe.seed, np.uint8), ["a man"] * recipe.heads, ["front view"], angles, points, points
-    )
+    images, texts = np.full(shape, recipe.seed, np.uint8), (["a man"] * recipe.heads, ["front view"] * recipe.heads)
+    return Renders(images, *texts, angles, np.arange(recipe.heads), points, points)
 
 
 def test_renders_are_kept_until_the_recipe_or_the_code_is_another(tmp_path, monkeypatch, capsys):
@@ -193,17 +205,115 @@ def test_the_loss_weighs_the_head_and_its_rim_most():
     assert torch.equal(mirrored[:1, ..., 1:-1], weights[:1].flip(3)[..., 1:-1])
 
 
-def test_timesteps_where_details_are_decided_are_trained_most(tmp_path):
-    pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
-    seen = []
-    pipeline.unet.register_forward_pre_hook(lambda module, given: seen.append(given[1]))
-    latents, weights = torch.zeros(2, 4, 4, 4).half(), torch.ones(2, 1, 4, 4).half()
-    loss = PriorLoss(latents, weights, torch.zeros(2, 8).long(), torch.ones(8).long(), seed=0, batch=256)
+def seen_by(pipeline, loss, steps):
+    """What a UNet and its text encoder are given: noisy latents, timesteps and tokens, over some steps."""
+    seen, asked = [], []
+    pipeline.unet.register_forward_pre_hook(lambda module, given: seen.append(given))
+    pipeline.text_encoder.register_forward_pre_hook(lambda module, given: asked.append(given[0]))
     with torch.no_grad():
-        for step in range(8):
-            assert loss(pipeline.unet, pipeline.text_encoder, step).isfinite()
-    share = [(torch.cat(seen) < end).float().mean().item() for end in (200, 600, 1000)]
-    assert share == pytest.approx([0.30, 0.86, 1.0], abs=0.03)
+        losses = [loss(pipeline.unet, pipeline.text_encoder, step) for step in range(steps)]
+    noisy, times, _ = (torch.stack(part) for part in zip(*seen, strict=True))
+    return noisy, times, torch.stack(asked), torch.stack(losses)
+
+
+def test_timesteps_of_all_noises_are_trained_and_edits_where_noise_hides_something(tmp_path):
+    pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
+    latents, weights = torch.zeros(2, 4, 4, 4).half(), torch.ones(2, 1, 4, 4).half()
+    related, empty = torch.tensor([[1], [0]]), torch.ones(8).long()
+    loss = PriorLoss(latents, weights, torch.zeros(2, 8).long(), related, empty, seed=0, batch=512)
+    _, times, tokens, losses = seen_by(pipeline, loss, 4)
+    edited = round(EDITED * 512)
+    share = [(times < end).float().mean().item() for end in (200, 600, 1000)]
+    assert share == pytest.approx([0.14, 0.75, 1.0], abs=0.03)
+    assert times[:, :edited].min() >= EDIT_FROM > times[:, edited:].min()
+    assert losses.isfinite().all()
+    untold = (tokens == 1).all(-1)
+    assert untold.float().mean() == pytest.approx(UNCONDITIONAL, abs=0.03) and not untold[:, :edited].any()
+
+
+def test_an_edited_sample_shows_a_relative_and_ought_to_become_what_its_caption_says(tmp_path, monkeypatch):
+    pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
+    latents = torch.full((2, 4, 4, 4), 0.25).half() * torch.tensor([-1, 1]).view(2, 1, 1, 1)
+    weights, tokens = torch.ones(2, 1, 4, 4).half(), torch.tensor([[3], [4]]).expand(2, 8)
+    loss = PriorLoss(latents, weights, tokens, torch.tensor([[1], [0]]), torch.ones(8).long(), seed=0, batch=64)
+    noisy, times, asked, _ = seen_by(pipeline, loss, 1)
+    a = loss.signal[times[0]]
+    shown = noisy[0].mean((1, 2, 3)) / a.sqrt()  # the noise's mean is small
+    sure = (a > 0.9) & (asked[0, :, 0] > 2)
+    named = (asked[0, :, 0] - 3.5) * 2
+    edited = torch.arange(64) < 32
+    assert torch.equal(shown[sure].sign(), torch.where(edited, -named, named)[sure]) and sure[:32].any()
+
+    def right(noisy, t, text):  # what the caption says of the latents, whatever is shown
+        clean = torch.where(asked[0, :, 0] > 2, named * 0.25, shown.sign() * 0.25).view(-1, 1, 1, 1)
+        signal = loss.signal[t].view(-1, 1, 1, 1)
+        return SimpleNamespace(sample=(signal.sqrt() * noisy - clean) / (1 - signal).sqrt())
+
+    monkeypatch.setattr(pipeline.unet, "forward", right)
+    assert loss(pipeline.unet, pipeline.text_encoder, 0) < 1e-6
+
+
+def test_relatives_are_the_others_of_a_family_in_the_same_copy():
+    families = np.array([1, 0, 1, 0, 0, 1])
+    found = relatives(families, variants=2)
+    assert found.shape == (12, 2)
+    for row, others in enumerate(found.tolist()):
+        assert {o // 6 for o in others} == {row // 6} and row not in others and len(set(others)) == 2
+        assert {families[o % 6] for o in others} == {families[row % 6]}
+
+
+def test_relatives_may_be_seen_in_training_and_differ():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        head = sample_training(rng)
+        face, plain, shape, _ = relatives_of(head, 4, rng)
+        assert all(not any(held_out(other)) for other in (face, plain, shape))
+        assert caption(plain, colours=False) == "a man" or any(held_out(plain_shape(head)))
+        assert face != head and shape.shape_only() != head.shape_only()
+        differing = [name for name in VALUES if getattr(face.plain(), name) != getattr(head.plain(), name)]
+        assert len(differing) == 1 or "expression" in differing  # closed eyes have no colour
+
+
+def test_parts_of_a_set_make_the_whole_and_families_share_camera_light_and_background():
+    head = AnnyHead.load()
+    renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
+    recipe = Recipe(heads=16, seed=3, views=1, relatives=1)
+    whole = generate(head, renderer, recipe)
+    parts = joined([generate(head, renderer, recipe, part, 2) for part in (1, 0)])
+    for name in vars(whole):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
+    assert whole.images.shape == (32, 128, 128, 4) and whole.families.tolist() == sorted([*range(16)] * 2)
+    over = whole.over_backgrounds(0)
+    clear = (whole.images[0::2, ..., 3] == 0) & (whole.images[1::2, ..., 3] == 0)
+    assert clear.any((1, 2)).all() and (over[0::2][clear] == over[1::2][clear]).all()
+    assert whole.views[0::2] == whole.views[1::2] and (whole.azimuths[0::2] == whole.azimuths[1::2]).all()
+
+
+def test_a_mirrored_prompt_names_the_mirrored_view():
+    points = np.zeros((2, 1, 2))
+    shapes = np.zeros((2, 2, 2, 4), np.uint8), ["a man"] * 2, ["close 45 left view", "back view"], np.zeros(2)
+    renders = Renders(*shapes, np.arange(2), points, points)
+    ends = [{text.removeprefix("a man") for seed in range(30) for text in renders.prompts(seed, f)} for f in (0, 1)]
+    assert ends == [{"", ", close 45 left view", ", back view"}, {"", ", close 45 right view", ", back view"}]
+
+
+def test_naming_is_learnt_from_states_that_tell_and_not_from_others():
+    naming = Naming(len(TARGETS) * 8, lambda lines: torch.arange(len(lines)), seed=0)
+    told = F.one_hot(naming.labels, max(len(options) for options in TARGETS.values())).float().flatten(1)
+    states = {"untold": torch.zeros_like(told), "told": told}
+    losses = {}
+    for name, known_by in states.items():
+        naming.heads = Heads(told.shape[1])
+        optimiser = torch.optim.Adam(naming.parameters(), lr=0.05)
+        for step in range(80):
+            loss = naming(lambda rows, known_by=known_by: known_by[rows], step, 64)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        losses[name] = loss.item()
+    assert losses["told"] < 0.1 and losses["untold"] > 0.8
+    rows = torch.arange(CAPTIONS)[-50:]
+    assert (naming.accuracy(told.__getitem__, rows, naming.labels[rows]) == 1).all()
 
 
 def test_beards_of_another_colour_than_the_hair_are_seen_most():
@@ -211,7 +321,8 @@ def test_beards_of_another_colour_than_the_hair_are_seen_most():
     heads = [Attributes(skin="green"), bearded, replace(bearded, beard_colour="white")]
     captions = [caption(heads[0]), caption(heads[1]), caption(heads[2]), caption(heads[2], colours=False)]
     nothing = np.zeros((4, 1, 3), np.float32)
-    renders = Renders(np.zeros((4, 2, 2, 4), np.uint8), captions, ["front view"], nothing, nothing[..., :2], nothing)
+    images, alone = np.zeros((4, 2, 2, 4), np.uint8), np.arange(4)
+    renders = Renders(images, captions, ["front view"] * 4, nothing, alone, nothing[..., :2], nothing)
     batches = Batches(renders, lambda texts: torch.zeros(len(texts), 4), seed=0, size=2)
     shares = np.diff(batches.cumulative, prepend=0)
     assert shares / shares[0] == pytest.approx([1, BEARDS, BEARDS * TWO_COLOURS, 1])
@@ -234,9 +345,8 @@ def test_changes_of_a_shape_caption_are_of_shape():
 
 
 def test_changed_captions_are_worded_as_freely_as_others():
-    seen = []
     own = caption(Attributes(hair="mohawk", beard="full", feature="horns", skin="green"))
-    swapped_tokens([own], lambda texts: seen.extend(texts) or torch.zeros(len(texts), 4), seed=0)
+    seen = swapped([known(own)] * 8, np.random.default_rng(0))
     canonical = sum(text == caption(parse(text)) for text in seen)
     assert own not in seen and 0 < canonical < len(seen)
 
@@ -245,9 +355,8 @@ def test_captions_and_changed_captions_are_of_nothing_held_out():
     lines, _ = corpus(300, seed=5, views=0.0, clay=0.4)
     rng = np.random.default_rng(0)
     own = [caption(sample_training(rng), colours) for colours in (True, False) * 8]
-    changed = []
-    tokens = swapped_tokens(own, lambda texts: changed.extend(texts) or torch.zeros(len(texts), 4), seed=0)
-    assert tokens.shape == (16, 4 * SWAPS, 4)
+    changed = swapped([known(text) for text in own], rng)
+    assert len(changed) == 16 * SWAPS
     for text in lines + changed:
         head = parse(text)
         shape, whole = held_out(head)

@@ -3,7 +3,7 @@
 import pytest
 
 from avatargen.priors.long_prompts import cut_to_fit
-from avatargen.priors.view_prompts import VIEWS
+from avatargen.priors.view_prompts import LATENT_PAINT
 
 
 def at_most(length: int):
@@ -30,7 +30,7 @@ def test_whole_words_go_from_the_end_of_the_prompt(text, length, expected):
 
 
 def test_a_prompt_is_warned_of_once_whatever_its_view(caplog):
-    for name in VIEWS * 2:
+    for name in LATENT_PAINT.names * 2:
         cut_to_fit(f"a man with a beard, {name}", at_most(20), "test 2")
     assert [record.getMessage() for record in caplog.records] == [
         "test 2: the end of 'a man with a beard' is left out; expected a prompt that its text encoder holds"

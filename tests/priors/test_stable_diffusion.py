@@ -1,14 +1,16 @@
 """The adapter loads an ordinary pipeline folder, and says plainly when it cannot."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from avatargen.cameras import evaluation_cameras
 from avatargen.errors import InputError
 from avatargen.priors.base import flat_latents, grey_response, load_prior
 from avatargen.priors.stable_diffusion import weights_hash
-from avatargen.priors.view_prompts import view_name, with_view
+from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, mirrored, named_views, with_view
 from avatargen.settings import PriorSettings
 from tests.small_prior import write_pipeline
 
@@ -72,5 +74,25 @@ def test_nothing_to_load_is_one_clear_error():
      (-146.0, 0.0, "back"), (360.0, 0.0, "front"), (0.0, 61.0, "overhead")],
 )  # fmt: skip
 def test_views(azimuth, elevation, name):
-    assert view_name(azimuth, elevation) == f"{name} view"
-    assert with_view("a man", azimuth, elevation) == f"a man, {name} view"
+    assert LATENT_PAINT.name(azimuth, elevation, 0.4) == f"{name} view" in LATENT_PAINT.names
+    assert with_view("a man", f"{name} view") == f"a man, {name} view"
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "height", "name"),
+    [(11.0, 0.4, "front"), (-11.0, 0.2, "close front"), (12.0, 0.4, "22 left"), (-90.0, 0.4, "90 right"),
+     (-45.0, 0.28, "close 45 right"), (170.0, 0.4, "back"), (-170.0, 0.4, "back"), (-168.0, 0.4, "157 right"),
+     (349.0, 0.3, "front"), (202.0, 0.3, "157 right")],
+)  # fmt: skip
+def test_sectors(azimuth, height, name):
+    words = VIEW_WORDS["sectors"]
+    assert words.name(azimuth, 0.0, height) == f"{name} view" in words.names
+    assert mirrored(words.name(azimuth, 0.0, height)) == words.name(-azimuth, 0.0, height)
+    assert len(set(words.names)) == 32
+
+
+def test_cameras_are_named_by_what_they_see():
+    cameras = evaluation_cameras(2, views=4)
+    fov = torch.tensor([[18.0, 18.0, 18.0, 10.0]] * 2)
+    names = named_views(replace(cameras, fov=fov), VIEW_WORDS["sectors"])
+    assert names == [["front view", "90 left view", "back view", "close 90 right view"]] * 2
