@@ -40,7 +40,7 @@ from avatargen.headworld.train_prior import (
     relatives,
 )
 from avatargen.headworld.train_text import CAPTIONS, TARGETS, Heads, Naming, corpus
-from avatargen.headworld.training import Budget, Trainer
+from avatargen.headworld.training import Budget, Trainer, batch_indices
 from avatargen.render.warp import WarpRenderer
 from tests.small_prior import write_pipeline
 
@@ -240,13 +240,13 @@ def test_an_edited_sample_shows_a_relative_and_ought_to_become_what_its_caption_
     a = loss.signal[times[0]]
     shown = noisy[0].mean((1, 2, 3)) / a.sqrt()  # the noise's mean is small
     sure = (a > 0.9) & (asked[0, :, 0] > 2)
-    named = (asked[0, :, 0] - 3.5) * 2
+    named = torch.from_numpy(batch_indices(0, 0, 64, 2)) * 2.0 - 1
+    assert torch.equal(asked[0, sure, 0], (named[sure].long() + 7) // 2)
     edited = torch.arange(64) < 32
     assert torch.equal(shown[sure].sign(), torch.where(edited, -named, named)[sure]) and sure[:32].any()
 
     def right(noisy, t, text):  # what the caption says of the latents, whatever is shown
-        clean = torch.where(asked[0, :, 0] > 2, named * 0.25, shown.sign() * 0.25).view(-1, 1, 1, 1)
-        signal = loss.signal[t].view(-1, 1, 1, 1)
+        clean, signal = 0.25 * named.view(-1, 1, 1, 1), loss.signal[t].view(-1, 1, 1, 1)
         return SimpleNamespace(sample=(signal.sqrt() * noisy - clean) / (1 - signal).sqrt())
 
     monkeypatch.setattr(pipeline.unet, "forward", right)
@@ -293,7 +293,9 @@ def test_a_mirrored_prompt_names_the_mirrored_view():
     points = np.zeros((2, 1, 2))
     shapes = np.zeros((2, 2, 2, 4), np.uint8), ["a man"] * 2, ["close 45 left view", "back view"], np.zeros(2)
     renders = Renders(*shapes, np.arange(2), points, points)
-    ends = [{text.removeprefix("a man") for seed in range(30) for text in renders.prompts(seed, f)} for f in (0, 1)]
+    ends = [
+        {text.removeprefix("a man") for seed in range(30) for text in renders.prompts(seed, f)} for f in (False, True)
+    ]
     assert ends == [{"", ", close 45 left view", ", back view"}, {"", ", close 45 right view", ", back view"}]
 
 
