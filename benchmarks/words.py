@@ -6,7 +6,9 @@
   embedding's share; where that has none, the end token's state), and how often the commonest value would be right:
   words that are not passed on cannot be painted;
 - how often the UNet, as a classifier (arXiv 2303.16203), tells the right one of captions that differ in this attribute
-  alone, from renders of held-out heads with noise of each timestep, and chance: no judge has a part in it.
+  alone, from renders of held-out heads with noise of each timestep, and chance: no judge has a part in it. A prior
+  that learnt to turn relatives into what captions say (`PriorLoss`) may be below chance: it is used to images that
+  differ from their captions, so its errors are no likelihoods.
 """
 
 from __future__ import annotations

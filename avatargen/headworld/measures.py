@@ -86,9 +86,8 @@ def render_heads(
         grey, ambient = np.full(count, clay), rng.uniform(*RECIPE.ambient, (count, 1))
         with torch.no_grad():
             vertices = head.vertices(parameters)
-        seen = photograph(renderer, vertices, colours, cameras, random_lights(cameras, rng), grey, ambient)[
-            :, 0
-        ].astype(np.float32)
+        light = random_lights(cameras, rng)
+        seen = photograph(renderer, vertices, colours, cameras, light, grey, ambient)[:, 0].astype(np.float32)
         ground = rng.integers(0, 256, (count, 1, 1, 3))
         images.append((seen[..., :3] + (1 - seen[..., 3:] / 255) * ground).round().clip(0, 255).astype(np.uint8))
     return Pictures(np.concatenate(images), np.repeat(np.arange(len(heads)), count))

@@ -10,10 +10,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from avatargen.headworld.attributes import sample
 from avatargen.headworld.phrases import caption
+from avatargen.priors.view_prompts import LATENT_PAINT
 
 LENGTH = 40
 START, END = "<|startoftext|>", "<|endoftext|>"
-VIEWS = ("front view", "side view", "back view", "overhead view")
 
 
 def write_tokenizer(folder: Path, vocabulary: int = 1024) -> None:
@@ -22,7 +22,7 @@ def write_tokenizer(folder: Path, vocabulary: int = 1024) -> None:
     Words that no caption holds fall back to bytes, so any prompt can be encoded.
     """
     rng = np.random.default_rng(0)
-    corpus = [f"{caption(sample(rng), rng=rng)}, {rng.choice(VIEWS)}" for _ in range(6000)]
+    corpus = [f"{caption(sample(rng), rng=rng)}, {rng.choice(LATENT_PAINT.names)}" for _ in range(6000)]
     tokenizer = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

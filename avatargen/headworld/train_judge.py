@@ -63,7 +63,7 @@ class Spec:
     budget: Budget
 
 
-BUDGET = Budget(steps=31_000, batch=48, lr=1e-3, cool=0.0727)
+BUDGET = Budget(steps=27_500, batch=48, lr=2e-3, cool=0.5)
 RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
