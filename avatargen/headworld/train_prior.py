@@ -95,8 +95,8 @@ class PriorLoss(nn.Module):
     caption does, a smile is 1% of the error, and the noise hides that (of this prior's predecessor, after 34,400 steps,
     neither plain errors nor a margin between those of right and wrong captions taught it any expression). A relative
     says all but what the caption has to, which is also where score distillation begins: at the template under little
-    noise. After 6,900 steps samples have their captions' hair, sex and weight more often, but not yet their expressions and
-    features (see REPORT.md). These errors are measured on the image, not on v, that is times 1 - a.
+    noise. After 6,900 steps samples have their captions' hair, sex and weight more often, but not yet their expressions
+    and features (see REPORT.md). These errors are measured on the image, not on v, that is times 1 - a.
 
     Args:
         latents, weights, tokens: float16 (N, 4, h, w), (N, 1, h, w) and int64 (N, L) of each sample.
