@@ -27,7 +27,7 @@ from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import JUDGES, train_judge
-from avatargen.headworld.train_prior import loss_weights, relatives, train_prior
+from avatargen.headworld.train_prior import Samples, loss_weights, relatives, train_prior
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer
 
@@ -87,8 +87,8 @@ def train_the_prior(work: Path, output: Path) -> None:
     write_tokenizer(work / "tokenizer")
     size = latents.shape[-1]
     weighed = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
-    related = relatives(renders.families, VARIANTS)
-    pipeline = train_prior(latents, torch.cat(weighed), prompts, related, made_from, vae, work / "tokenizer", work)
+    samples = Samples(latents, torch.cat(weighed), relatives(renders.families, VARIANTS), prompts)
+    pipeline = train_prior(samples, made_from, vae, work / "tokenizer", work)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(output, safe_serialization=True)
 

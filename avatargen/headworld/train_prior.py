@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,23 @@ def build_scheduler() -> DDIMScheduler:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What the prior is trained on.
+
+    Attributes:
+        latents: scaled, float16 (N, 4, h, w).
+        weights: float16 (N, 1, h, w); see `loss_weights`.
+        relatives: indices of each sample's relatives, (N, R); see `relatives`.
+        prompts: N texts.
+    """
+
+    latents: Tensor
+    weights: Tensor
+    relatives: Tensor
+    prompts: list[str]
+
+
 class PriorLoss(nn.Module):
     """Weighted mean squared error of v (arXiv 2202.00512, eq. 10), everything random keyed by (seed, step).
 
@@ -99,26 +117,22 @@ class PriorLoss(nn.Module):
     and features (see REPORT.md). These errors are measured on the image, not on v, that is times 1 - a.
 
     Args:
-        latents, weights, tokens: float16 (N, 4, h, w), (N, 1, h, w) and int64 (N, L) of each sample.
-        relatives: indices of each sample's relatives, (N, R); see `relatives`.
-        empty: tokens of the empty prompt.
+        tokens: of the samples' prompts (N, L); empty: of the empty one (L,).
     """
 
-    def __init__(
-        self, latents: Tensor, weights: Tensor, tokens: Tensor, relatives: Tensor, empty: Tensor, seed: int, batch: int
-    ):
+    def __init__(self, samples: Samples, tokens: Tensor, empty: Tensor, seed: int, batch: int):
         super().__init__()
-        self.latents, self.weights, self.tokens, self.relatives = latents, weights, tokens, relatives
-        self.empty, self.seed, self.batch = empty, seed, batch
+        self.samples, self.tokens, self.empty, self.seed, self.batch = samples, tokens, empty, seed, batch
         self.signal = build_scheduler().alphas_cumprod
 
     def forward(self, unet: UNet2DConditionModel, text: CLIPTextModel, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        rows = torch.from_numpy(batch_indices(self.seed, step, self.batch, len(self.latents)))
+        samples = self.samples
+        rows = torch.from_numpy(batch_indices(self.seed, step, self.batch, len(samples.latents)))
         edited = torch.arange(self.batch) < round(EDITED * self.batch)
-        other = torch.randint(self.relatives.shape[1], (self.batch,), generator=generator)
-        shown = torch.where(edited, self.relatives[rows, other], rows)
-        x, y = self.latents[rows].float(), self.latents[shown].float()
+        other = torch.randint(samples.relatives.shape[1], (self.batch,), generator=generator)
+        shown = torch.where(edited, samples.relatives[rows, other], rows)
+        x, y = samples.latents[rows].float(), samples.latents[shown].float()
         noise = torch.randn(x.shape, generator=generator)
         t = (torch.rand(2, self.batch, generator=generator).mean(0).pow(EARLY) * len(self.signal)).long()
         t = torch.where(edited, t.clamp(min=EDIT_FROM), t)
@@ -126,7 +140,7 @@ class PriorLoss(nn.Module):
         noisy = (a.sqrt() * y + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = (a.sqrt() * noisy - x) / (1 - a).sqrt()
         change = CHANGE * ((x - y).abs().mean(1, keepdim=True) / CHANGED).clamp(max=1)
-        weights = (self.weights[rows].float() + change) * torch.where(edited.view(-1, 1, 1, 1), 1 - a, 1.0)
+        weights = (samples.weights[rows].float() + change) * torch.where(edited.view(-1, 1, 1, 1), 1 - a, 1.0)
         untold = ~edited & (torch.rand(self.batch, generator=generator) < UNCONDITIONAL / (1 - EDITED))
         tokens = torch.where(untold[:, None], self.empty, self.tokens[rows])
         with fast_math():
@@ -181,13 +195,12 @@ def _detail(points: Tensor, size: int) -> Tensor:
 
 
 def train_prior(
-    latents: Tensor, weights: Tensor, prompts: list[str], related: Tensor, made_from: Facts, vae: AutoencoderTiny,
-    tokenizer_folder: Path, work: Path, seed: int = 1, budget: Budget = BUDGET,
+    samples: Samples, made_from: Facts, vae: AutoencoderTiny, tokenizer_folder: Path, work: Path, seed: int = 1,
+    budget: Budget = BUDGET,
 ) -> StableDiffusionPipeline:  # fmt: skip
-    """Train on scaled latents (N, 4, 32, 32), `loss_weights` of them, and prompts; returns the whole pipeline.
+    """Train text encoder and UNet; returns the whole pipeline.
 
     Args:
-        related: see `relatives`.
         made_from: facts of latents and prompts.
     """
     torch.manual_seed(seed)
@@ -204,9 +217,9 @@ def train_prior(
     def heard(read: Tensor) -> Tensor:
         return unet.add_embedding(text(read)[0])
 
-    tokens = tokenize([*prompts, ""])
+    tokens = tokenize([*samples.prompts, ""])
     naming = Naming(unet.add_embedding.proj.out_features, tokenize, seed)
-    loss = PriorLoss(latents, weights, tokens[:-1], related, tokens[-1], seed, budget.batch)
+    loss = PriorLoss(samples, tokens[:-1], tokens[-1], seed, budget.batch)
     facts = {"seed": seed, "code": code("tokens", "train_text", "train_prior"), **made_from}
     trainer = Trainer("prior", work, {"unet": unet, "text": text, "heads": naming.heads}, budget, facts)
 

@@ -36,6 +36,7 @@ from avatargen.headworld.train_prior import (
     EDITED,
     UNCONDITIONAL,
     PriorLoss,
+    Samples,
     loss_weights,
     relatives,
 )
@@ -219,8 +220,8 @@ def seen_by(pipeline, loss, steps):
 def test_timesteps_of_all_noises_are_trained_and_edits_where_noise_hides_something(tmp_path):
     pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
     latents, weights = torch.zeros(2, 4, 4, 4).half(), torch.ones(2, 1, 4, 4).half()
-    related, empty = torch.tensor([[1], [0]]), torch.ones(8).long()
-    loss = PriorLoss(latents, weights, torch.zeros(2, 8).long(), related, empty, seed=0, batch=512)
+    samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])
+    loss = PriorLoss(samples, torch.zeros(2, 8).long(), torch.ones(8).long(), seed=0, batch=512)
     _, times, tokens, losses = seen_by(pipeline, loss, 4)
     edited = round(EDITED * 512)
     share = [(times < end).float().mean().item() for end in (200, 600, 1000)]
@@ -235,7 +236,8 @@ def test_an_edited_sample_shows_a_relative_and_ought_to_become_what_its_caption_
     pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
     latents = torch.full((2, 4, 4, 4), 0.25).half() * torch.tensor([-1, 1]).view(2, 1, 1, 1)
     weights, tokens = torch.ones(2, 1, 4, 4).half(), torch.tensor([[3], [4]]).expand(2, 8)
-    loss = PriorLoss(latents, weights, tokens, torch.tensor([[1], [0]]), torch.ones(8).long(), seed=0, batch=64)
+    samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])
+    loss = PriorLoss(samples, tokens, torch.ones(8).long(), seed=0, batch=64)
     noisy, times, asked, _ = seen_by(pipeline, loss, 1)
     a = loss.signal[times[0]]
     shown = noisy[0].mean((1, 2, 3)) / a.sqrt()  # the noise's mean is small
