@@ -37,10 +37,10 @@ SETS = {
     "prior": Recipe(
         heads=6_000,
         views=1,
-        relatives=3,
+        relatives=4,
         seed=11,
         fov=(15.5, 16.5),
-        close=0.3,
+        close=0.4,
         close_fov=(10.0, 12.0),
         elevation=(-10.0, 25.0),
         ambient=(0.6, 0.9),

@@ -119,12 +119,11 @@ class Renders:
 def relatives_of(head: Attributes, count: int, rng: np.random.Generator) -> list[Attributes]:
     """Heads that training may see and that share most of a head's attributes, in turn with
 
-    - another expression or feature, which show in few pixels;
+    - another expression, and another feature, which show in few pixels;
     - the template's shape, as score distillation finds a head when it begins;
-    - any other attribute of shape;
     - any other attribute.
     """
-    names = (("expression", "feature"), None, SHAPE, tuple(VALUES))
+    names = (("expression",), ("feature",), None, tuple(VALUES))
     made = []
     for kind in (names * count)[:count]:
         options = [plain_shape(head)] if kind is None else swaps(head, rng, 3, names=kind)

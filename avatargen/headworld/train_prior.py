@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -26,12 +26,22 @@ DETAIL = 3.0
 """Weight added where landmarks lie, densest on mouth, eyes, nose and ears: a smile is few of a head's pixels."""
 EARLY = 1.2
 """Of timesteps: 1 trains the middle of the schedule most, more its beginning, where details are decided."""
-EDITED = 0.5
+EDITED = 0.6
 """Share of samples whose noisy image is of a relative that the caption does not describe; see `PriorLoss`."""
 EDIT_FROM = 50
 """Timestep below which there are none: what is in plain sight stays."""
-CHANGE, CHANGED = 4.0, 0.3
-"""Weight added where a latent differs from the relative's by CHANGED or more."""
+CHANGED = 0.3
+"""Difference of a latent from a relative's that counts as a change of all of it."""
+CHANGE, SMALLEST = 1.0, 0.004
+"""Error added by leaving all as it is in the relative, whatever the change; of changes smaller than SMALLEST, less.
+
+So a smile, which is 1/30 of a hair style's squared difference, weighs as much.
+"""
+SEEN = 0.01
+"""Share of the image by which relatives must differ, that one is shown for the other: from behind no smile is seen.
+
+Those that differ in less of it are shown more often, in inverse proportion to the root of that share.
+"""
 NAMING = 0.05
 """Weight of the naming of attributes, which goes on while the UNet is trained.
 
@@ -113,8 +123,8 @@ class PriorLoss(nn.Module):
     caption does, a smile is 1% of the error, and the noise hides that (of this prior's predecessor, after 34,400 steps,
     neither plain errors nor a margin between those of right and wrong captions taught it any expression). A relative
     says all but what the caption has to, which is also where score distillation begins: at the template under little
-    noise. After 6,900 steps samples have their captions' hair, sex and weight more often, but not yet their expressions
-    and features (see REPORT.md). These errors are measured on the image, not on v, that is times 1 - a.
+    noise. Weighed by the area that changes alone, that taught hair, sex and weight, but in 6,900 steps still neither
+    expressions nor features: hence CHANGE. These errors are measured on the image, not on v, that is times 1 - a.
 
     Args:
         tokens: of the samples' prompts (N, L); empty: of the empty one (L,).
@@ -124,22 +134,30 @@ class PriorLoss(nn.Module):
         super().__init__()
         self.samples, self.tokens, self.empty, self.seed, self.batch = samples, tokens, empty, seed, batch
         self.signal = build_scheduler().alphas_cumprod
+        share = changed_share(samples)
+        weight = share.rsqrt().where(share > SEEN, torch.tensor(1e-6)).flatten().double()
+        self.cumulative = weight.cumsum(0) / weight.sum()
 
     def forward(self, unet: UNet2DConditionModel, text: CLIPTextModel, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         samples = self.samples
         rows = torch.from_numpy(batch_indices(self.seed, step, self.batch, len(samples.latents)))
         edited = torch.arange(self.batch) < round(EDITED * self.batch)
-        other = torch.randint(samples.relatives.shape[1], (self.batch,), generator=generator)
-        shown = torch.where(edited, samples.relatives[rows, other], rows)
-        x, y = samples.latents[rows].float(), samples.latents[shown].float()
+        count = samples.relatives.shape[1]
+        other = torch.randint(count, (self.batch,), generator=generator)
+        uniform = torch.rand(self.batch, generator=generator, dtype=torch.float64)
+        pairs = torch.searchsorted(self.cumulative, uniform).clamp(max=len(self.cumulative) - 1)
+        rows, other = torch.where(edited, pairs // count, rows), torch.where(edited, pairs % count, other)
+        x, relative = samples.latents[rows].float(), samples.latents[samples.relatives[rows, other]].float()
+        shown = torch.where(edited.view(-1, 1, 1, 1), relative, x)
         noise = torch.randn(x.shape, generator=generator)
         t = (torch.rand(2, self.batch, generator=generator).mean(0).pow(EARLY) * len(self.signal)).long()
         t = torch.where(edited, t.clamp(min=EDIT_FROM), t)
         a = self.signal[t].view(-1, 1, 1, 1)
-        noisy = (a.sqrt() * y + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        noisy = (a.sqrt() * shown + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = (a.sqrt() * noisy - x) / (1 - a).sqrt()
-        change = CHANGE * ((x - y).abs().mean(1, keepdim=True) / CHANGED).clamp(max=1)
+        change, square = changes(x, relative), (x - relative).square()
+        change = CHANGE * change / (change * square).mean((1, 2, 3), keepdim=True).clamp(min=SMALLEST)
         weights = (samples.weights[rows].float() + change) * torch.where(edited.view(-1, 1, 1, 1), 1 - a, 1.0)
         untold = ~edited & (torch.rand(self.batch, generator=generator) < UNCONDITIONAL / (1 - EDITED))
         tokens = torch.where(untold[:, None], self.empty, self.tokens[rows])
@@ -147,6 +165,21 @@ class PriorLoss(nn.Module):
             made = unet(noisy.to(unet.device), t.to(unet.device), text(tokens.to(text.device))[0]).sample
         error = (made.float() - velocity.to(made.device)).square() * weights.to(made.device)
         return error.mean()
+
+
+def changes(own: Float[Tensor, "N 4 h w"], relative: Float[Tensor, "N 4 h w"]) -> Float[Tensor, "N 1 h w"]:
+    """How far latents differ from a relative's, from 0 to 1 (by CHANGED or more)."""
+    return ((own - relative).abs().mean(1, keepdim=True) / CHANGED).clamp(max=1)
+
+
+def changed_share(samples: Samples) -> Float[Tensor, "N R"]:
+    """The share of the image in which each sample differs from each of its relatives."""
+    made = torch.empty(samples.relatives.shape)
+    for rows in torch.arange(len(made)).split(1024):
+        own = samples.latents[rows].float()
+        for k, relative in enumerate(samples.relatives[rows].T):
+            made[rows, k] = changes(own, samples.latents[relative].float()).mean((1, 2, 3))
+    return made
 
 
 def relatives(families: Int[np.ndarray, " M"], variants: int) -> Int[Tensor, "N R"]:
