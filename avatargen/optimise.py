@@ -239,7 +239,7 @@ def _latents(
     texture = state.texture if moves else state.texture.detach()
     seen = studio.renderer.render(
         vertices, cameras, settings.latent_size, texture=texture, samples=settings.samples, normals=cue > 0,
-        interior=method.interior_gradient,
+        interior=method.interior_gradient, shaded=method.distil_shading > 0,
     )  # fmt: skip
     features = seen.features
     if cue > 0:
@@ -262,7 +262,7 @@ def _with_cue(
     height = 0.1 + 0.7 * keyed_uniform(seeds, state.step, views, 3)
     angle = torch.deg2rad(cameras.azimuth) + turn
     light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
-    level = shading(seen.normals.detach(), light)
+    level = shading(torch.lerp(seen.normals.detach(), seen.normals, method.distil_shading), light)
     if method.shading_cue == "blended":
         return blend(seen.features, level, studio.greys, weight)
     return add_contrast(seen.features, level, seen.coverage.detach(), studio.greys, weight)

@@ -78,6 +78,9 @@ class MethodSettings(Frozen):
     distil_silhouette: float = hyper(
         0.3, "ours", "weight of score distillation's gradient through the silhouette", ge=0
     )
+    distil_shading: float = hyper(
+        0.0, "ours", "weight of score distillation's gradient through the shading cue's normals", ge=0
+    )
     lr_shape: float = hyper(0.008, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
     lr_expression: float = hyper(0.002, "ours", "r.m.s. step of expression coefficients", gt=0)
     lr_offsets: float = hyper(6e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)

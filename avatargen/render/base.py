@@ -29,6 +29,7 @@ class Renderer(ABC):
         gradients: bool = True,
         normals: bool = True,
         interior: bool = True,
+        shaded: bool = False,
     ) -> RenderOutput:
         """Render B meshes from V cameras each, at `size` x `size` pixels.
 
@@ -44,6 +45,7 @@ class Renderer(ABC):
             normals: compute them; without, they are zero.
             interior: let the gradients of features, depth and normals reach the vertices; without, only coverage's
                 does, and texture and attributes have theirs.
+            shaded: let the gradient of normals reach the vertices where `interior` lets none.
 
         Raises:
             ValueError: shapes disagree, or both `texture` and `attributes` are given.

@@ -72,6 +72,7 @@ class WarpRenderer(Renderer):
         gradients: bool = True,
         normals: bool = True,
         interior: bool = True,
+        shaded: bool = False,
     ) -> RenderOutput:
         """See the base class. With an even number of samples a side, the sample down and right of the pixel's
         centre stands for it in `face_ids`.
@@ -90,7 +91,7 @@ class WarpRenderer(Renderer):
         if gradients:
             coverage = self._with_gradient(coverage, vertices, frames, faces)
         if normals:
-            shading = pixels.mean(self._normals(within, hits))
+            shading = pixels.mean(self._normals(vertices if shaded else within, hits))
         else:
             shading = torch.zeros_like(depth).expand(-1, -1, 3, -1, -1)
         centres = faces[..., samples // 2 :: samples, samples // 2 :: samples]

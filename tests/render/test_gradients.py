@@ -76,6 +76,19 @@ def test_interior_gradient_can_be_switched_off(scene):
     assert not any(part.requires_grad for part in (output.features, output.depth, output.normals))
 
 
+def test_gradient_of_normals_alone_reaches_the_vertices(scene):
+    vertices = scene[0].clone().requires_grad_()
+    output = outputs(scene, vertices, interior=False, shaded=True)
+    assert not any(part.requires_grad for part in (output.features, output.depth))
+    weight = torch.rand(output.normals.shape, generator=torch.Generator().manual_seed(3))
+    (gradient,) = torch.autograd.grad((output.normals * weight).sum(), vertices)
+    hit = output.coverage.expand_as(output.normals) == 1
+    step = 1e-5 * gradient / gradient.abs().max()
+    ends = [outputs(scene, scene[0] + sign * step).normals for sign in (1, -1)]
+    moved = ((ends[0] - ends[1]) * weight)[hit].sum().item()
+    assert moved > 0
+
+
 def test_without_normals_they_are_zero(scene):
     output = outputs(scene, scene[0], normals=False)
     assert output.normals.shape == (1, 2, 3, SIZE, SIZE) and not output.normals.any()
