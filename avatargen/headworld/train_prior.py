@@ -35,7 +35,7 @@ CHANGED = 0.3
 CHANGE, SMALLEST = 1.0, 0.004
 """Error added by leaving all as it is in the relative, whatever the change; of changes smaller than SMALLEST, less.
 
-So a smile, which is 1/30 of a hair style's squared difference, weighs as much.
+So another expression, whose squared difference is 1/30 of that of the template's shape, weighs as much.
 """
 SEEN = 0.01
 """Share of the image by which relatives must differ, that one is shown for the other: from behind no smile is seen.
