@@ -45,7 +45,7 @@ SETS = {
         elevation=(-10.0, 25.0),
         ambient=(0.6, 0.9),
     ),
-    "judge": Recipe(heads=16_000, seed=22, clay=0.4, fov=(13.0, 18.0)),
+    "judge": Recipe(heads=16_000, seed=23, clay=0.4, two_coloured=0.12, fov=(13.0, 18.0)),
 }
 """The recipe of each data set."""
 VARIANTS = 2

@@ -51,6 +51,7 @@ class Recipe:
         relatives: how many more are seen by each head's cameras; see `relatives_of`.
         seed: of everything random.
         clay: share of textureless renders, captioned by shape.
+        two_coloured: share of heads, beside the usual ones, with a beard of another colour than their hair.
         fov: range of vertical fields of view, degrees; close: share of close-ups of the face, close_fov: theirs.
         elevation: range, degrees.
         ambient: range of the light that comes from everywhere; 1 is unlit albedo.
@@ -61,6 +62,7 @@ class Recipe:
     views: int = 2
     relatives: int = 0
     clay: float = 0.0
+    two_coloured: float = 0.0
     fov: tuple[float, float] = (14.0, 17.5)
     close: float = 0.0
     close_fov: tuple[float, float] = (9.0, 13.0)
@@ -206,7 +208,7 @@ def _shoot(
 ) -> Renders:  # fmt: skip
     """Renders of BATCH heads and their relatives; all that is random is keyed by the recipe's seed and `first`."""
     rng = np.random.default_rng((recipe.seed, first))
-    drawn = [sample_training(rng) for _ in range(BATCH)]
+    drawn = [draw(recipe, rng) for _ in range(BATCH)]
     families = [[own, *relatives_of(own, recipe.relatives, rng)] for own in drawn]
     members = [member for family in families for member in family]
     individuals = rng.integers(2**32, size=BATCH).repeat(1 + recipe.relatives)
@@ -229,6 +231,15 @@ def _shoot(
         landmarks=(project(vertices[:, at], cameras, 2)[0] - 1).flatten(0, 1).numpy(),
         displaced=(vertices[:, at] - template).numpy().repeat(recipe.views, axis=0),
     )
+
+
+def draw(recipe: Recipe, rng: np.random.Generator) -> Attributes:
+    """A random head that training may see."""
+    head = sample_training(rng)
+    if recipe.two_coloured and rng.random() < recipe.two_coloured:
+        while head.material != "none" or head.beard == "none" or head.beard_colour == head.hair_colour:
+            head = sample_training(rng)
+    return head
 
 
 def joined(parts: list[Renders]) -> Renders:

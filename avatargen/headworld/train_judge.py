@@ -34,10 +34,12 @@ SWAPS = 3
 """Changed captions that each image meets in a step."""
 HARD = ("age", "age", "age", "beard_colour", "beard_colour", "beard_colour", "feature")
 """Attributes whose change is harder to see than others': swapped more often."""
-BEARDS, TWO_COLOURS = 4.0, 2.0
-"""How much more often than others colour renders with beards are seen, and again those that have not the hair's colour.
+BEARDS, TWO_COLOURS, STATUES = 4.0, 2.0, 2.0
+"""How much more often than others colour renders with beards are seen, again those that have not the hair's colour, and
+statues.
 
-Half of all beards have it: a judge that goes by the hair called a blond moustache brown in eight renders of eight.
+Half of all beards have the hair's colour: a judge that goes by that called a blond moustache brown in 16 renders of 16.
+A statue's combination is held out once its shape is, so there are more of them among the benchmark's prompts.
 """
 WORN = 0.5
 """Share of the images that are softened and noisy."""
@@ -198,6 +200,8 @@ def _has_colours(head: Attributes) -> bool:
 
 def _share(head: Attributes) -> float:
     """How often a head's renders are seen; a clay caption names no beard's colour."""
+    if head.material != "none":
+        return STATUES
     if head.beard == "none" or not _has_colours(head):
         return 1.0
     return BEARDS if head.beard_colour == head.hair_colour else BEARDS * TWO_COLOURS

@@ -40,7 +40,7 @@ So another expression, whose squared difference is 1/30 of that of the template'
 SEEN = 0.01
 """Share of the image by which relatives must differ, that one is shown for the other: from behind no smile is seen.
 
-Those that differ in less of it are shown more often, in inverse proportion to the root of that share.
+Those that differ in less of it are shown more often, in inverse proportion to that share.
 """
 NAMING = 0.05
 """Weight of the naming of attributes, which goes on while the UNet is trained.
@@ -135,7 +135,7 @@ class PriorLoss(nn.Module):
         self.samples, self.tokens, self.empty, self.seed, self.batch = samples, tokens, empty, seed, batch
         self.signal = build_scheduler().alphas_cumprod
         share = changed_share(samples)
-        weight = share.rsqrt().where(share > SEEN, torch.tensor(1e-6)).flatten().double()
+        weight = share.reciprocal().where(share > SEEN, torch.tensor(1e-6)).flatten().double()
         self.cumulative = weight.cumsum(0) / weight.sum()
 
     def forward(self, unet: UNet2DConditionModel, text: CLIPTextModel, step: int) -> Tensor:
