@@ -152,12 +152,12 @@ def take_step(
     geometry = state.step >= method.phase1_steps
     state.texture_adam.zero_grad(set_to_none=True)
     state.geometry_adam.zero_grad(set_to_none=True)
-    with torch.set_grad_enabled(geometry and _moves(method)):
-        parameters = head_parameters(studio, method, state)
-        vertices = studio.head.vertices(parameters)
+    moves = geometry and _moves(method)
+    parameters = head_parameters(studio, method, state) if moves else None
+    vertices = studio.head.vertices(parameters) if parameters else _resting_vertices(studio, method, state)
     losses = _guide(studio, method, state, prompts, seeds, vertices)
     total = losses.pop("surrogate")
-    if vertices.requires_grad:
+    if parameters:
         losses |= _geometry_losses(studio, method, state, prompts, seeds, parameters, vertices)
         total = total + losses["segmentation"] + losses["regularisation"]
     if total.requires_grad:
@@ -178,6 +178,14 @@ def snapshots(studio: Studio, method: MethodSettings, state: State) -> Float[Ten
         vertices, cameras, size, texture=state.texture, samples=samples, gradients=False, normals=False
     )
     return studio.prior.decode(seen.over(studio.snapshot_background[None, None, :, None, None])[:, 0])
+
+
+@torch.no_grad()
+def _resting_vertices(studio: Studio, method: MethodSettings, state: State) -> Float[Tensor, "B N 3"]:
+    """Vertices of heads that do not move, computed once: heads and their MLPs were a sixth of a step of phase 1."""
+    if state.resting is None:
+        state.resting = studio.head.vertices(head_parameters(studio, method, state))
+    return state.resting
 
 
 def _moves(method: MethodSettings) -> bool:
@@ -367,6 +375,7 @@ def _step_geometry(studio: Studio, method: MethodSettings, state: State) -> None
     for group in state.geometry_adam.param_groups:
         group["lr"] = group["first_lr"] * left * state.pace
     state.geometry_adam.step()
+    state.resting = None
     low, high = studio.head.shape_bounds
     middle = studio.head.shape_template
     state.shape.clamp_((low - middle) / (high - low), (high - middle) / (high - low))

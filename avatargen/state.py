@@ -41,6 +41,7 @@ class State:
         texture_adam, geometry_adam: optimisers of the above.
         elapsed: seconds that each avatar has taken so far, earlier attempts and interrupted runs included; on the CPU.
         attempt: 0, or how often these avatars have diverged before; later attempts take smaller steps.
+        resting: the heads' vertices while geometry does not move, once a step has needed them; no part of a checkpoint.
     """
 
     step: int
@@ -54,6 +55,7 @@ class State:
     geometry_adam: RowAdam = field(repr=False)
     elapsed: Float[Tensor, " B"]
     attempt: int = 0
+    resting: Float[Tensor, "B N 3"] | None = field(default=None, repr=False)
 
     @property
     def pace(self) -> float:

@@ -115,6 +115,15 @@ def advance(generator, steps: int, items=(MAN,), **method) -> State:
     return state
 
 
+def test_heads_are_posed_once_while_they_do_not_move(generator, monkeypatch):
+    calls, vertices = [], generator.head.vertices
+    monkeypatch.setattr(type(generator.head), "vertices", lambda _, given: calls.append(given) or vertices(given))
+    state = advance(generator, 3, phase1_steps=3)
+    assert len(calls) == 1 and torch.equal(state.resting, vertices(generator.head.template(1)))
+    calls.clear()
+    assert advance(generator, 3, phase1_steps=1).resting is None and len(calls) == 3
+
+
 def test_a_texture_may_stay_as_phase_one_left_it(generator):
     before = advance(generator, 1, phase1_steps=1)
     kept, moved = (advance(generator, 3, phase1_steps=1, phase2_texture=moves) for moves in (False, True))

@@ -8,6 +8,8 @@ https://github.com/NVIDIA/warp.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import no_type_check
 
 import torch
@@ -128,9 +130,14 @@ class MeshBatch:
         self._points: list[Tensor] = []
         self._meshes: list[wp.Mesh] = []
         self.ids = wp.empty(0, dtype=wp.uint64, device=self.device)
+        self._holds: Callable[[], Tensor | None] = lambda: None
+        self._version = 0
 
     def update(self, vertices: Float[Tensor, "B N 3"]) -> None:
-        """Refit the first B hierarchies to new vertices, which are copied."""
+        """Refit the first B hierarchies to vertices, which are copied; those that they hold already cost nothing."""
+        if self._holds() is vertices and self._version == vertices._version:
+            return
+        self._holds, self._version = weakref.ref(vertices), vertices._version
         vertices = vertices.detach()
         for b in range(len(self._meshes), len(vertices)):
             layout = vertices[b] if self._layout is None else self._layout

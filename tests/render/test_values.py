@@ -99,6 +99,17 @@ def test_batch_mates_and_earlier_calls_change_no_bit(sphere, cameras, mate):
         assert torch.equal(expected, actual)
 
 
+def test_vertices_that_changed_in_place_are_rendered_anew(sphere, cameras):
+    vertices, topology = sphere
+    renderer, moved, view = WarpRenderer(topology), vertices.clone(), cameras([0.0], [0.0])
+    before = renderer.render(moved, view, 24).coverage
+    moved *= 0.5
+    assert torch.equal(
+        renderer.silhouette(moved, view, 24, samples=1), renderer.render(0.5 * vertices, view, 24).coverage
+    )
+    assert renderer.render(moved, view, 24).coverage.sum() < 0.5 * before.sum()
+
+
 def test_nothing_in_view_is_empty(sphere, cameras):
     vertices, topology = sphere
     moved = (vertices + torch.tensor([5.0, 0, 0])).requires_grad_()
