@@ -288,11 +288,11 @@ def _geometry_losses(
             _refresh_masks(studio, method, state, prompts, seeds, vertices.detach())
             if state.step > method.phase1_steps:
                 record["mask_change"] = relative_change(before, state.masks)
-        cameras, rows = _some_mask_cameras(studio, method, state)
+        cameras, row = _one_mask_camera(studio, method, state)
         size = state.masks.foreground.shape[-1]
         silhouette = studio.renderer.silhouette(vertices, cameras, size)
-        some = replace(state.masks, foreground=state.masks.foreground[:, rows], valid=state.masks.valid[:, rows])
-        segmentation = method.segmentation_weight * silhouette_loss(silhouette, some)
+        mask = replace(state.masks, foreground=state.masks.foreground[:, row], valid=state.masks.valid[:, row])
+        segmentation = method.segmentation_weight * silhouette_loss(silhouette, mask)
     regular = (
         method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
         + method.offset_weight * magnitude(parameters.offsets)
@@ -310,15 +310,15 @@ def mask_cameras(studio: Studio, method: MethodSettings, batch: int) -> Cameras:
     return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov, device=studio.positions.device)
 
 
-def _some_mask_cameras(studio: Studio, method: MethodSettings, state: State) -> tuple[Cameras, list[int]]:
-    """As many of the fixed cameras as a step has views, opposite each other, taking turns."""
-    count = min(method.views, method.mask_views)
-    stride = max(1, method.mask_views // count)
-    rows = [(state.step + k * stride) % method.mask_views for k in range(count)]
+def _one_mask_camera(studio: Studio, method: MethodSettings, state: State) -> tuple[Cameras, list[int]]:
+    """One of the fixed cameras, which take turns; and its number.
+
+    Two opposite ones in every step, whose outlines are nearly mirrored, pulled heads no nearer to the truth.
+    """
+    row = [state.step % method.mask_views]
     cameras = mask_cameras(studio, method, len(state.shape))
-    return Cameras(
-        *(getattr(cameras, name)[:, rows] for name in ("azimuth", "elevation", "distance", "fov", "target"))
-    ), rows
+    names = ("azimuth", "elevation", "distance", "fov", "target")
+    return Cameras(*(getattr(cameras, name)[:, row] for name in names)), row
 
 
 @torch.no_grad()

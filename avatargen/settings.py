@@ -66,11 +66,11 @@ class MethodSettings(Frozen):
     offsets: bool = hyper(True, "paper", "phase 2 moves per-vertex offsets given by an MLP")
     view_prompts: bool = hyper(True, "borrowed", "add the view to the prompt (Latent-Paint)")
     shading_cue: Literal["added", "blended"] = hyper(
-        "added", "ours", "how the shaded geometry enters the latents: its contrast added, or blended (paper)"
+        "blended", "paper", "how the shaded geometry enters the latents: blended, or its contrast added (ours)"
     )
-    shading_alpha: float = hyper(0.9, "ours", "weight of the shading cue at the first step", ge=0, le=1)
-    shading_until: float = hyper(1.0, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
-    shading_end: float = hyper(0.9, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
+    shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
+    shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
+    shading_end: float = hyper(0.0, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
     mask_period: int = hyper(40, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
@@ -86,7 +86,7 @@ class MethodSettings(Frozen):
     lr_offsets: float = hyper(6e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
     geometry_decay: float = hyper(0.1, "ours", "what is left of these rates at the end of phase 2", ge=0, le=1)
     offset_limit_mm: float = hyper(60.0, "ours", "largest offset of a vertex, mm", gt=0)
-    laplacian_weight: float = hyper(2.0, "ours", "weight of the smoothness of offsets", ge=0)
+    laplacian_weight: float = hyper(100.0, "ours", "weight of the smoothness of offsets", ge=0)
     offset_weight: float = hyper(5.0, "ours", "weight of the size of offsets", ge=0)
     shape_prior_weight: float = hyper(30.0, "ours", "weight of the prior on shape and expression", ge=0)
     gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)

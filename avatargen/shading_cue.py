@@ -1,7 +1,7 @@
 """The shading cue: shaded geometry, in latent space, in the render, so that features land where the geometry has them.
 
-The paper blends it in while phase 1 initialises the texture. Ours adds its contrast, and keeps some of it: the schedule
-is ours too.
+The paper blends it in while phase 1 initialises the texture; by which schedule it does not say. `added` is ours: its
+contrast on top of the texture's latents, as long as one likes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def add_contrast(
     """Texture latents with the shading's contrast, its latents less those of its mean over each image, on top.
 
     Blended in instead (`blend`), the cue takes colour out of what the prior sees, and the texture makes up for it: the
-    longer the cue lasts, the more it saturates. Contrast can stay as long as it helps.
+    longer the cue lasts, the more it saturates. Contrast can stay through phase 2.
     """
     mean = (level * coverage).sum((-2, -1), keepdim=True) / coverage.sum((-2, -1), keepdim=True).clamp(min=1e-6)
     return features + weight * (grey_to_latents(level, response) - grey_to_latents(mean, response))
