@@ -27,7 +27,7 @@ from torch import Tensor
 from avatargen.heads import shape_space
 from avatargen.heads.bake_cache import one_at_a_time, source_hash, write_atomically
 from avatargen.heads.base import HeadModel
-from avatargen.heads.skinning import SparseMap, joint_motions, skin
+from avatargen.heads.skinning import SparseMap, joint_motions, one_by_one, skin
 from avatargen.types import HeadParameters, HeadTopology
 
 BAKE_MODULES = (
@@ -118,33 +118,32 @@ class AnnyHead(HeadModel):
         )
 
     def canonical(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B N 3"]:
-        rest, _ = self._fine(self._shape_coefficients(shape), self.bases.basis)
-        return rest.transpose(1, 2)
+        return self._fine(shape)[0].transpose(1, 2)
 
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
-        weights = self._shape_coefficients(parameters.shape)
-        rest, pivots = self._fine(weights, self.bases.basis, (parameters.expression, self.bases.expressions))
+        rest, pivots = self._fine(parameters.shape, parameters.expression)
         motions = joint_motions(parameters.joints, pivots.transpose(1, 2), PARENTS)
         posed = skin(rest + parameters.offsets.transpose(1, 2), motions, self.bases.weights)
         return posed.transpose(1, 2).contiguous()
 
     def joint_pivots(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B J 3"]:
         """Where the joints of identities are at rest, metres."""
-        _, pivots = self._fine(self._shape_coefficients(shape), self.bases.basis)
-        return pivots.transpose(1, 2)
+        return self._fine(shape)[1].transpose(1, 2)
 
-    def _shape_coefficients(self, shape: Tensor) -> Tensor:
-        b = self.bases
-        return shape_space.coefficients(shape, b.projection, b.origin, b.even)
+    def _coarse(self, coefficients: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
+        """One head's vertices and pivots before subdivision, from its shape and, unless left out, its expression."""
+        b, names = self.bases, len(self.shape_names)
+        shape = shape_space.coefficients(coefficients[:, :names], b.projection, b.origin, b.even)
+        moved = torch.addmm(b.template.flatten(), shape, b.basis.flatten(1))
+        expression = coefficients[:, names:]
+        return torch.addmm(moved, expression, b.expressions.flatten(1)) if expression.shape[1] else moved
 
     def _fine(
-        self, weights: Tensor, basis: Tensor, more: tuple[Tensor, Tensor] | None = None
+        self, shape: Float[Tensor, "B S"], expression: Float[Tensor, "B E"] | None = None
     ) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
-        """Subdivided vertices and pivots of the template plus one or two weighted bases."""
-        moved = torch.addmm(self.bases.template.flatten(), weights, basis.flatten(1))
-        if more is not None:
-            moved = torch.addmm(moved, more[0], more[1].flatten(1))
-        batch, joints = weights.shape[0], len(self.joint_names)
+        """Subdivided vertices and pivots of heads."""
+        moved = one_by_one(self._coarse, shape if expression is None else torch.cat([shape, expression], dim=1))
+        batch, joints = len(shape), len(self.joint_names)
         fine = (self.bases.operator @ moved.view(3 * batch, -1).t()).t().contiguous()
         fine = fine.view(batch, 3, -1)
         return fine[..., :-joints], fine[..., -joints:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,27 @@ class _Skin(torch.autograd.Function):
             torch.mul(gradient, rest[:, axis, None], out=to_blended[:, :, axis])
         to_motions = (to_blended.flatten(1, 2) @ weights.t()).transpose(1, 2)
         return to_rest, to_motions.unflatten(-1, (3, 4)), None
+
+
+def one_by_one(function: Callable[[Tensor], Tensor], rows: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
+    """A function of one row, (1, D) to (1, E), of each row by itself.
+
+    Matrix products round by how many rows there are and by where in memory each begins: an avatar's bits would depend
+    on its place in the batch. Here every row, and every row's gradient, has memory of its own.
+    """
+    return torch.cat([_Apart.apply(function(_Apart.apply(row))) for row in rows.split(1)])
+
+
+class _Apart(torch.autograd.Function):
+    """A copy, whose gradient is copied too."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
 
 
 @dataclass(frozen=True)

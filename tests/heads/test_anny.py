@@ -146,6 +146,23 @@ def test_identity_matches_anny_blend_shapes(anny):
     assert sum(table[name] for name in table if name.startswith("universal")) == pytest.approx(1)
 
 
+def test_no_bit_of_a_head_or_its_gradient_depends_on_the_rest_of_the_batch(anny, template):
+    draw = torch.Generator().manual_seed(0)
+    moved = 0.02 * torch.randn(6, len(anny.shape_names), generator=draw)
+    pull = torch.randn(6, *template.shape, generator=draw)
+
+    def pose(rows):
+        shape = (anny.shape_template + moved[rows]).requires_grad_()
+        vertices = anny.vertices(replace(anny.template(len(rows)), shape=shape))
+        (vertices * pull[rows]).sum().backward()
+        return zip(vertices.detach(), shape.grad, strict=True)
+
+    alone = [next(pose([row])) for row in range(6)]
+    for rows in ([1, 0], [5, 3, 4, 0, 2, 1]):
+        for row, made in zip(rows, pose(rows), strict=True):
+            assert all(map(torch.equal, made, alone[row]))
+
+
 def test_texture_layout_has_no_overlaps_and_gutters(anny):
     resolution = 512
     corners = anny.topology.uvs[anny.topology.face_uvs].numpy() * resolution
