@@ -9,8 +9,9 @@ at_limit      share of the vertices whose offset is at its limit
 flicker       what the decoded renders change from frame to frame of a fine turntable beyond the exported texture, RGB
 
 Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye. Two
-that the eye cannot tell are the study's: of misalignment, what one true head in twenty reaches (a prior never agrees
-with an outline altogether); of masks, what a fifth of the avatars by `full` reached when their masks moved most.
+that the eye cannot tell were set by earlier studies: of misalignment, what hardly a true head reaches (a prior never
+agrees with an outline altogether: 1 of the 36 in results/reference); of masks, what a fifth of the avatars by `full`
+reached then, and none does now.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Linear blend skinning of a short chain of joints, and sparse products that differentiate cheaply."""
+"""Skinning by a short chain of joints, sparse products that differentiate cheaply, and functions of one row each."""
 
 from __future__ import annotations
 
