@@ -38,6 +38,8 @@ BATCH = 8
 WORDS = VIEW_WORDS["sectors"]
 NAMED = 0.85
 """Share of prompts that name the view."""
+MISTAKEN = ("age", "sex", "beard", "beard_colour")
+"""Attributes that samples of a prior had wrong more often than others, beside those that show in few pixels."""
 MODULES = ("attributes", "dataset", "landmarks", "looks", "paint", "phrases", "pools", "volumes")
 """Whose code decides what renders look like and are called."""
 
@@ -52,6 +54,8 @@ class Recipe:
         seed: of everything random.
         clay: share of textureless renders, captioned by shape.
         two_coloured: share of heads, beside the usual ones, with a beard of another colour than their hair.
+        front: share of cameras that are normally distributed around the front, deviation 45 degrees; others are
+            anywhere.
         fov: range of vertical fields of view, degrees; close: share of close-ups of the face, close_fov: theirs.
         elevation: range, degrees.
         ambient: range of the light that comes from everywhere; 1 is unlit albedo.
@@ -63,6 +67,7 @@ class Recipe:
     relatives: int = 0
     clay: float = 0.0
     two_coloured: float = 0.0
+    front: float = 0.4
     fov: tuple[float, float] = (14.0, 17.5)
     close: float = 0.0
     close_fov: tuple[float, float] = (9.0, 13.0)
@@ -122,10 +127,12 @@ def relatives_of(head: Attributes, count: int, rng: np.random.Generator) -> list
     """Heads that training may see and that share most of a head's attributes, in turn with
 
     - another expression, and another feature, which show in few pixels;
+    - another age, sex or beard, which are mistaken for each other;
     - the template's shape, as score distillation finds a head when it begins;
+    - a third expression, which may be the second again;
     - any other attribute.
     """
-    names = (("expression",), ("feature",), None, tuple(VALUES))
+    names = (("expression",), ("feature",), MISTAKEN, None, ("expression",), tuple(VALUES))
     made = []
     for kind in (names * count)[:count]:
         options = [plain_shape(head)] if kind is None else swaps(head, rng, 3, names=kind)
@@ -148,9 +155,9 @@ def stack(looks: list[Look]) -> tuple[HeadParameters, Float[Tensor, "B N 3"]]:
 
 
 def random_cameras(batch: int, views: int, recipe: Recipe, rng: np.random.Generator) -> Cameras:
-    """Cameras all around, more of them in front; close-ups look at the face."""
+    """Cameras all around, more of them in front (`Recipe.front`); close-ups look at the face."""
     shape = (batch, views)
-    front = rng.random(shape) < 0.4
+    front = rng.random(shape) < recipe.front
     azimuth = np.where(front, rng.normal(0, 45, shape), rng.uniform(-180, 180, shape))
     close = rng.random(shape) < recipe.close
     draws = {

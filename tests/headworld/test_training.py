@@ -17,12 +17,22 @@ from avatargen.heads.bake_cache import source_hash
 from avatargen.headworld import __main__ as command
 from avatargen.headworld import dataset, kept
 from avatargen.headworld.attributes import VALUES, Attributes, held_out, may_be_seen, sample, sample_training
-from avatargen.headworld.dataset import Recipe, Renders, cached, generate, joined, plain_shape, relatives_of
+from avatargen.headworld.dataset import (
+    MISTAKEN,
+    Recipe,
+    Renders,
+    cached,
+    generate,
+    joined,
+    plain_shape,
+    relatives_of,
+)
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import known, swaps
 from avatargen.headworld.train_judge import (
     BEARDS,
+    CAMOUFLAGED,
     STATUES,
     SWAPS,
     TWO_COLOURS,
@@ -35,8 +45,9 @@ from avatargen.headworld.train_prior import (
     BACKGROUND,
     CHANGE,
     DETAIL,
+    DIFFERENCE,
     EDIT_FROM,
-    EDITED,
+    PAIRED,
     UNCONDITIONAL,
     PriorLoss,
     Samples,
@@ -220,36 +231,39 @@ def seen_by(pipeline, loss, steps):
     return noisy, times, torch.stack(asked), torch.stack(losses)
 
 
-def test_timesteps_of_all_noises_are_trained_and_edits_where_noise_hides_something(tmp_path):
+def test_timesteps_of_all_noises_are_trained_and_pairs_where_noise_hides_something(tmp_path):
     pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
     latents, weights = torch.zeros(2, 4, 4, 4).half(), torch.ones(2, 1, 4, 4).half()
     samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])
     loss = PriorLoss(samples, torch.zeros(2, 8).long(), torch.ones(8).long(), seed=0, batch=512)
     _, times, tokens, losses = seen_by(pipeline, loss, 4)
-    edited = round(EDITED * 512)
+    pairs = round(PAIRED * 256)
     share = [(times < end).float().mean().item() for end in (200, 600, 1000)]
-    assert share == pytest.approx([0.14, 0.75, 1.0], abs=0.03)
-    assert times[:, :edited].min() >= EDIT_FROM > times[:, edited:].min()
+    assert share == pytest.approx([0.46, 0.91, 1.0], abs=0.03)
+    assert times[:, : 2 * pairs].min() >= EDIT_FROM > times[:, 2 * pairs :].min()
     assert losses.isfinite().all()
     untold = (tokens == 1).all(-1)
-    assert untold.float().mean() == pytest.approx(UNCONDITIONAL, abs=0.03) and not untold[:, :edited].any()
+    assert untold.float().mean() == pytest.approx(UNCONDITIONAL, abs=0.03) and not untold[:, : 2 * pairs].any()
 
 
-def test_an_edited_sample_shows_a_relative_and_ought_to_become_what_its_caption_says(tmp_path, monkeypatch):
+def test_a_pair_shows_one_image_that_ought_to_become_what_each_caption_says(tmp_path, monkeypatch):
     pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
     latents = torch.full((2, 4, 4, 4), 0.25).half() * torch.tensor([-1, 1]).view(2, 1, 1, 1)
     weights, tokens = torch.ones(2, 1, 4, 4).half(), torch.tensor([[3], [4]]).expand(2, 8)
     samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])
-    loss = PriorLoss(samples, tokens, torch.ones(8).long(), seed=0, batch=64)
+    loss = PriorLoss(samples, tokens, torch.ones(8).long(), seed=0, batch=256)
     noisy, times, asked, _ = seen_by(pipeline, loss, 1)
+    pairs = round(PAIRED * 128)
+    for given in (noisy[0], times[0]):
+        assert torch.equal(given[:pairs], given[pairs : 2 * pairs])
     a = loss.signal[times[0]]
     shown = noisy[0].mean((1, 2, 3)) / a.sqrt()  # the noise's mean is small
     sure = (a > 0.9) & (asked[0, :, 0] > 2)
-    edited = torch.arange(64) < round(EDITED * 64)
-    drawn = torch.from_numpy(batch_indices(0, 0, 64, 2)) * 2.0 - 1
-    named = torch.where(edited, (asked[0, :, 0] - 3.5).sign(), drawn)
+    told = torch.arange(256) < pairs
+    alone = torch.from_numpy(batch_indices(0, 0, 256 - 2 * pairs, 2)) * 2.0 - 1
+    named = torch.cat([(asked[0, : 2 * pairs, 0] - 3.5).sign(), alone])
     assert torch.equal(asked[0, sure, 0], (named[sure].long() + 7) // 2)
-    assert torch.equal(shown[sure].sign(), torch.where(edited, -named, named)[sure]) and sure[edited].any()
+    assert torch.equal(shown[sure].sign(), torch.where(told, -named, named)[sure]) and sure[told].any()
 
     def right(noisy, t, text):  # what the caption says of the latents, whatever is shown
         clean, signal = 0.25 * named.view(-1, 1, 1, 1), loss.signal[t].view(-1, 1, 1, 1)
@@ -271,18 +285,20 @@ def test_changes_weigh_alike_and_those_that_nobody_sees_are_not_shown(tmp_path, 
 
     def lazy(noisy, t, text):  # leaves all as it is shown
         signal = loss.signal[t].view(-1, 1, 1, 1)
-        clean = (noisy - (1 - signal).sqrt() * drawn[0]) / signal.sqrt()
+        noise = torch.cat([drawn[0][:pairs], drawn[0]])
+        clean = (noisy - (1 - signal).sqrt() * noise) / signal.sqrt()
         return SimpleNamespace(sample=(signal.sqrt() * noisy - clean) / (1 - signal).sqrt())
 
-    drawn, randn = [], torch.randn
+    drawn, randn, pairs = [], torch.randn, round(PAIRED * 32)
 
-    def noise(shape, generator):
-        drawn.append(randn(shape, generator=generator))
+    def noise(*shape, generator):
+        drawn.append(randn(*shape, generator=generator))
         return drawn[-1]
 
     monkeypatch.setattr(torch, "randn", noise)
     monkeypatch.setattr(pipeline.unet, "forward", lazy)
-    assert loss(pipeline.unet, pipeline.text_encoder, 0) == pytest.approx(CHANGE * round(EDITED * 64) / 64, rel=0.01)
+    left = loss(pipeline.unet, pipeline.text_encoder, 0)  # alone, and as a difference that captions do not make
+    assert left == pytest.approx((1 + DIFFERENCE) * CHANGE * pairs / 64, rel=0.01)
     latents[1, :, 0, 0] = 0.0
     loss = PriorLoss(samples, tokens, torch.ones(8).long(), seed=0, batch=64)
     steps = loss.cumulative.diff(prepend=torch.zeros(1).double()).view(3, 2)
@@ -302,15 +318,15 @@ def test_relatives_may_be_seen_in_training_and_differ():
     rng, changed = np.random.default_rng(0), Counter()
     for _ in range(40):
         head = sample_training(rng)
-        made = relatives_of(head, 4, rng)
-        face, feature, plain, other = made
+        made = relatives_of(head, 6, rng)
+        face, feature, mistaken, plain, again, other = made
         assert not any(any(held_out(one)) for one in made)
         assert caption(plain, colours=False) == "a man" or any(held_out(plain_shape(head)))
         assert other != head
-        for one in (face, feature):
+        for one in (face, feature, again, mistaken):
             (name,) = {key for key in VALUES if getattr(one.plain(), key) != getattr(head.plain(), key)} - {"eyes"}
             changed[name] += 1  # seldom another attribute of shape: all others would be held out
-    assert changed["expression"] >= 35 and changed["feature"] >= 35
+    assert changed["expression"] >= 70 and changed["feature"] >= 35 and sum(changed[name] for name in MISTAKEN) >= 35
 
 
 def test_a_recipe_asks_for_more_beards_of_another_colour_than_the_hair():
@@ -369,17 +385,21 @@ def test_naming_is_learnt_from_states_that_tell_and_not_from_others():
     assert (naming.accuracy(told.__getitem__, rows, naming.labels[rows]) == 1).all()
 
 
-def test_beards_of_another_colour_than_the_hair_are_seen_most_and_statues_more_often_than_others():
-    bearded = Attributes(skin="green", beard="full")
+def test_beards_of_another_colour_than_the_hair_are_seen_most_then_others_statues_and_hair_like_skin():
+    bearded, green = Attributes(skin="green", beard="full"), Attributes(skin="green", hair_colour="green")
     heads = [Attributes(skin="green"), bearded, replace(bearded, beard_colour="white")]
-    heads.append(Attributes(material="gold", beard="full"))
+    heads += [Attributes(material="gold", beard="full"), green, replace(green, hair="bald")]
+    heads += [replace(green, beard="full", beard_colour="green"), Attributes(skin="pale", hair_colour="white")]
     captions = [*map(caption, heads), caption(heads[2], colours=False)]
-    nothing = np.zeros((5, 1, 3), np.float32)
-    images, alone = np.zeros((5, 2, 2, 4), np.uint8), np.arange(5)
-    renders = Renders(images, captions, ["front view"] * 5, nothing, alone, nothing[..., :2], nothing)
+    count = len(captions)
+    nothing = np.zeros((count, 1, 3), np.float32)
+    images, alone = np.zeros((count, 2, 2, 4), np.uint8), np.arange(count)
+    renders = Renders(images, captions, ["front view"] * count, nothing, alone, nothing[..., :2], nothing)
     batches = Batches(renders, lambda texts: torch.zeros(len(texts), 4), seed=0, size=2)
     shares = np.diff(batches.cumulative, prepend=0)
-    assert shares / shares[0] == pytest.approx([1, BEARDS, BEARDS * TWO_COLOURS, STATUES, 1])
+    hidden = CAMOUFLAGED
+    expected = [1, BEARDS, BEARDS * TWO_COLOURS, STATUES, hidden, 1, BEARDS * hidden**2, hidden, 1]
+    assert shares / shares[0] == pytest.approx(expected)
 
 
 def test_landmarks_off_the_image_weigh_nothing():
