@@ -41,7 +41,8 @@ statues; and hair, or a beard, that is nearly of the skin's colour.
 
 Half of all beards have the hair's colour: a judge that goes by that called a blond moustache brown in 16 renders of 16.
 A statue's combination is held out once its shape is, so there are more of them among the benchmark's prompts. Of green
-heads with long green beards a judge said in 12 renders of 16 that they had long hair, too.
+heads with long green beards the shipped judge, which has not been trained with CAMOUFLAGED, says in 12 renders of 16
+that they have long hair, too; after 2,700 steps with it (and a deeper tower) in 2.
 """
 NEAR = 0.36
 """Distance of colours, in RGB from 0 to 1, up to which hair is nearly of the skin's colour: white on pale skin, too."""
@@ -70,7 +71,7 @@ class Spec:
 
 
 BUDGET = Budget(steps=27_500, batch=48, lr=2e-3, cool=0.5)
-RESNET = {"layers": [1, 2, 3, 1], "width": 24, "head_width": 32}
+RESNET = {"layers": [1, 1, 1, 1], "width": 24, "head_width": 32}
 REGNET = {
     "timm_model_name": "regnetx_004", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"
 }  # fmt: skip
