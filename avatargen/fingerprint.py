@@ -24,6 +24,7 @@ from avatargen.config import ROOT, EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.disk import write_text
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem
+from avatargen.settings import PriorSettings
 
 PACKAGES = ("avatargen", "eval")
 STEERING = frozenset(
@@ -101,14 +102,19 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
     )
 
 
-def of_render(avatar: str, run: RunConfig, settings: EvaluationSettings) -> str:
-    """Fingerprint of an avatar's renders; `avatar` is its own fingerprint."""
-    return digest(avatar, render_code(run), settings.model_dump(mode="json"))
+def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSettings, prior: PriorSettings) -> str:
+    """Fingerprint of an avatar's renders.
+
+    Args:
+        avatar: its own fingerprint; status: how it ended: one that failed, and is made after all, keeps the former.
+        prior: the experiment's, whose latent size and samples all methods are shown with.
+    """
+    return digest(avatar, status, render_code(run), settings.model_dump(mode="json"), prior.latent_size, prior.samples)
 
 
-def of_truth(avatar: str, run: RunConfig) -> str:
-    """Fingerprint of an avatar's distance to the true head; `avatar` is its own fingerprint."""
-    return digest(avatar, truth_code(run))
+def of_truth(avatar: str, status: str, run: RunConfig) -> str:
+    """Fingerprint of an avatar's distance to the true head; arguments as of `of_render`."""
+    return digest(avatar, status, truth_code(run))
 
 
 def of_embedding(render: str, name: str, judge: JudgeSettings, root: Path = ROOT) -> str:

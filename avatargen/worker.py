@@ -156,6 +156,8 @@ def record(task: Task, run: RunConfig, avatar: Any) -> None:
     provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
     config = run.model_dump(mode="json")
     save_avatar(task.folder, replace(avatar, provenance=provenance, config=config))
+    if avatar.status == "ok":
+        (task.folder / "error.txt").unlink(missing_ok=True)
     facts = {
         "fingerprint": task.fingerprint,
         "status": avatar.status,

@@ -21,6 +21,9 @@ from avatargen.settings import PriorSettings
 from avatargen.types import Cameras
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
+CHUNK = 8
+"""Views that are rendered or decoded together: what bounds memory."""
+
 
 @dataclass(frozen=True)
 class RenderTools:
@@ -30,7 +33,8 @@ class RenderTools:
         head, renderer: see their base classes; `renderer` renders the head's topology. Both on the CPU, as avatar
             files are, so that textures and shapes are scored alike wherever that is done.
         prior: on any device.
-        prior_settings: size and samples of the latent render, as the prior saw it during generation.
+        prior_settings: size and samples of the latent render; the experiment's, so that a method that was made with
+            others is shown like the rest.
     """
 
     head: HeadModel
@@ -67,14 +71,13 @@ def colour_and_clay(
     size: int,
     samples: int,
     background: tuple[float, float, float],
-    chunk: int = 8,
 ) -> tuple[Images, Images]:
-    """The baked texture and the clay of one avatar, by one render of each view; `chunk` views at a time."""
+    """The baked texture and the clay of one avatar, by one render of each view; `CHUNK` views at a time."""
     vertices = tools.head.vertices(avatar.parameters())
     backdrop = torch.tensor(background).view(1, 1, 3, 1, 1)
     colours, clays = [], []
-    for start in range(0, cameras.azimuth.shape[1], chunk):
-        some = some_views(cameras, slice(start, start + chunk))
+    for start in range(0, cameras.azimuth.shape[1], CHUNK):
+        some = some_views(cameras, slice(start, start + CHUNK))
         output = tools.renderer.render(
             vertices, some, size, texture=avatar.baked_texture[None], samples=samples, gradients=False
         )
@@ -88,9 +91,12 @@ def colour_and_clay(
 def neural_colour(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int, background: tuple[float, float, float]
 ) -> Images:
-    """What the prior's decoder makes of an avatar's latents, resized."""
-    decoded = tools.prior.decode(neural_latents(avatar, tools, cameras, background))
-    return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
+    """What the prior's decoder makes of an avatar's latents, resized; `CHUNK` views at a time."""
+    shots = []
+    for latents in neural_latents(avatar, tools, cameras, background).split(CHUNK):
+        decoded = tools.prior.decode(latents)
+        shots.append(to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True)))
+    return np.concatenate(shots)
 
 
 @torch.no_grad()

@@ -112,12 +112,20 @@ def test_weights_of_a_clip_in_a_file_of_their_own_count_by_content(tmp_path):
 
 def test_stages_build_on_each_other(make_run):
     run, settings = make_run(), EvaluationSettings()
-    render = fingerprint.of_render("a", run, settings)
-    assert render != fingerprint.of_render("b", run, settings)
-    assert render != fingerprint.of_render("a", run, settings.model_copy(update={"views": 4}))
+    render = fingerprint.of_render("a", "ok", run, settings, run.prior)
+    assert render != fingerprint.of_render("b", "ok", run, settings, run.prior)
+    assert render != fingerprint.of_render("a", "ok", run, settings.model_copy(update={"views": 4}), run.prior)
+    assert render != fingerprint.of_render("a", "ok", run, settings, run.prior.model_copy(update={"samples": 5}))
     judge = JudgeSettings(model="ViT-B-32")
     seen = {fingerprint.of_embedding(render, name, judge) for name in ("one", "two")}
     assert len(seen | {fingerprint.of_embedding("other", "one", judge)}) == 3
+
+
+def test_what_was_made_of_a_failure_does_not_stand_for_the_avatar_that_is_made_after_all(make_run):
+    run, settings = make_run(), EvaluationSettings()
+    failed, made = (fingerprint.of_render("a", status, run, settings, run.prior) for status in ("error", "ok"))
+    assert failed != made
+    assert fingerprint.of_truth("a", "error", run) != fingerprint.of_truth("a", "ok", run)
 
 
 def test_the_real_stages_find_their_modules(make_run):

@@ -17,12 +17,12 @@ from eval.views import RenderTools
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
     run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
-    tools = cache(lambda: RenderTools.load(run.head, run.renderer, run.prior, ROOT))  # only where there is work
+    tools = cache(lambda: RenderTools.load(run.head, run.renderer, study.prior, ROOT))  # only where there is work
     done = []
     for facts in read_rows(snakemake.input[0]):
         row, folder = Row.model_validate(facts), Path(facts["folder"])
-        render = fingerprint.of_render(row.fingerprint, run, settings)
-        truth = fingerprint.of_truth(row.fingerprint, run)
+        render = fingerprint.of_render(row.fingerprint, row.status, run, settings, study.prior)
+        truth = fingerprint.of_truth(row.fingerprint, row.status, run)
         if not is_current(folder, RENDER_FACTS, render, FILES):
             render_avatar(load_avatar(folder), tools(), settings, folder, render)
         if not is_current(folder, TRUTH_FACTS, truth):

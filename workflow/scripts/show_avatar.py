@@ -21,5 +21,5 @@ avatar = load_avatar(options.folder)
 run = RunConfig.model_validate(avatar.config)
 settings = load_experiment(options.experiment).evaluation
 tools = RenderTools.load(run.head, run.renderer, run.prior, ROOT)
-fingerprint = of_render(avatar.provenance["fingerprint"], run, settings)
+fingerprint = of_render(avatar.provenance["fingerprint"], avatar.status, run, settings, run.prior)
 render_avatar(avatar, tools, settings, options.folder, fingerprint)
