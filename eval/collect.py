@@ -26,7 +26,7 @@ from eval.convergence import convergence
 from eval.diagnosis import FINDINGS, Diagnosis
 from eval.embed import Judge, load_embeddings
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, read_facts
-from eval.images import view_protocol
+from eval.images import of_track, view_protocol
 from eval.manifest import Row
 from eval.pools import Pool, build_pools
 from eval.records import TRACKS, Protocol, Record, make_record, to_frame
@@ -98,7 +98,7 @@ def collect(
         write_table(content, tables, name)
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     texts = {name: dict(zip(prompts, judge.embed_texts(prompts), strict=True)) for name, judge in judges.items()}
-    write_table(convergence(rows, texts, root), tables, "convergence", readable=False)
+    write_table(convergence(rows, texts, root, guides or {}), tables, "convergence", readable=False)
     write_table(frame, tables, "records", readable=False)
     write_table(read_diagnoses(rows, root), tables, "diagnosis_records", readable=False)
     write_table(truths, tables, "truth_records", readable=False)
@@ -135,7 +135,7 @@ def score(
             for track in TRACKS:
                 pool = pools[track]
                 shown = embedded.protocol if embedded else views
-                protocol = Protocol(judge.id, track, pool.name, pool.captions, shown)
+                protocol = Protocol(judge.id, track, pool.name, pool.captions, of_track(shown, track))
                 protocols[protocol.hash] = protocol
                 scores = {
                     kind: _retrieve(embedded.kinds[kind], captions[track], pool.own[row.unit])

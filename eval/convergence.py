@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,17 @@ CLIP_SCORE = "clip_score"
 
 
 def convergence(
-    rows: Sequence[Row], captions: Mapping[str, Mapping[str, Float[np.ndarray, " D"]]], root: Path
+    rows: Sequence[Row],
+    captions: Mapping[str, Mapping[str, Float[np.ndarray, " D"]]],
+    root: Path,
+    guides: Mapping[str, Container[str]],
 ) -> pd.DataFrame:
     """One row a method, measure and step: mean and quartiles over its finished avatars.
 
     Args:
         captions: for each judge, the embedding of each prompt.
         root: what the rows' folders are relative to.
+        guides: for each method, the judges that guided it; these do not judge it.
 
     Measures are the losses of generation and, for each judge, ``clip_score:{judge}``: the cosine of the prompt with
     the front of the head as it was at that step. Methods without steps have no rows.
@@ -41,7 +45,8 @@ def convergence(
             if np.isfinite(losses[name])
         ]
         steps = [step for step, _ in history.snapshots]
-        for judge, texts in captions.items():
+        for judge in [name for name in captions if name not in guides.get(row.method, ())]:
+            texts = captions[judge]
             progress = load_embeddings(root / row.folder, judge).progress
             scores = (progress @ texts[row.prompt]).tolist() if len(progress) == len(steps) else []
             lines += [(row.method, f"{CLIP_SCORE}:{judge}", *pair) for pair in zip(steps, scores, strict=False)]

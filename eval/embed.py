@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
+from avatargen.fingerprint import clip_id, digest
 from avatargen.history import History
 from avatargen.priors.clip import cut_short, load_clip
 from avatargen.priors.long_prompts import warn_of_cut
@@ -38,7 +39,7 @@ class Judge:
 
     Attributes:
         name: as in judges.yaml; part of file names.
-        id: model and weights, for protocols.
+        id: model, and tag or hash of the weights, for protocols.
         model: open_clip model in evaluation mode; preprocess: PIL image → tensor; tokenize: texts → tensor.
     """
 
@@ -55,7 +56,8 @@ class Judge:
         Raises:
             InputError: no such model, or its weights are missing or do not fit.
         """
-        return cls(name, f"{settings.model}:{settings.pretrained or 'folder'}", *load_clip(name, settings, root))
+        weights = digest(clip_id(settings, root))[:8]
+        return cls(name, f"{settings.model}:{settings.pretrained or weights}", *load_clip(name, settings, root))
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:

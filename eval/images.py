@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from avatargen.config import EvaluationSettings
+from avatargen.fingerprint import weights_id
 from avatargen.settings import PriorSettings
 
 KINDS = ("texture", "baked", "geometry")
@@ -34,5 +35,10 @@ def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[st
     """What decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
     facts = settings.model_dump(mode="json", include={"views", "elevation", "fov", "size", "samples", "background"})
     clay = {"albedo": ALBEDO, "ambient": AMBIENT, "diffuse": DIFFUSE, "light_offset": list(LIGHT_OFFSET)}
-    latents = {"size": prior.latent_size, "samples": prior.samples}
+    latents = {"size": prior.latent_size, "samples": prior.samples, "decoder": weights_id(prior.path)}
     return {**facts, "clay": clay, "latents": latents, "colour": "unlit"}
+
+
+def of_track(views: dict[str, Any], track: str) -> dict[str, Any]:
+    """What of a view protocol decides a track's images: clay has no latents, and no prior decodes it."""
+    return views if track == "texture" else {name: value for name, value in views.items() if name != "latents"}

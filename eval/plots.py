@@ -22,6 +22,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 """Of lines: methods beyond the palette's end have its colours again, dashed, then dotted."""
 MANY = 6
 """More methods than these are drawn without the bands of their quartiles."""
+PLOTS = frozenset(("clip_r", "ranks", "convergence", "truth", "cost"))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT = "#22252B", "#8A8F98"
 STYLE = {
@@ -50,7 +51,7 @@ TITLES = {"texture": "Texture (colour renders)", "geometry": "Geometry (clay ren
 
 
 def write_plots(tables: Path, plots: Path) -> list[str]:
-    """Draw every plot that the tables have data for; returns their names.
+    """Draw every plot that the tables have data for, and remove those of former tables; returns their names.
 
     Raises:
         FileNotFoundError: the tables were not collected yet.
@@ -68,6 +69,9 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
         drawings["truth"] = lambda: plot_truth(truths)
     if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
         drawings["cost"] = lambda: plot_cost(costs)
+    for name in PLOTS - set(drawings):
+        for kind in ("svg", "png"):
+            (plots / f"{name}.{kind}").unlink(missing_ok=True)
     for name, draw in drawings.items():
         with mpl.rc_context(STYLE):
             save_figure(draw(), plots, name)

@@ -27,12 +27,18 @@ class Interval:
     high: float
 
 
-def wilson(hits: int, n: int) -> Interval:
-    """A rate with its Wilson score interval (Wilson 1927); NaN where n is 0."""
+def wilson(hits: float, n: int) -> Interval:
+    """A rate with its Wilson score interval (Wilson 1927, eq. 4); NaN where n is 0.
+
+    Args:
+        hits: of `n`; a fraction where what is counted is itself a mean, such as that of a prompt's seeds.
+    """
     if n == 0:
         return Interval(np.nan, np.nan, np.nan)
-    interval = stats.binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(hits / n, float(interval.low), float(interval.high))
+    rate, spread = hits / n, stats.norm.ppf((1 + CONFIDENCE) / 2) ** 2 / n
+    middle = (rate + spread / 2) / (1 + spread)
+    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4)) / (1 + spread)
+    return Interval(rate, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
 
 
 def bootstrap_mean(values: Float[np.ndarray, " n"]) -> Interval:

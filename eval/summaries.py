@@ -72,7 +72,8 @@ FAILURES = ("method", "list", "item", "seed", "prompt", "status", "message", "fo
 def clip_r(records: pd.DataFrame) -> pd.DataFrame:
     """One row a method, judge and track; the methods in the order of the records.
 
-    R@1 is over prompts and seeds, one outcome each, with a Wilson interval; means have bootstrap intervals.
+    Seeds of a prompt are no independent outcomes (of `template` and `oracle` they are the same avatar): they are
+    averaged first. R@1 then has a Wilson interval over prompts, means have bootstrap intervals.
 
     Raises:
         ProtocolError: a judge and track with more than one protocol.
@@ -87,7 +88,8 @@ def clip_r(records: pd.DataFrame) -> pd.DataFrame:
 
 def _clip_r_of(group: pd.DataFrame) -> dict[str, Any]:
     first, baked = group.iloc[0], group["rank_baked"].dropna()
-    rate = wilson(int((group["rank"] == 1).sum()), len(group))
+    hits = (group["rank"] == 1).groupby([group[name] for name in PROMPT], sort=False).mean()
+    rate = wilson(float(hits.sum()), len(hits))
     rank, score = (_mean_over_prompts(group, column) for column in ("rank", "clip_score"))
     return {
         "n": len(group),

@@ -9,6 +9,10 @@ import pandas as pd
 from eval.finished import replacing
 
 MISSING = "–"
+NAMES = frozenset(
+    ("method", "baseline", "judge", "other", "list", "item", "prompt", "pool_name", "protocol", "message")
+)
+"""Columns that are text even where it reads like a number: a prompt's id may be 001."""
 DIGITS = {
     "r_at_1": 3, "r_at_5": 3, "chance": 3, "mean_rank": 2, "clip_score": 4, "geometry_mm": 2, "mm_": 2,
     "expression_error": 3, "colour_error": 4, "seconds": 1, "peak_memory_mb": 0, "difference": 4, "low": 4,
@@ -31,13 +35,13 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """A table that :func:`write_table` wrote; text columns keep empty cells as empty text.
+    """A table that :func:`write_table` wrote; text columns keep empty cells as empty text, and names are text.
 
     Raises:
         FileNotFoundError: there is none.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
-    return table.apply(_numeric_where_possible)
+    return table.apply(lambda column: column if column.name in NAMES else _numeric_where_possible(column))
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 
 from avatargen.errors import InputError
 from eval.manifest import read_manifests
-from eval.pools import build_pools, read_captions
+from eval.pools import build_pools
 
 
 def test_captions_are_unique_and_negatives_join_the_texture_pool(make_row):
@@ -28,12 +28,6 @@ def test_geometry_captions_are_shared_by_what_looks_alike(make_row):
     assert pool.captions == ("a bald man", "head c", "a baby")
     assert pool.own == {("tiny", "a", 0): 0, ("tiny", "b", 0): 0, ("tiny", "c", 0): 1}
     assert pool.name == "tiny+shapes"
-
-
-def test_negatives_file_skips_blank_and_comment_lines(tmp_path):
-    path = tmp_path / "list.negatives.txt"
-    path.write_text("# swapped\n\n a pale baby \n", encoding="utf-8")
-    assert read_captions([path, tmp_path / "missing.txt"]) == ("a pale baby",)
 
 
 def test_manifests_report_all_problems(tmp_path, make_row):

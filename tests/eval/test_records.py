@@ -82,6 +82,17 @@ def test_seeds_are_averaged_before_prompts_are_compared(make_row):
     assert (table.loc["r_at_1", "n"], table.loc["r_at_1", "difference"]) == (1, 0.5)
 
 
+def test_the_same_avatar_under_two_seeds_is_one_outcome(make_row):
+    def table(seeds):
+        rows = [make_row(item, seed=seed) for item in "ab" for seed in seeds]
+        records = [make_record(row, protocol(), "clip", HIT if row.item == "a" else MISS, HIT) for row in rows]
+        return summaries.clip_r(to_frame(records)).iloc[0]
+
+    once, twice = table([0]), table([0, 1])
+    assert (once["n"], twice["n"]) == (2, 4)
+    assert tuple(once[["r_at_1", "r_at_1_low", "r_at_1_high"]]) == tuple(twice[["r_at_1", "r_at_1_low", "r_at_1_high"]])
+
+
 def test_only_seeds_that_both_methods_have_are_compared(make_row):
     rows = [
         make_record(make_row("a", method, seed=seed), protocol(), "clip", score, score)

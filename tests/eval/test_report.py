@@ -140,6 +140,17 @@ def test_a_guide_does_not_judge_what_it_guided(experiment, prior_settings, rows,
     }  # fmt: skip
 
 
+def test_a_guide_is_not_in_the_curves_of_what_it_guided(experiment, prior_settings, rows, judge, tmp_path):
+    tables = tmp_path / "tables"
+    collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tables, guides={"full": ["tiny"]})
+    assert not pd.read_csv(tables / "convergence.csv")["measure"].str.startswith("clip_score").any()
+
+
+def test_clay_does_not_know_the_prior(collected):
+    found = json.loads((collected / "tables" / "protocols.json").read_text()).values()
+    assert {facts["track"]: "latents" in facts["views"] for facts in found} == {"texture": True, "geometry": False}
+
+
 def test_all_missing_embeddings_are_named(experiment, prior_settings, rows, judge, tmp_path):
     for row in rows[:2]:
         embeddings_path(tmp_path / row.folder, "tiny").unlink()
@@ -180,6 +191,20 @@ def test_plots_are_drawn(collected):
     first = (collected / "plots" / "clip_r.svg").read_bytes()
     write_plots(collected / "tables", collected / "plots")
     assert (collected / "plots" / "clip_r.svg").read_bytes() == first
+
+
+def test_plots_of_former_tables_are_removed(collected):
+    tables, plots = collected / "tables", collected / "plots"
+    write_plots(tables, plots)
+    pd.read_csv(tables / "truth_records.csv").iloc[:0].to_csv(tables / "truth_records.csv", index=False)
+    assert "truth" not in write_plots(tables, plots)
+    assert not list(plots.glob("truth.*")) and (plots / "clip_r.png").is_file()
+
+
+def test_an_id_that_reads_like_a_number_stays_text(tmp_path):
+    write_table(pd.DataFrame({"item": ["001", "002"], "rank": [1, 2]}), tmp_path, "records")
+    table = read_table(tmp_path, "records")
+    assert table["item"].tolist() == ["001", "002"] and table["rank"].sum() == 3
 
 
 def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, experiment, prior_settings, rows):

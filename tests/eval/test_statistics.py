@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from eval.statistics import bootstrap_mean, paired_p, rank_agreement, wilson
 
@@ -20,6 +21,14 @@ def test_wilson_at_the_ends(hits, n, low, high):
         assert np.isnan([rate.value, rate.low, rate.high]).all()
     else:
         assert (rate.low, rate.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high))
+
+
+def test_wilson_is_scipys_and_counts_halves():
+    for hits, n in ((0, 7), (3, 12), (12, 12)):
+        known = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        rate = wilson(hits, n)
+        assert (rate.low, rate.high) == pytest.approx((known.low, known.high))
+    assert wilson(2, 12).low < wilson(2.5, 12).low < wilson(3, 12).low
 
 
 def test_wilson_in_the_middle():
