@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -23,6 +23,7 @@ from avatargen.settings import Frozen, MethodSettings, PriorSettings
 ROOT = Path(__file__).resolve().parents[1]
 _TABLES = ("methods", "priors", "judges")
 Model = TypeVar("Model", bound=Frozen)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class JudgeSettings(Frozen):
@@ -40,7 +41,7 @@ class EvaluationSettings(Frozen):
     fov: float = Field(16.0, ge=5, le=60, description="vertical field of view, degrees; 16 just holds a large afro")
     size: int = Field(128, ge=32, le=1024, description="rows and columns of the images shown to a judge")
     samples: int = Field(3, ge=1, le=8, description="render samples on each side of a pixel")
-    background: tuple[float, float, float] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")
+    background: tuple[Share, Share, Share] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")
     turntable_frames: int = Field(48, ge=4, le=720)
     turntable_size: int = Field(256, ge=64, le=2048)
 

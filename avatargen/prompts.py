@@ -94,15 +94,7 @@ def read_list(path: Path) -> tuple[PromptItem, ...]:
     Raises:
         InputError: not readable, not UTF-8, empty, or lines that are wrong; one problem for each.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError([f"{path}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}"]) from error
-    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)]
-    lines = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
+    lines = _read_lines(path)
     items, problems = (_read_tsv if path.suffix == ".tsv" else _read_txt)(path, lines)
     problems += _problems(path, items)
     if not items and not problems:
@@ -112,6 +104,20 @@ def read_list(path: Path) -> tuple[PromptItem, ...]:
     return tuple(item for _, item in items)
 
 
+def read_captions(path: Path) -> tuple[str, ...]:
+    """Captions of a text file, one a line; blank lines and lines that start with # give none.
+
+    Raises:
+        InputError: not readable, or not UTF-8.
+    """
+    return tuple(line.strip() for _, line in _read_lines(path))
+
+
+def negatives_of(file: Path) -> Path:
+    """Where the hard negatives of a list would lie: beside its file."""
+    return file.with_name(f"{file.stem}.negatives.txt")
+
+
 def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[PromptItem, ...]:
     """Each item once for each seed, seeds outermost, so that a first pass covers every prompt."""
     items = tuple(items)
@@ -119,6 +125,19 @@ def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[Promp
 
 
 Numbered = list[tuple[int, PromptItem]]
+
+
+def _read_lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that say something, with their numbers. Raises InputError: not readable, or not UTF-8."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError([f"{path}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}"]) from error
+    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)]
+    return [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
 
 
 def _read_txt(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[str]]:

@@ -5,12 +5,14 @@ Called at the Snakefile's parse: imports neither torch nor pandas.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +31,7 @@ from avatargen.config import (
 from avatargen.errors import InputError, unknown
 from avatargen.headworld.phrases import described
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
-from avatargen.prompts import PromptItem, find_list, read_list, with_seeds
+from avatargen.prompts import PromptItem, find_list, negatives_of, read_captions, read_list, with_seeds
 from avatargen.settings import PriorSettings
 
 CONNECT_TIMEOUT_S = 3.0
@@ -105,8 +107,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     lists, files = _read_lists(experiment, root, problems)
     runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
     judges = _judges(experiment, library, root, problems)
-    pool = experiment.geometry_pool
-    pool_file = problems.of(lambda: find_list(pool, list_folders(root))) if pool else None
+    pool_file = _geometry_pool(experiment, root, problems)
     problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
@@ -193,7 +194,18 @@ def _read_lists(experiment: Experiment, root: Path, problems: _Problems):
         items = problems.of(lambda p=path: read_list(p)) if path else None
         if path and items:
             files[name], lists[name] = path, with_seeds(items, experiment.seeds)
+            if negatives_of(path).is_file():
+                problems.of(lambda p=path: read_captions(negatives_of(p)))
     return lists, files
+
+
+def _geometry_pool(experiment: Experiment, root: Path, problems: _Problems) -> Path | None:
+    """The file of the list that pools the geometry track, if the experiment names one, and it can be read."""
+    name = experiment.geometry_pool
+    path = problems.of(lambda: find_list(str(name), list_folders(root))) if name else None
+    if path:
+        problems.of(lambda: read_list(path))
+    return path
 
 
 def _judges(experiment: Experiment, library: Library, root: Path, problems: _Problems) -> dict[str, JudgeSettings]:
@@ -209,15 +221,48 @@ def _judges(experiment: Experiment, library: Library, root: Path, problems: _Pro
 
 
 def _clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
-    """What is wrong with a CLIP's folder."""
+    """What is wrong with a CLIP: its folder, or its name and where its weights come from."""
     folder, where = root / clip.model, f"judges.yaml: {name}"
-    if "/" in clip.model and not folder.is_dir():
-        return _not_a_folder(clip.model, where)
-    if folder.is_dir() and not (folder / "open_clip_config.json").is_file():
+    if not folder.is_dir():
+        return _open_clip_problems(clip, where, root)
+    if not (folder / "open_clip_config.json").is_file():
         return [f"{where}: {clip.model}/open_clip_config.json: missing"]
-    if folder.is_dir() and not _has_weights(folder):
+    if not _has_weights(folder):
         return [f"{where}: {clip.model}: no weights; `make train` makes the embedded judge's"]
     return []
+
+
+def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str]:
+    """What is wrong with a CLIP that is not a folder: open_clip's own name for it, or its weights."""
+    if clip.model.startswith("hf-hub:"):
+        return []
+    tags, name = _open_clip_tags(), clip.model.replace("/", "-")
+    if name not in tags and "/" in clip.model:
+        return [
+            f"{where}: model: {clip.model}: no such folder, nor a model of open_clip's; "
+            "`make train` makes the embedded ones, hf-hub:OWNER/NAME is one on the hub"
+        ]
+    if name not in tags:
+        return [unknown("open_clip model", clip.model, tags, f"{where}: model")]
+    if clip.pretrained is None:
+        return [f"{where}: pretrained: missing; expected a tag of open_clip's or a file of weights"]
+    if (root / clip.pretrained).is_file() or clip.pretrained.lower().replace("-", "_") in tags[name]:
+        return []
+    return [unknown("file of weights, nor a tag", clip.pretrained, tags[name], f"{where}: pretrained")]
+
+
+def _open_clip_tags() -> dict[str, set[str]]:
+    """The models that open_clip knows, with the tags of their weights, read from its files: it would import torch."""
+    package = Path(str(find_spec("open_clip").origin)).parent
+    body = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")).body
+    tables = {node.targets[0].id: node.value for node in body if isinstance(node, ast.Assign)}
+    named = tables["_PRETRAINED"]
+    calls = {
+        key.value: tables.get(getattr(value, "id", ""), value)
+        for key, value in zip(named.keys, named.values, strict=True)
+    }
+    tags = {name: {tag.arg for tag in call.keywords} for name, call in calls.items()}
+    return {**{file.stem: set() for file in (package / "model_configs").glob("*.json")}, **tags}
 
 
 def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], library: Library, root: Path) -> list[str]:

@@ -10,9 +10,8 @@ Captions are unique: avatars that ask for the same thing share one. Chance is 1 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from eval.manifest import Row
 
@@ -37,12 +36,6 @@ class Pool:
     def chance(self) -> float:
         """R@1 of a scorer that guesses."""
         return 1 / len(self.captions)
-
-
-def read_captions(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Captions of text files, one a line; blank lines, lines that start with #, missing files give none."""
-    lines = [line for path in paths if path.is_file() for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 def build_pools(

@@ -132,6 +132,7 @@ def test_all_kinds_of_problems_come_in_one_message(place, monkeypatch):
         ({"batch_size": 0}, "mine: batch_size: Input should be greater than or equal to 1; got '0'"),
         ({"experiment": "../x"}, "experiment: String should match pattern"),
         ({"lists": []}, "lists: Tuple should have at least 1 item"),
+        ({"evaluation": {"background": [128, 128, 128]}}, "background.0: Input should be less than or equal to 1"),
     ],
 )
 def test_wrong_keys_and_values_are_named(values, message):
@@ -169,6 +170,32 @@ def test_missing_weights(place):
     assert "no/such/folder: no such folder" in problems_of(validate_all, "mine")[1]
     write_yaml(place / "workflow/config/priors.yaml", own={"path": "prompts"})
     assert "model_index.json: missing" in problems_of(validate_all, "mine")[1]
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        ({"model": "ViT-B32"}, "own: model: unknown open_clip model 'ViT-B32'; did you mean 'ViT-B-32'?"),
+        ({"model": "clips/judge2"}, "own: model: clips/judge2: no such folder, nor a model of open_clip's"),
+        ({"model": "ViT-B-32"}, "own: pretrained: missing"),
+        ({"model": "ViT-B/32", "pretrained": "opnai"}, "own: pretrained: unknown file of weights, nor a tag 'opnai'"),
+        ({"model": "ViT-B-32", "pretrained": "laion2b-s34b-b79k"}, None),
+        ({"model": "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"}, None),
+        ({"model": "ViT-B-32", "pretrained": "README.md"}, None),
+    ],
+)
+def test_a_judge_that_open_clip_does_not_know_is_said_before_any_work(place, clip, message):
+    write_yaml(place / "workflow/config/judges.yaml", own=clip)
+    problems = problems_of(validate_all, "mine") if message else validate_all("mine").notes
+    assert [message in problem for problem in problems] == [True] * bool(message)
+
+
+def test_pools_that_cannot_be_read_are_said_before_any_work(place):
+    (place / "prompts/few.negatives.txt").write_bytes(b"a p\xe4le baby\n")
+    (place / "prompts/shapes.tsv").write_text("id\tprmpt\ttags\n")
+    negatives, *pool = problems_of(validate_all, "mine", {"geometry_pool": "shapes"})
+    assert "few.negatives.txt:1: not UTF-8: byte 0xe4" in negatives
+    assert "shapes.tsv:1: unknown column 'prmpt'" in pool[0]
 
 
 @pytest.mark.parametrize("address", ["localhost", "ray://host:10001", "host:port", "host:99999", "a b:1"])
@@ -247,10 +274,10 @@ def test_a_clip_guide_is_checked_and_is_never_the_only_judge(place):
         place / "workflow/config/judges.yaml", own={"model": str(place / "judge")}, second={"model": "no/such/folder"}
     )
     (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "second"})
-    assert "judges.yaml: second: no/such/folder: no such folder" in problem
+    assert "judges.yaml: second: model: no/such/folder: no such folder" in problem
     (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "owl"})
     assert "clip_guide: unknown judge 'owl'" in problem
-    write_yaml(judges, own=own, second={"model": "ViT-B-32"})
+    write_yaml(judges, own=own, second={"model": "ViT-B-32", "pretrained": "openai"})
     study = validate_all("mine", {**changes, "judges": ["own", "second"]})
     assert guiding_judges(study) == {"clip_guided": ["own"]}
     assert study.runs["full"].clip is None

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from avatargen.errors import InputError
-from avatargen.prompts import MAX_PROMPT, PromptItem, find_list, read_list, slug, with_seeds
+from avatargen.prompts import MAX_PROMPT, PromptItem, find_list, read_captions, read_list, slug, with_seeds
 
 HEADER = "id\tprompt\ttags\tgeometry\n"
 
@@ -74,6 +74,12 @@ def test_an_empty_list_is_an_error(tmp_path, content):
 
 def test_not_utf8_says_where(tmp_path):
     assert ":2: not UTF-8: byte 0xe9" in problems_of(write(tmp_path, "a.txt", b"fine\ncaf\xe9\n"))[0]
+
+
+def test_captions_skip_blank_and_comment_lines(tmp_path):
+    path = tmp_path / "list.negatives.txt"
+    path.write_text("# swapped\n\n a pale baby \n", encoding="utf-8-sig")
+    assert read_captions(path) == ("a pale baby",)
 
 
 def test_columns_are_checked(tmp_path):

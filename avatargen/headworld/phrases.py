@@ -134,6 +134,8 @@ def described(prompt: str, tags: tuple[str, ...] = ()) -> Attributes | None:
 
 def parse(prompt: str) -> Attributes | None:
     """The attributes a prompt names, or None if it says something this world does not know, or contradicts itself."""
+    if any((letter.isalnum() and not letter.isascii()) or letter.isdigit() for letter in prompt):
+        return None
     text = _plain(prompt)
     found: dict[str, str] = {}
     for phrase, meaning in _vocabulary():

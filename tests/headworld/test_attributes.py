@@ -35,7 +35,18 @@ def test_a_beard_without_a_colour_has_the_hairs():
     assert parse("a man with ginger hair and a white beard").beard_colour == "white"
 
 
-@pytest.mark.parametrize("text", ["a purple monkey", "a man with plaid skin", "green", "", "a smiling angry man"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a purple monkey",
+        "a man with plaid skin",
+        "green",
+        "",
+        "a smiling angry man",
+        "an old man 戴着眼镜",
+        "an old man, 3",
+    ],
+)
 def test_other_worlds_are_not_guessed_at(text):
     assert parse(text) is None
 

@@ -5,6 +5,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from avatargen import fingerprint, launch
 from avatargen.errors import InputError
+from avatargen.prompts import negatives_of
 from snakemake.exceptions import WorkflowError
 
 launch.serve_jobs()
@@ -65,5 +66,4 @@ def begin_run():
 
 def caption_files():
     """Hard negatives beside the lists that have some."""
-    beside = [path.with_name(f"{name}.negatives.txt") for name, path in STUDY.files.items()]
-    return [str(path) for path in beside if path.is_file()]
+    return [str(path) for path in map(negatives_of, STUDY.files.values()) if path.is_file()]

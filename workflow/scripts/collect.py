@@ -5,12 +5,11 @@ from pathlib import Path
 from avatargen.config import ROOT
 from avatargen.job import job
 from avatargen.plan import read_plan
-from avatargen.prompts import read_list
+from avatargen.prompts import read_captions, read_list
 from avatargen.validate import guiding_judges
 from eval.collect import collect
 from eval.embed import Judge
 from eval.manifest import read_manifests
-from eval.pools import read_captions
 
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
@@ -23,7 +22,7 @@ with job(snakemake.log[0], snakemake.threads):
         judges=judges,
         root=Path(),
         tables=Path(snakemake.output[0]).parent,
-        negatives=read_captions(map(Path, snakemake.input.negatives)),
+        negatives=[line for file in snakemake.input.negatives for line in read_captions(Path(file))],
         geometry_captions=[item.geometry or item.prompt for item in pool],
         guides=guiding_judges(study),
     )
