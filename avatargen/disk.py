@@ -14,6 +14,8 @@ from avatargen.config import EvaluationSettings, RunConfig
 
 MARGIN = 200 * 2**20
 BAKED = 512  # rows and columns of the baked texture (avatargen.bake.SIZE; not imported, it needs torch)
+DOWNSCALE = 8  # of Stable Diffusion's autoencoder, the largest in use
+SNAPSHOTS = 13  # avatargen.history.SNAPSHOTS and the last; compressed to less than half (not imported either)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,7 +50,8 @@ def avatar_bytes(run: RunConfig, settings: EvaluationSettings) -> int:
     views = 2 * settings.views * 3 * settings.size**2
     turntable = settings.turntable_frames * settings.turntable_size**2 // 4
     sheet = 3 * 2**20
-    return latent + baked + parameters + views + turntable + sheet
+    history = SNAPSHOTS * 3 * (DOWNSCALE * run.prior.latent_size) ** 2 // 2
+    return latent + baked + parameters + views + turntable + sheet + history
 
 
 def checkpoint_bytes(run: RunConfig) -> int:

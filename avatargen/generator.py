@@ -168,10 +168,12 @@ class Generator:
         return self._clips[key]
 
     def _keep(self, run: RunConfig, state: State, recorder: Recorder, folders: list[Path]) -> None:
-        """Histories with a snapshot, then checkpoints, of all avatars."""
-        images = (snapshots(self.studio, run.method, state) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        """Histories, with a snapshot where one is due, then checkpoints, of all avatars."""
+        due = recorder.histories[0].is_due(state.step, run.method.steps)
+        images = snapshots(self.studio, run.method, state).mul(255).round().byte() if due else None
         for row, (history, folder) in enumerate(zip(recorder.histories, folders, strict=True)):
-            history.snapshots.append((state.step, images[row]))
+            if images is not None:
+                history.snapshots.append((state.step, images[row].permute(1, 2, 0).cpu().numpy()))
             history.save(folder)
             if state.step < run.method.steps:
                 save_checkpoint(state, row, folder)

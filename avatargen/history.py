@@ -2,7 +2,7 @@
 
 Kept beside the avatar as ``history.npz``, written with every checkpoint so that an interrupted avatar keeps the whole
 of it: ``steps`` (K,) and for each loss an array (K,), the mean since the last entry; ``snapshot_steps`` (S,) and
-``snapshots`` uint8 (S, H, W, 3), the decoded front of the head. Judges score the snapshots later.
+``snapshots`` uint8 (S, H, W, 3), the decoded front of the head, some SNAPSHOTS of it. Judges score them later.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor
 HISTORY = "history.npz"
 EVERY = 10
 """Steps whose losses are averaged into one entry."""
+SNAPSHOTS = 12
+"""Taken at checkpoints, but no more of them in a run: each is written again with every later one."""
 LOSSES = ("distillation", "clip", "segmentation", "regularisation", "coverage", "mask_change")
 
 
@@ -34,6 +36,11 @@ class History:
 
     entries: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     snapshots: list[tuple[int, UInt8[np.ndarray, "H W 3"]]] = field(default_factory=list)
+
+    def is_due(self, step: int, steps: int) -> bool:
+        """Whether it is time for a snapshot at this step of `steps`."""
+        last = self.snapshots[-1][0] if self.snapshots else 0
+        return step == steps or step - last >= steps / SNAPSHOTS
 
     def save(self, folder: Path) -> None:
         """Write it, atomically."""
@@ -52,13 +59,11 @@ class History:
         """What a folder holds, up to a step; empty where there is none that can be read."""
         try:
             with np.load(folder / HISTORY) as file:
-                made = cls(
-                    [
-                        (int(step), {name: float(file[name][k]) for name in LOSSES})
-                        for k, step in enumerate(file["steps"])
-                    ],
-                    [(int(step), file["snapshots"][k]) for k, step in enumerate(file["snapshot_steps"])],
-                )
+                kept = {name: file[name] for name in ("steps", "snapshot_steps", "snapshots", *LOSSES)}
+            made = cls(
+                [(int(step), {name: float(kept[name][k]) for name in LOSSES}) for k, step in enumerate(kept["steps"])],
+                [(int(step), kept["snapshots"][k]) for k, step in enumerate(kept["snapshot_steps"])],
+            )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return cls()
         last = np.inf if until is None else until
