@@ -40,6 +40,7 @@ class Fanout:
 
     Attributes:
         backend: `ray` or `serial`.
+        cores: of this machine that a Ray of one's own may use: what Snakemake, and so a cluster's scheduler, gave.
         threads: torch threads, and Ray CPUs, of a worker; gpus: its share of a GPU.
         head_file: file of the workflow's own Ray head; None looks at RAY_ADDRESS, else starts a local Ray.
         spec: ``module:Class`` of the generator.
@@ -48,6 +49,7 @@ class Fanout:
     backend: Literal["ray", "serial"]
     threads: int
     gpus: float = 0.0
+    cores: int = 1
     head_file: Path | None = None
     spec: str = GENERATOR
 
@@ -127,7 +129,7 @@ def _ray(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board) -
     try:
         connection = _connect(how)
     except rayhead.RayUnavailableError as error:
-        if os.environ.get("RAY_ADDRESS") or how.gpus or (os.cpu_count() or 1) >= 2 * how.threads:
+        if os.environ.get("RAY_ADDRESS") or how.gpus or how.cores >= 2 * how.threads:
             raise
         board.say(f"{error}; going on without it, which one worker can")
         _serial(run, batches, how, board)
@@ -165,8 +167,11 @@ def _connect(how: Fanout) -> _Ray:
 
     options: dict[str, Any] = {"log_to_driver": False, "namespace": "avatargen", "logging_level": "warning"}
     if alone:
-        cpus = max(how.threads, os.cpu_count() or 1)
-        options |= {"num_cpus": cpus, "num_gpus": None if how.gpus else 0, "include_dashboard": False}
+        options |= {
+            "num_cpus": max(how.threads, how.cores),
+            "num_gpus": None if how.gpus else 0,
+            "include_dashboard": False,
+        }
         options |= {"object_store_memory": rayhead.OBJECT_STORE_BYTES}
     elif not head:
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}}}
@@ -187,12 +192,18 @@ def _advice(address: str, error: Exception) -> str:
 
 @dataclass
 class _Crew:
-    """The actors of a chunk, and what each is doing."""
+    """The actors of a chunk, and what each is doing.
+
+    Other drivers may share the cluster, each with more actors than have room: only those that have started get work,
+    and those that are not needed any more make room. Were batches bound to actors that wait for room, two drivers
+    could wait for each other for ever.
+    """
 
     connection: _Ray
     run: RunConfig
     how: Fanout
     folder: Path
+    starting: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     idle: list[tuple[int, Any]] = field(default_factory=list)
     busy: dict[Any, tuple[int, Any, list[Task]]] = field(default_factory=dict)
 
@@ -200,25 +211,25 @@ class _Crew:
         """Make all batches; one that loses its worker for good is tried one avatar at a time.
 
         Raises:
-            RayUnavailableError: no worker fits, or the workflow's own Ray lost its only node.
+            RayUnavailableError: no worker fits or starts, or the workflow's own Ray lost its only node.
         """
         ray = self.connection.ray
         queue = deque(batches)
-        self.idle = [(slot, self._hire(slot)) for slot in range(min(len(batches), self._room()))]
+        for slot in range(min(len(batches), self._room())):
+            self._hire(slot)
         while queue or self.busy:
             while queue and self.idle:
                 slot, actor = self.idle.pop()
                 batch = queue.popleft()
                 self.busy[actor.make.remote(run, batch)] = (slot, actor, batch)
-            ready, _ = ray.wait(list(self.busy), timeout=POLL_S)
+            if not queue:
+                self._make_room()
+            ready, _ = ray.wait([*self.busy, *self.starting], timeout=POLL_S)
             for reference in ready:
-                slot, actor, batch = self.busy.pop(reference)
-                try:
-                    ray.get(reference)
-                except ray.exceptions.RayActorError as error:
-                    actor = self._lost(run, slot, batch, queue, error)
-                self.idle.append((slot, actor))
-                _report(run, [task for task in batch if _is_recorded(task)], board)
+                if reference in self.starting:
+                    self._welcome(reference)
+                else:
+                    self._settle(run, reference, queue, board)
             self._show_steps(run, board)
             if self.connection.own_head and not any(node["Alive"] for node in ray.nodes()):
                 raise rayhead.RayUnavailableError(
@@ -229,26 +240,63 @@ class _Crew:
         """Leave the cluster. Detached actors stay with the head; others end with this connection."""
         self.connection.ray.shutdown()
 
-    def _lost(self, run: RunConfig, slot: int, batch: list[Task], queue: deque, error: Exception) -> Any:
+    def _welcome(self, reference: Any) -> None:
+        """A worker has started, or cannot.
+
+        Raises:
+            RayUnavailableError: it cannot, and there is no other.
+        """
+        ray = self.connection.ray
+        slot, actor = self.starting.pop(reference)
+        try:
+            ray.get(reference)
+        except ray.exceptions.RayActorError as error:
+            if not (self.starting or self.idle or self.busy):
+                reason = str(error).splitlines()[0]
+                raise rayhead.RayUnavailableError(f"no worker starts: {reason}; finished avatars stand") from error
+            return
+        self.idle.append((slot, actor))
+
+    def _settle(self, run: RunConfig, reference: Any, queue: deque, board: Board) -> None:
+        """A worker has ended its batch, or died."""
+        ray = self.connection.ray
+        slot, actor, batch = self.busy.pop(reference)
+        try:
+            ray.get(reference)
+            self.idle.append((slot, actor))
+        except ray.exceptions.RayActorError as error:
+            self._lost(run, slot, batch, queue, error)
+        _report(run, [task for task in batch if _is_recorded(task)], board)
+
+    def _lost(self, run: RunConfig, slot: int, batch: list[Task], queue: deque, error: Exception) -> None:
         """A worker is dead for good: hire another; split its batch, or record a single avatar's failure."""
         actor = self._hire(slot)
         if len(batch) > 1:
             queue.extendleft([task] for task in reversed(batch) if not _is_recorded(task))
-            return actor
+            return
         message = f"the worker died {RESTARTS + 1} times: {str(error).splitlines()[0]}"
         self.connection.ray.get(actor.fail.remote(run, batch[0], "error", message))
-        return actor
+
+    def _make_room(self) -> None:
+        """Nothing waits: let go of workers without work. Those of the workflow's own head wait for the next chunk."""
+        if not self.connection.own_head:
+            for _, actor in (*self.idle, *self.starting.values()):
+                self.connection.ray.kill(actor)
+            self.idle.clear()
+        self.starting.clear()
 
     def _hire(self, slot: int) -> Any:
-        """An actor for a slot: the one that is there already, or a new one."""
+        """An actor for a slot, the one that is there already or a new one, which `starting` then holds."""
         how = self.how
         options = {"num_cpus": how.threads, "num_gpus": how.gpus, "max_restarts": RESTARTS}
         options |= {"max_task_retries": RESTARTS}
         if self.connection.own_head:
             kept = digest(how.threads, how.gpus, how.spec)  # not of the run: a worker loads what each one asks for
             options |= {"name": f"worker-{kept}-{slot}", "get_if_exists": True, "lifetime": "detached"}
-        actor = self.connection.ray.remote(Worker).options(**options)
-        return actor.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))
+        hired = self.connection.ray.remote(Worker).options(**options)
+        actor = hired.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))
+        self.starting[actor.__ray_ready__.remote()] = (slot, actor)
+        return actor
 
     def _room(self) -> int:
         """How many workers fit into the cluster.

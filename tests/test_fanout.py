@@ -4,6 +4,8 @@ import json
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +13,9 @@ from avatargen import fanout, rayhead
 from avatargen.avatar_file import load_avatar
 from avatargen.disk import DiskFullError
 from avatargen.fanout import Fanout, TooManyFailuresError, check_failures, make_chunk
+from avatargen.progress import Board
 from avatargen.prompts import PromptItem
+from avatargen.worker import Task, is_done
 
 FAKE = "tests.workflow.fake_generator:FakeGenerator"
 SERIAL = Fanout("serial", threads=1, spec=FAKE)
@@ -165,15 +169,38 @@ def test_a_head_that_failed_is_said_at_once(workplace):
         rayhead.reach(workplace / "ray.json", timeout_s=60)
 
 
-def test_without_ray_a_machine_of_one_worker_goes_on(workplace, make_run, monkeypatch, capsys):
+def test_without_ray_a_machine_of_one_worker_goes_on(workplace, make_run, capsys):
     (workplace / "ray.failed").write_text("too busy")
-    how = Fanout("ray", threads=2, head_file=workplace / "ray.json", spec=FAKE)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    how = Fanout("ray", threads=2, cores=8, head_file=workplace / "ray.json", spec=FAKE)
     with pytest.raises(rayhead.RayUnavailableError, match="too busy"):
         make_chunk(make_run(), items("a"), workplace / "avatars", how)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    rows = make_chunk(make_run(), items("a"), workplace / "avatars", how)
+    rows = make_chunk(make_run(), items("a"), workplace / "avatars", replace(how, cores=2))
     assert rows[0]["status"] == "ok" and "too busy" in capsys.readouterr().out
+
+
+def test_drivers_that_share_a_cluster_do_not_wait_for_each_other(workplace, make_run, monkeypatch, ray):
+    """Two workers have room; each of two drivers has one of them, and another that waits for room."""
+    run, joined = make_run().model_copy(update={"batch_size": 1}), fanout._connect(ray).ray
+    assert joined.cluster_resources()["CPU"] == 2
+    for name in joined.util.list_named_actors():  # those of the tests before
+        joined.kill(joined.get_actor(name))
+    crews = [fanout._Crew(fanout._Ray(joined, own_head=False), run, ray, workplace) for _ in range(2)]
+    for slot in range(2):
+        for crew in crews:
+            crew._hire(slot)
+    monkeypatch.setattr(fanout._Crew, "_room", lambda crew: 0)  # all are hired
+
+    def work(number):
+        tasks = [Task(item, workplace / f"{number}-{item.id}", "f") for item in items("a", "b", "c")]
+        crews[number].work(
+            run, [[task] for task in tasks], Board.create(workplace / f"{number}.jsonl", [run] * len(tasks))
+        )
+        return [is_done(task) for task in tasks]
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(work, number) for number in range(2)]
+        assert [future.result(timeout=60) for future in done] == [[True] * 3] * 2
+    crews[0].dismiss()
 
 
 def test_too_many_failures_fail_the_chunk():

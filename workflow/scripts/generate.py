@@ -14,7 +14,9 @@ with job(snakemake.log[0]):
     items = study.chunks(snakemake.wildcards.list, snakemake.wildcards.method)[snakemake.wildcards.chunk]
     manifest = Path(snakemake.output[0])
     head = os.environ.get(HEAD_FILE)
-    how = Fanout(experiment.backend, run.threads, experiment.gpus_per_worker, Path(head) if head else None)
+    how = Fanout(
+        experiment.backend, run.threads, experiment.gpus_per_worker, snakemake.threads, Path(head) if head else None
+    )  # fmt: skip
     rows = make_chunk(run, items, manifest.parents[1] / "avatars", how)
     check_failures(rows, experiment.max_failed_fraction)
     write_rows(manifest, rows)
