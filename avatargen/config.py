@@ -9,6 +9,7 @@ The Snakefile imports this module at every parse: it imports neither torch nor p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -305,6 +306,8 @@ def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
                 table[key] = parse(model, values, f"{shown(path)}: {key}")
             except InputError as error:
                 problems += error.problems
+    wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]
+    problems += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]
     if problems:
         raise InputError(problems)
     return table

@@ -17,6 +17,7 @@ from typing import Any
 
 from avatargen import rayhead, watch
 from avatargen.config import ROOT, Experiment, RunConfig
+from avatargen.disk import write_text
 from avatargen.errors import InputError, unknown
 from avatargen.fingerprint import digest, of_avatars, of_method
 from avatargen.plan import write_plan
@@ -69,34 +70,33 @@ def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:
     """Remove the lock of a Snakemake that was killed. Returns whether there was one.
 
     A run notes its process (`note_owner`) and takes the note away when it ends. A note of a process that no
-    longer runs on this machine therefore means a crash, and only then is the lock touched.
+    longer runs on this machine therefore means a crash, and only then is the lock touched; and not while another
+    experiment runs here, whose lock lies in the same folder.
     """
-    note = state / "owner"
-    if not note.is_file():
+    if not any(state.glob("owner-*")):
         return False
     with _guard(state):
-        try:
-            crashed = not watch.is_alive(note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        notes = list(state.glob("owner-*"))
+        if any(map(_runs, notes)):
             return False
-        held = crashed and locks.is_dir() and any(locks.iterdir())
-        if crashed:
-            shutil.rmtree(locks, ignore_errors=True)
-            locks.mkdir(parents=True, exist_ok=True)
+        for note in notes:
             note.unlink(missing_ok=True)
-            note_owner(state) if held else None
-        return held
+        if not notes or not locks.is_dir() or not any(locks.iterdir()):
+            return False
+        shutil.rmtree(locks, ignore_errors=True)
+        locks.mkdir(parents=True, exist_ok=True)
+        note_owner(state)
+        return True
 
 
 def note_owner(state: Path = STATE) -> None:
     """Note that this process runs the workflow here."""
-    state.mkdir(parents=True, exist_ok=True)
-    (state / "owner").write_text(watch.stamp(), encoding="utf-8")
+    write_text(_note(state), watch.stamp())
 
 
 def forget_owner(state: Path = STATE) -> None:
     """The run has ended in an orderly way."""
-    (state / "owner").unlink(missing_ok=True)
+    _note(state).unlink(missing_ok=True)
 
 
 def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
@@ -111,17 +111,17 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     with _guard(STATE):
         note_owner()
     write_plan(study, Path(plan))
-    waiting = list(_waiting(study))
-    board = Board.create(STATE / "board.jsonl", waiting)
+    waiting, own = list(_waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
+    board = Board.create(own / "board.jsonl", waiting)
     os.environ[BOARD] = str(board.path.absolute())
     experiment = study.experiment
     own_head = local and experiment.backend == "ray" and not os.environ.get("RAY_ADDRESS")
     if not own_head or not waiting:
         return
-    file = (STATE / "ray.json").absolute()
+    file = (own / "ray.json").absolute()
     os.environ[rayhead.HEAD_FILE] = str(file)
     cpus = max(cores, experiment.cpus_per_worker)
-    rayhead.spawn(file, cpus, experiment.gpus_per_worker > 0, STATE / "ray.log")
+    rayhead.spawn(file, cpus, experiment.gpus_per_worker > 0, own / "ray.log")
 
 
 def serve_jobs(root: Path = ROOT) -> None:
@@ -134,6 +134,18 @@ def serve_jobs(root: Path = ROOT) -> None:
 def has_cluster() -> bool:
     """Whether the user points to a Ray cluster."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def _note(state: Path) -> Path:
+    return state / f"owner-{os.getpid()}"
+
+
+def _runs(note: Path) -> bool:
+    """Whether the process of a note runs; True where that cannot be told."""
+    try:
+        return watch.is_alive(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
 
 
 def _waiting(study: Study) -> Iterator[RunConfig]:

@@ -19,6 +19,7 @@ EVAL_MAY_IMPORT = {
         "cameras",
         "config",
         "errors",
+        "fingerprint",
         "heads",
         "headworld",
         "history",

@@ -283,6 +283,12 @@ def test_a_clip_guide_is_checked_and_is_never_the_only_judge(place):
     assert study.runs["full"].clip is None
 
 
+def test_names_are_fit_for_files_and_patterns(place):
+    write_yaml(place / "workflow/config/methods.yaml", **{"phase+1": {"reason": "a name that is a pattern"}})
+    (problem,) = problems_of(validate_all, "mine")
+    assert "methods.yaml: 'phase+1': expected a name of letters" in problem
+
+
 def test_a_method_may_change_the_priors_settings_but_not_its_weights(place):
     stated = {"reason": "why", "prior": {"guidance": 7}}
     write_yaml(place / "workflow/config/methods.yaml", gentle=stated)

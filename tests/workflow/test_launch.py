@@ -68,15 +68,19 @@ def test_the_lock_of_a_killed_run_is_removed_and_no_other(tmp_path, sleeper):
     (locks / "0.input.lock").touch()
     assert not launch.clear_after_crash(state, locks), "a lock without a note is not ours to judge"
     state.mkdir()
-    (state / "owner").write_text(watch.stamp(sleeper.pid))
+    note = state / f"owner-{sleeper.pid}"
+    note.write_text(watch.stamp(sleeper.pid))
     assert not launch.clear_after_crash(state, locks) and list(locks.iterdir()), "the run is alive"
     sleeper.kill()
     sleeper.wait()
-    assert launch.clear_after_crash(state, locks) and not list(locks.iterdir())
+    launch.note_owner(state)
+    assert not launch.clear_after_crash(state, locks) and list(locks.iterdir()), "another experiment runs here"
+    launch.forget_owner(state)
+    assert launch.clear_after_crash(state, locks) and not list(locks.iterdir()) and not note.exists()
     (locks / "0.input.lock").touch()
     assert not launch.clear_after_crash(state, locks), "this process has taken over"
     launch.forget_owner(state)
-    assert not (state / "owner").exists()
+    assert not list(state.glob("owner-*"))
 
 
 def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, monkeypatch):

@@ -1,4 +1,5 @@
 # What all rules share: the validated study, paths, and functions for parameters.
+import re
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
@@ -26,8 +27,8 @@ ASKED = launch.asked(STUDY)
 
 
 wildcard_constraints:
-    list="|".join(STUDY.lists),
-    method="|".join(STUDY.runs),
+    list="|".join(map(re.escape, STUDY.lists)),
+    method="|".join(map(re.escape, STUDY.runs)),
     chunk=r"\d+",
 
 
@@ -56,6 +57,12 @@ def generate_threads(wildcards):
     if launch.has_cluster():
         return 1
     return workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
+
+
+def render_threads(wildcards):
+    """One; where the prior decodes on a GPU, half of the cores, so that no more than two jobs share it."""
+    cores = workflow.resource_settings.cores or 2
+    return max(1, cores // 2) if EXPERIMENT.gpus_per_worker and workflow.local_exec else 1
 
 
 def begin_run():

@@ -8,7 +8,7 @@ rule render:
         f"{LOGS}/render/{{list}}-{{method}}-{{chunk}}.log",
     conda:
         "../envs/avatargen.yaml"
-    threads: 1
+    threads: render_threads
     params:
         plan=PLAN,
         settings=hash_of(EXPERIMENT.evaluation),

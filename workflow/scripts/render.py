@@ -1,5 +1,6 @@
 """Rule render: turntables, contact sheets, the judges' views, and distances to the true heads."""
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from eval.views import RenderTools
 
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
+    if not study.experiment.gpus_per_worker:  # where avatars were made on the CPU, they are decoded there too
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
     tools = cache(lambda: RenderTools.load(run.head, run.renderer, study.prior, ROOT))  # only where there is work
     done = []
