@@ -7,11 +7,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.cameras import CENTRE, DISTANCE, FOV
+from avatargen.cameras import CENTRE, usual_framing
 from avatargen.mesh import area_normals
 from avatargen.priors.base import Prior, flat_latents
 from avatargen.render.base import Renderer
 from avatargen.render.geometry import camera_frames, project
+from avatargen.settings import CameraSettings, PriorSettings
 from avatargen.types import Cameras
 from avatargen.uv_map import UvMap, nearest_indices
 
@@ -23,33 +24,38 @@ DEPTH_SLACK = 0.004
 """Metres by which a texel may lie behind the depth that its pixel shows and still be visible."""
 
 
-def bake_cameras(device: torch.device | str = "cpu") -> Cameras:
-    """Fourteen views: eight around, four from above, two from below the front."""
+def bake_cameras(ranges: CameraSettings, device: torch.device | str = "cpu") -> Cameras:
+    """Fourteen views as the prior is used to: eight around, four from above, two from below the front."""
     places = (
         [(a, 5.0) for a in range(0, 360, 45)] + [(a, 45.0) for a in (0, 90, 180, 270)] + [(-30, -25.0), (30, -25.0)]
     )
     azimuth, elevation = torch.tensor(places, dtype=torch.float32, device=device).T[:, None]
     full = torch.ones_like(azimuth)
     target = torch.tensor(CENTRE, device=device).expand(1, len(places), 3)
-    return Cameras(azimuth, elevation, DISTANCE * full, FOV * full, target)
+    distance, fov = usual_framing(ranges)
+    return Cameras(azimuth, elevation, distance * full, fov * full, target)
 
 
 @torch.no_grad()
 def bake(
     renderer: Renderer, prior: Prior, uv_map: UvMap, faces: Tensor, vertices: Float[Tensor, "1 N 3"],
-    latent_texture: Float[Tensor, "C Ht Wt"], latent_size: int, samples: int,
+    latent_texture: Float[Tensor, "C Ht Wt"], settings: PriorSettings,
 ) -> Float[Tensor, "3 H W"]:  # fmt: skip
     """The RGB texture, in [0, 1], that looks like the decoded renders of the latent texture.
 
     Each texel is the mean of the views that see it, weighted by the cosine of incidence; what no view sees takes
     the colour of the nearest texel that one does.
+
+    Args:
+        settings: the prior's cameras, and the size and samples of its latents.
     """
-    cameras = bake_cameras(vertices.device)
+    cameras = bake_cameras(settings.cameras, vertices.device)
     grey = torch.full((1, 3), 0.5, device=vertices.device)
     background = flat_latents(prior, grey)[:, None, :, None, None]
     seen = renderer.render(
-        vertices, cameras, latent_size, texture=latent_texture[None], samples=samples, gradients=False
-    )
+        vertices, cameras, settings.latent_size, texture=latent_texture[None], samples=settings.samples,
+        gradients=False,
+    )  # fmt: skip
     images = prior.decode(seen.over(background.expand(-1, cameras.fov.shape[1], -1, -1, -1))[0])
     points = uv_map.gather(vertices[0])
     normals = F.normalize(uv_map.gather(area_normals(vertices[0], faces)), dim=-1)

@@ -53,6 +53,11 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
     return Cameras(*(torch.from_numpy(field.astype(np.float32)).to(seeds.device) for field in fields))
 
 
+def usual_framing(ranges: CameraSettings) -> tuple[float, float]:
+    """Distance (metres) and field of view (degrees) amid those that a prior is used to."""
+    return sum(ranges.distance) / 2, sum(ranges.fov) / 2
+
+
 def evaluation_cameras(
     batch: int,
     views: int = 8,

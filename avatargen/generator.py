@@ -202,9 +202,7 @@ class Generator:
     def bake(self, parameters: HeadParameters, latent: Tensor) -> Tensor:
         """The RGB texture of a latent one, on a head at rest in its neutral shape."""
         vertices = self.head.vertices(parameters)
-        size, samples = self.settings.latent_size, self.settings.samples
-        faces = self.head.topology.faces
-        return bake(self.renderer, self.prior, self.uv_map, faces, vertices, latent, size, samples)
+        return bake(self.renderer, self.prior, self.uv_map, self.head.topology.faces, vertices, latent, self.settings)
 
     def _given(self, run: RunConfig, item: PromptItem) -> Avatar:
         """The floor (template head in mid-grey) or the ceiling (the true head)."""

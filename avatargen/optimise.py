@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.cameras import evaluation_cameras, keyed_noise, keyed_uniform, training_cameras
+from avatargen.cameras import evaluation_cameras, keyed_noise, keyed_uniform, training_cameras, usual_framing
 from avatargen.distill import add_noise, guide, sds_gradient, timesteps, to_epsilon, weight
 from avatargen.heads.base import HeadModel
 from avatargen.offsets import encode_positions, offsets
@@ -31,6 +31,7 @@ from avatargen.render.base import Renderer
 from avatargen.segmentation import Denoising, estimate_masks, relative_change, silhouette_loss
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.shading_cue import add_contrast, alpha, blend, shading
+from avatargen.sparse import SparseMap
 from avatargen.state import State
 from avatargen.types import Cameras, HeadParameters, RenderOutput
 
@@ -66,7 +67,7 @@ class Studio:
     start: Float[Tensor, " C"]
     snapshot_background: Float[Tensor, " C"]
     positions: Float[Tensor, "N D"]
-    laplacian: Tensor
+    laplacian: SparseMap
 
 
 def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: PriorSettings) -> Studio:
@@ -136,13 +137,9 @@ def head_parameters(studio: Studio, method: MethodSettings, state: State) -> Hea
     """The heads that a state describes, differentiable in it."""
     low, high = studio.head.shape_bounds
     template = studio.head.template(len(state.shape))
-    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3)
-    return replace(
-        template,
-        shape=studio.head.shape_template + state.shape * (high - low),
-        expression=state.expression,
-        offsets=moved,
-    )
+    shape = studio.head.shape_template + state.shape * (high - low)
+    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) if method.offsets else template.offsets
+    return replace(template, shape=shape, expression=state.expression, offsets=moved)
 
 
 def take_step(
@@ -162,7 +159,7 @@ def take_step(
         total = total + losses["segmentation"] + losses["regularisation"]
     if total.requires_grad:
         total.sum().backward()
-    _apply(studio, method, state, geometry)
+    _apply(studio, method, state, moves)
     state.step += 1
     return {name: value.detach() for name, value in losses.items()}
 
@@ -172,7 +169,8 @@ def snapshots(studio: Studio, method: MethodSettings, state: State) -> Float[Ten
     """What the avatars look like now, decoded, from the front over mid-grey."""
     batch = len(state.shape)
     vertices = studio.head.vertices(head_parameters(studio, method, state))
-    cameras = evaluation_cameras(batch, views=1, device=studio.positions.device)
+    distance, fov = usual_framing(studio.settings.cameras)
+    cameras = evaluation_cameras(batch, 1, distance=distance, fov=fov, device=studio.positions.device)
     size, samples = studio.settings.latent_size, studio.settings.samples
     seen = studio.renderer.render(
         vertices, cameras, size, texture=state.texture, samples=samples, gradients=False, normals=False
@@ -293,11 +291,10 @@ def _geometry_losses(
         silhouette = studio.renderer.silhouette(vertices, cameras, size)
         mask = replace(state.masks, foreground=state.masks.foreground[:, row], valid=state.masks.valid[:, row])
         segmentation = method.segmentation_weight * silhouette_loss(silhouette, mask)
-    regular = (
-        method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
-        + method.offset_weight * magnitude(parameters.offsets)
-        + method.shape_prior_weight * (state.shape.square().sum(1) + state.expression.square().sum(1))
-    )
+    regular = method.shape_prior_weight * (state.shape.square().sum(1) + state.expression.square().sum(1))
+    if method.offsets:
+        regular = regular + method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
+        regular = regular + method.offset_weight * magnitude(parameters.offsets)
     return {"segmentation": segmentation, "regularisation": regular, **record}
 
 
@@ -306,7 +303,7 @@ def mask_cameras(studio: Studio, method: MethodSettings, batch: int) -> Cameras:
 
     Where a head looks smaller than the prior knows heads, masks would make it grow.
     """
-    distance, fov = (sum(ends) / 2 for ends in (studio.settings.cameras.distance, studio.settings.cameras.fov))
+    distance, fov = usual_framing(studio.settings.cameras)
     return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov, device=studio.positions.device)
 
 

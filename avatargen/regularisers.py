@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from avatargen.sparse import SparseMap
+
 
 def edges_of(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
     """Each undirected edge once."""
@@ -16,20 +18,19 @@ def edges_of(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
     return torch.unique(sides.sort(dim=1).values, dim=0)
 
 
-def laplacian_matrix(faces: Int[Tensor, "F 3"], count: int) -> Tensor:
-    """Uniform graph Laplacian I - D^-1 A, sparse CSR (N, N) (Sorkine 2005, section 2)."""
+def laplacian_matrix(faces: Int[Tensor, "F 3"], count: int) -> SparseMap:
+    """Uniform graph Laplacian I - D^-1 A, (N, N) (Sorkine 2005, section 2)."""
     edges = edges_of(faces)
     both = torch.cat([edges, edges.flip(1)])
     degree = torch.zeros(count, device=faces.device).index_add_(
         0, both[:, 0], torch.ones_like(both[:, 0], dtype=torch.float)
     )
-    identity = torch.arange(count, device=faces.device)[:, None].expand(-1, 2)
-    places = torch.cat([identity, both])
-    values = torch.cat([torch.ones(count, device=faces.device), -1 / degree[both[:, 0]]])
-    return torch.sparse_coo_tensor(places.T, values, (count, count)).coalesce().to_sparse_csr()
+    own = torch.arange(count, device=faces.device)
+    rows, columns = torch.cat([torch.stack([own, own], dim=1), both]).T
+    return SparseMap.of(rows, columns, torch.cat([torch.ones_like(degree), -1 / degree[both[:, 0]]]))
 
 
-def roughness(offsets: Float[Tensor, "B N 3"], laplacian: Tensor) -> Float[Tensor, " B"]:
+def roughness(offsets: Float[Tensor, "B N 3"], laplacian: SparseMap) -> Float[Tensor, " B"]:
     """Mean squared Laplacian of the offsets, mm^2."""
     batch, count, _ = offsets.shape
     rows = laplacian @ offsets.permute(1, 0, 2).reshape(count, -1)

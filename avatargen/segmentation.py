@@ -81,8 +81,10 @@ def estimate_masks(
         changes.append(foreground_change(prior, flat, draw, condition, unconditional, denoising))
     change = F.adaptive_avg_pool2d(torch.stack(changes).mean(0), silhouette.shape[-1])
     made = (flat_silhouette + change).clamp(0, 1)
+    finite = made.isfinite().flatten(1).all(1)  # a decoder may overflow; what is not trusted has to be a number too
+    made = torch.where(finite.view(-1, 1, 1, 1), made, flat_silhouette)
     area = made.mean(dim=(1, 2, 3))
-    valid = (area > AREA[0]) & (area < AREA[1])
+    valid = finite & (area > AREA[0]) & (area < AREA[1])
     return Masks(made.view_as(silhouette), valid.view(silhouette.shape[:2]))
 
 

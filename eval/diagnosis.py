@@ -5,7 +5,7 @@ misaligned    what the prior, shown the finished avatar over a plain background,
 saturated     share of the head's pixels of which a channel is black or full
 masks         change of the segmentation masks from one refresh to the next, of the area of the head
 at_bounds     share of the shape coefficients that lie at a bound
-at_limit      share of the vertices whose offset is at its limit
+at_limit      share of the vertices of whose offset a component is at its limit
 flicker       what the decoded renders change from frame to frame of a fine turntable beyond the exported texture, RGB
 
 Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye. Two
@@ -85,7 +85,7 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
         saturated=float(clipped[(covered > 0.99).numpy()].mean()),
         masks=mask_change(history),
         at_bounds=float(near[low < high].float().mean()),
-        at_limit=float((avatar.offsets.norm(dim=-1) >= (1 - EDGE) * limit).float().mean()),
+        at_limit=float((avatar.offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
         flicker=flicker(avatar, tools, settings),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from avatargen.types import Cameras
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
-"""Views that are rendered or decoded together: what bounds memory."""
+"""Views that are rendered together: what bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,9 @@ def colour_and_clay(
 def neural_colour(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int, background: tuple[float, float, float]
 ) -> Images:
-    """What the prior's decoder makes of an avatar's latents, resized; `CHUNK` views at a time."""
-    shots = []
-    for latents in neural_latents(avatar, tools, cameras, background).split(CHUNK):
-        decoded = tools.prior.decode(latents)
-        shots.append(to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True)))
-    return np.concatenate(shots)
+    """What the prior's decoder makes of an avatar's latents, resized."""
+    decoded = tools.prior.decode(neural_latents(avatar, tools, cameras, background))
+    return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from avatargen import optimise
 from avatargen.config import JudgeSettings, RunConfig
 from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
@@ -122,6 +123,20 @@ def test_heads_are_posed_once_while_they_do_not_move(generator, monkeypatch):
     assert len(calls) == 1 and torch.equal(state.resting, vertices(generator.head.template(1)))
     calls.clear()
     assert advance(generator, 3, phase1_steps=1).resting is None and len(calls) == 3
+    calls.clear()
+    advance(generator, 3, phase1_steps=1, shape=False, expression=False, offsets=False, segmentation_weight=0.0)
+    assert len(calls) == 1
+
+
+def test_offsets_that_a_method_does_not_have_cost_nothing(generator, monkeypatch):
+    calls = []
+    for name in ("offsets", "roughness"):
+        own = getattr(optimise, name)
+        monkeypatch.setattr(optimise, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
+    assert advance(generator, 2, phase1_steps=0, offsets=False).shape.abs().max() > 0
+    assert not calls
+    advance(generator, 1, phase1_steps=0)
+    assert set(calls) == {"offsets", "roughness"}
 
 
 def test_a_texture_may_stay_as_phase_one_left_it(generator):

@@ -69,6 +69,17 @@ def test_masks_of_implausible_area_are_not_trusted(radius):
     assert not masks_of(DiscPrior(radius)).valid.any()
 
 
+def test_an_estimate_that_is_no_number_is_not_trusted_and_harms_nobody(monkeypatch):
+    prior, decode = DiscPrior(), DiscPrior.decode
+    spoilt = torch.tensor([float("nan"), 1.0]).view(2, 1, 1, 1)  # of the first of two cameras
+    monkeypatch.setattr(DiscPrior, "decode", lambda _, latents: decode(prior, latents) * spoilt)
+    masks = masks_of(prior)
+    assert masks.valid.tolist() == [[False, True]]
+    coverage = torch.full(masks.foreground.shape, 0.5, requires_grad=True)
+    silhouette_loss(coverage, masks).sum().backward()
+    assert coverage.grad.isfinite().all() and coverage.grad[0, 1].abs().max() > 0
+
+
 def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
     foreground = torch.zeros(2, 2, 1, 4, 4)
     valid = torch.tensor([[True, False], [False, False]])

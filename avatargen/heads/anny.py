@@ -27,7 +27,8 @@ from torch import Tensor
 from avatargen.heads import shape_space
 from avatargen.heads.bake_cache import one_at_a_time, source_hash, write_atomically
 from avatargen.heads.base import HeadModel
-from avatargen.heads.skinning import SparseMap, joint_motions, one_by_one, skin
+from avatargen.heads.skinning import joint_motions, one_by_one, skin
+from avatargen.sparse import SparseMap
 from avatargen.types import HeadParameters, HeadTopology
 
 BAKE_MODULES = (

@@ -1,13 +1,11 @@
-"""Skinning by a short chain of joints, sparse products that differentiate cheaply, and functions of one row each."""
+"""Skinning by a short chain of joints, and functions of one row each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -107,45 +105,3 @@ class _Apart(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient.clone()
-
-
-@dataclass(frozen=True)
-class SparseMap:
-    """A constant sparse matrix in CSR parts, with its transpose at hand for the backward pass.
-
-    Attributes:
-        starts, columns, values: where each row starts; column and value of each entry.
-        transposed: the same three of the transpose.
-    """
-
-    starts: Tensor
-    columns: Tensor
-    values: Tensor
-    transposed: tuple[Tensor, Tensor, Tensor]
-
-    def to(self, target: torch.device | str | torch.dtype) -> SparseMap:
-        """On another device, or with values of another dtype."""
-
-        def move(starts: Tensor, columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            if isinstance(target, torch.dtype):
-                return starts, columns, values.to(target)
-            return starts.to(target), columns.to(target), values.to(target)
-
-        return SparseMap(*move(self.starts, self.columns, self.values), move(*self.transposed))
-
-    def __matmul__(self, dense: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
-        return _SparseProduct.apply(dense, (self.starts, self.columns, self.values), self.transposed)
-
-
-class _SparseProduct(torch.autograd.Function):
-    """Weighted sums of rows; `embedding_bag`, unlike CSR tensors, is stable and as fast."""
-
-    @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: tuple[Tensor, ...], transposed: tuple[Tensor, ...]) -> Tensor:
-        ctx.matrices = (transposed, matrix)
-        starts, columns, values = matrix
-        return F.embedding_bag(columns, dense.contiguous(), starts, mode="sum", per_sample_weights=values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _SparseProduct.apply(gradient, *ctx.matrices), None, None

@@ -19,6 +19,13 @@ from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import cut_to_fit
 from avatargen.settings import PriorSettings
 
+PREDICTED, DECODED = 24, 8
+"""Samples that pass through the UNet, and the decoder, together.
+
+In larger batches each takes longer on a CPU (decodes of 48 at once nearly twice as long), and the estimates of masks,
+which come in hundreds, would decide how much memory a GPU must have.
+"""
+
 
 class StableDiffusionPrior(Prior):
     """Wraps a diffusers ``StableDiffusionPipeline``; only its parts are used, never its loop."""
@@ -77,12 +84,19 @@ class StableDiffusionPrior(Prior):
         self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
     ) -> Float[Tensor, "N C h w"]:
         """See the base class."""
+        parts = zip(*(values.split(PREDICTED) for values in (noisy, timesteps, condition)), strict=True)
+        return torch.cat([self._predict(*part) for part in parts])
+
+    def _predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         dtype = self._unet.dtype
         noisy = noisy.to(dtype).contiguous(memory_format=torch.channels_last)
         return self._unet(noisy, timesteps, condition.to(dtype)).sample.float().contiguous()
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
+        return torch.cat([self._decode(part) for part in latents.split(DECODED)])
+
+    def _decode(self, latents: Tensor) -> Tensor:
         scaled = (latents / self._scaling).to(self._vae.dtype, memory_format=torch.channels_last)
         images = self._vae.decode(scaled).sample.float().contiguous()
         return (images / 2 + 0.5).clamp(0, 1)

@@ -8,9 +8,10 @@ import scipy.sparse as sp
 import torch
 
 from avatargen.heads.bake_cache import source_hash, write_atomically
-from avatargen.heads.skinning import SparseMap, joint_motions, rotation_matrices, skin
+from avatargen.heads.skinning import joint_motions, rotation_matrices, skin
 from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
 from avatargen.heads.uv_flatten import border_loops, flatten, open_seam
+from avatargen.sparse import SparseMap
 
 
 def test_a_quarter_turn_about_z():
@@ -50,9 +51,19 @@ def test_sparse_map_is_the_matrix():
         tuple(torch.as_tensor(x) for x in (m.indptr[:-1].astype(int), m.indices.astype(int), m.data))
         for m in (matrix, matrix.T.tocsr())
     ]
-    operator = SparseMap(*parts[0], parts[1])
     dense = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.allclose(operator @ dense, torch.as_tensor(matrix.toarray()) @ dense)
+    check_product(SparseMap(*parts[0], parts[1]), torch.as_tensor(matrix.toarray()), dense)
+
+
+def test_a_sparse_map_of_entries_in_any_order():
+    matrix = torch.eye(5, dtype=torch.float64) + (torch.rand(5, 5, dtype=torch.float64) < 0.3)
+    rows, columns = matrix.nonzero()[torch.randperm(int((matrix != 0).sum()))].T
+    dense = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    check_product(SparseMap.of(rows, columns, matrix[rows, columns]), matrix, dense)
+
+
+def check_product(operator, matrix, dense):
+    assert torch.allclose(operator @ dense, matrix @ dense)
     assert torch.autograd.gradcheck(lambda x: operator @ x, dense)
 
 

@@ -9,7 +9,7 @@ import torch
 from avatargen.cameras import evaluation_cameras
 from avatargen.errors import InputError
 from avatargen.priors.base import flat_latents, grey_response, load_prior
-from avatargen.priors.stable_diffusion import weights_hash
+from avatargen.priors.stable_diffusion import StableDiffusionPrior, weights_hash
 from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, mirrored, named_views, with_view
 from avatargen.settings import PriorSettings
 from tests.small_prior import write_pipeline
@@ -36,6 +36,21 @@ def test_shapes_and_ranges(prior):
     assert not torch.equal(condition[0], condition[1])
     output = prior.predict(latents, torch.tensor([10, 500]), condition)
     assert output.shape == latents.shape and not output.requires_grad
+
+
+def test_large_batches_pass_in_parts_and_come_back_whole(prior, monkeypatch):
+    latents, t = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(5) * 100
+    condition = prior.embed(["a man", "a girl", "", "a baby", "a statue"])
+    whole = prior.predict(latents, t, condition), prior.decode(latents)
+    seen = []
+    for name in ("_predict", "_decode"):
+        own = getattr(StableDiffusionPrior, name)
+        monkeypatch.setattr(StableDiffusionPrior, name, lambda p, x, *a, own=own: seen.append(len(x)) or own(p, x, *a))
+    for name in ("PREDICTED", "DECODED"):
+        monkeypatch.setattr(f"avatargen.priors.stable_diffusion.{name}", 2)
+    parts = prior.predict(latents, t, condition), prior.decode(latents)
+    assert seen == [2, 2, 1] * 2
+    assert all(torch.allclose(*pair, atol=1e-5) for pair in zip(whole, parts, strict=True))
 
 
 def test_a_long_prompt_keeps_its_view(prior, caplog):

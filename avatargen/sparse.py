@@ -1,0 +1,70 @@
+"""Products with constant sparse matrices that differentiate cheaply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Parts = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class SparseMap:
+    """A constant sparse matrix in CSR parts, with its transpose at hand for the backward pass.
+
+    Torch's own CSR tensors convert the matrix in every backward pass, which takes four times as long as the product.
+
+    Attributes:
+        starts, columns, values: where each row starts; column and value of each entry.
+        transposed: the same three of the transpose.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+    transposed: Parts
+
+    @classmethod
+    def of(cls, rows: Int[Tensor, " E"], columns: Int[Tensor, " E"], values: Float[Tensor, " E"]) -> SparseMap:
+        """From its entries, in any order: a square matrix without empty rows or columns."""
+        return cls(*_parts(rows, columns, values), _parts(columns, rows, values))
+
+    def to(self, target: torch.device | str | torch.dtype) -> SparseMap:
+        """On another device, or with values of another dtype."""
+
+        def move(starts: Tensor, columns: Tensor, values: Tensor) -> Parts:
+            if isinstance(target, torch.dtype):
+                return starts, columns, values.to(target)
+            return starts.to(target), columns.to(target), values.to(target)
+
+        return SparseMap(*move(self.starts, self.columns, self.values), move(*self.transposed))
+
+    def __matmul__(self, dense: Float[Tensor, "M D"]) -> Float[Tensor, "N D"]:
+        return _SparseProduct.apply(dense, (self.starts, self.columns, self.values), self.transposed)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """Weighted sums of rows; `embedding_bag`, unlike CSR tensors, is stable and as fast."""
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: Parts, transposed: Parts) -> Tensor:
+        ctx.matrices = (transposed, matrix)
+        starts, columns, values = matrix
+        return F.embedding_bag(columns, dense.contiguous(), starts, mode="sum", per_sample_weights=values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _SparseProduct.apply(gradient, *ctx.matrices), None, None
+
+
+def _parts(rows: Tensor, columns: Tensor, values: Tensor) -> Parts:
+    """CSR parts of entries."""
+    count = int(rows.max()) + 1
+    order = (rows * count + columns).argsort()
+    starts = torch.searchsorted(rows[order].contiguous(), torch.arange(count, device=rows.device))
+    return starts, columns[order].contiguous(), values[order].contiguous()
