@@ -239,7 +239,7 @@ def test_timesteps_of_all_noises_are_trained_and_pairs_where_noise_hides_somethi
     _, times, tokens, losses = seen_by(pipeline, loss, 4)
     pairs = round(PAIRED * 256)
     share = [(times < end).float().mean().item() for end in (200, 600, 1000)]
-    assert share == pytest.approx([0.46, 0.91, 1.0], abs=0.03)
+    assert share == pytest.approx([0.23, 0.83, 1.0], abs=0.03)
     assert times[:, : 2 * pairs].min() >= EDIT_FROM > times[:, 2 * pairs :].min()
     assert losses.isfinite().all()
     untold = (tokens == 1).all(-1)
