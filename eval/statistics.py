@@ -27,7 +27,7 @@ class Interval:
     high: float
 
 
-def wilson(hits: float, n: int) -> Interval:
+def wilson(hits: int | float, n: int) -> Interval:
     """A rate with its Wilson score interval (Wilson 1927, eq. 4); NaN where n is 0.
 
     Args:
