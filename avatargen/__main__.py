@@ -28,7 +28,7 @@ from avatargen.errors import InputError
 from avatargen.fingerprint import digest, of_avatar
 from avatargen.launch import DEFAULT_EXPERIMENT
 from avatargen.prompts import PromptItem, item_problems, slug
-from avatargen.validate import prior_problems
+from avatargen.weights import prior_problems
 from avatargen.worker import Task, Worker, is_done, read_facts
 
 SHOW = ROOT / "workflow/scripts/show_avatar.py"

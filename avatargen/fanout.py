@@ -40,8 +40,8 @@ class Fanout:
 
     Attributes:
         backend: `ray` or `serial`.
-        cores: of this machine that a Ray of one's own may use: what Snakemake, and so a cluster's scheduler, gave.
         threads: torch threads, and Ray CPUs, of a worker; gpus: its share of a GPU.
+        cores: of this machine that a Ray of one's own may use: what Snakemake, and so a cluster's scheduler, gave.
         head_file: file of the workflow's own Ray head; None looks at RAY_ADDRESS, else starts a local Ray.
         spec: ``module:Class`` of the generator.
     """
@@ -167,12 +167,8 @@ def _connect(how: Fanout) -> _Ray:
 
     options: dict[str, Any] = {"log_to_driver": False, "namespace": "avatargen", "logging_level": "warning"}
     if alone:
-        options |= {
-            "num_cpus": max(how.threads, how.cores),
-            "num_gpus": None if how.gpus else 0,
-            "include_dashboard": False,
-        }
-        options |= {"object_store_memory": rayhead.OBJECT_STORE_BYTES}
+        options |= {"num_cpus": max(how.threads, how.cores), "num_gpus": None if how.gpus else 0}
+        options |= {"include_dashboard": False, "object_store_memory": rayhead.OBJECT_STORE_BYTES}
     elif not head:
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}}}
     try:

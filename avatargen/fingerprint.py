@@ -42,7 +42,7 @@ STEERING = frozenset(
             "launch",
             "plan",
         ),
-        *("plugins", "progress", "prompts", "rayhead", "settings", "validate", "watch", "worker"),
+        *("plugins", "progress", "prompts", "rayhead", "settings", "validate", "watch", "weights", "worker"),
     )
 ) | {"eval.finished", "eval.manifest"}
 _HEAD_PACKAGES = {"anny": "anny"}

@@ -42,7 +42,7 @@ def initial_layers(features: int, seeds: list[int]) -> Layers:
 def offsets(layers: Layers, features: Float[Tensor, "N D"], limit: float) -> Float[Tensor, "B N 3"]:
     """Offsets in canonical space, metres, each component within `limit`.
 
-    One avatar after the other: a batch's hidden layers do not fit a CPU's cache, and take up to half as long again.
+    One avatar after the other: a batch's hidden layers do not fit a CPU's cache, and take up to a quarter longer.
     """
     batch = len(layers["mlp_w1"])
     return (

@@ -17,12 +17,19 @@ from eval.finished import replacing
 from eval.records import TRACKS
 from eval.tables import read_table
 
+PLOTS = {
+    "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
+    "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
+    "convergence": "On the way: the front of the head under each judge, and losses; mean over avatars, and quartiles.",
+    "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
+    "cost": "What one avatar costs to make.",
+}
+"""What each plot shows, for the report."""
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 """Of lines: methods beyond the palette's end have its colours again, dashed, then dotted."""
 MANY = 6
 """More methods than these are drawn without the bands of their quartiles."""
-PLOTS = frozenset(("clip_r", "ranks", "convergence", "truth", "cost"))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT = "#22252B", "#8A8F98"
 STYLE = {
@@ -69,7 +76,7 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
         drawings["truth"] = lambda: plot_truth(truths)
     if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
         drawings["cost"] = lambda: plot_cost(costs)
-    for name in PLOTS - set(drawings):
+    for name in PLOTS.keys() - drawings.keys():
         for kind in ("svg", "png"):
             (plots / f"{name}.{kind}").unlink(missing_ok=True)
     for name, draw in drawings.items():

@@ -20,17 +20,11 @@ from avatargen.settings import Frozen, MethodSettings, PriorSettings, provenance
 from eval import thumbnails
 from eval.finished import replacing
 from eval.manifest import Row
+from eval.plots import PLOTS
 from eval.records import TRACKS
 from eval.tables import numeric_columns, read_table, rounded
 
 GALLERY_PROMPTS = 40
-PLOTS = {
-    "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
-    "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
-    "convergence": "On the way: the front of the head under each judge, and losses; mean over avatars, and quartiles.",
-    "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
-    "cost": "What one avatar costs to make.",
-}
 TABLES = {
     "claims": (
         "What the paper claims, and what was measured",

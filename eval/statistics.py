@@ -28,7 +28,7 @@ class Interval:
 
 
 def wilson(hits: int | float, n: int) -> Interval:
-    """A rate with its Wilson score interval (Wilson 1927, eq. 4); NaN where n is 0.
+    """A rate with its Wilson score interval (Wilson 1927); NaN where n is 0.
 
     Args:
         hits: of `n`; a fraction where what is counted is itself a mean, such as that of a prompt's seeds.

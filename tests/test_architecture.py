@@ -11,7 +11,7 @@ from avatargen.config import ROOT
 
 FILES = sorted(path for folder in ("avatargen", "eval", "workflow/scripts") for path in (ROOT / folder).rglob("*.py"))
 PACKAGES = [path for path in FILES if path.is_relative_to(ROOT / "avatargen") or path.is_relative_to(ROOT / "eval")]
-LIGHT = ("config", "settings", "prompts", "errors", "plugins", "fingerprint", "validate", "launch", "disk")
+LIGHT = ("config", "settings", "prompts", "errors", "plugins", "fingerprint", "validate", "launch", "disk", "weights")
 EVAL_MAY_IMPORT = {
     *(
         "avatar_file",
