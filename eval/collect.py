@@ -1,7 +1,7 @@
 """From manifests, embeddings and distances on disk to the tables of an experiment.
 
 Files in the folder of tables: ``clip_r``, ``paired``, ``claims``, ``truth``, ``truth_regions``, ``baked_gap``,
-``judges``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
+``judges``, ``misses``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
 ``truth_records.csv`` and ``diagnosis_records.csv`` with one line an avatar; ``convergence.csv``, see
 :mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes.
 """
@@ -28,6 +28,7 @@ from eval.embed import Judge, load_embeddings
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, read_facts
 from eval.images import of_track, view_protocol
 from eval.manifest import Row
+from eval.misses import misses
 from eval.pools import Pool, build_pools
 from eval.records import TRACKS, Protocol, Record, make_record, to_frame
 from eval.retrieval import Retrieval, retrieve
@@ -90,6 +91,7 @@ def collect(
         "truth_regions": truth_regions(truths),
         "baked_gap": baked_gap(table),
         "judges": judge_agreement(table),
+        "misses": misses(frame),
         "diagnosis": diagnosis(read_diagnoses(rows, root)),
         "cost": cost(rows),
         "failures": failures(rows),
@@ -133,17 +135,17 @@ def score(
                 problems += error.problems
                 continue
             for track in TRACKS:
-                pool = pools[track]
+                pool, own = pools[track], pools[track].own[row.unit]
                 shown = embedded.protocol if embedded else views
                 protocol = Protocol(judge.id, track, pool.name, pool.captions, of_track(shown, track))
                 protocols[protocol.hash] = protocol
                 scores = {
-                    kind: _retrieve(embedded.kinds[kind], captions[track], pool.own[row.unit])
+                    kind: _retrieve(embedded.kinds[kind], captions[track], own)
                     for kind in (("texture", "baked") if track == "texture" else ("geometry",))
                     if embedded
                 }
                 judged = row if not embedded or scores[track] else row.model_copy(update={"status": "not_finite"})
-                records.append(make_record(judged, protocol, name, scores.get(track), scores.get("baked")))
+                records.append(make_record(judged, protocol, name, own, scores.get(track), scores.get("baked")))
     if problems:
         raise InputError(problems)
     return records, list(protocols.values())

@@ -53,7 +53,12 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Record:
-    """One avatar, judge and track; `_baked` repeats a score on the exported texture (NaN: there is none)."""
+    """One avatar, judge and track; `_baked` repeats a score on the exported texture (NaN: there is none).
+
+    Attributes:
+        caption: its own in the track's pool, which of clay is not the prompt.
+        taken_for: the caption that came first instead; empty for a hit, and for an avatar that failed.
+    """
 
     method: str
     list: str
@@ -72,17 +77,35 @@ class Record:
     rank_baked: float = float("nan")
     view_hits_baked: float = float("nan")
     clip_score_baked: float = float("nan")
+    caption: str = ""
+    taken_for: str = ""
 
 
-def make_record(row: Row, protocol: Protocol, judge: str, neural: Retrieval | None, baked: Retrieval | None) -> Record:
-    """The record of an avatar; `neural` is None where it failed."""
+def make_record(
+    row: Row, protocol: Protocol, judge: str, own: int, neural: Retrieval | None, baked: Retrieval | None
+) -> Record:
+    """The record of an avatar.
+
+    Args:
+        own: index of its caption in the protocol's pool.
+        neural: None where it failed.
+    """
     size = len(protocol.captions)
     score = neural or Retrieval(rank=size, view_hits=0.0, clip_score=0.0)
     exported = baked or (score if neural is None and protocol.track == "texture" else None)
-    extra = {f"{name}_baked": float(value) for name, value in asdict(exported).items()} if exported else {}
+    extra = {f"{name}_baked": float(value) for name, value in _scores(exported).items()} if exported else {}
     asked = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "prompt", "status")}
     pool = {"track": protocol.track, "pool": protocol.pool, "pool_size": size, "protocol": protocol.hash}
-    return Record(**asked, judge=judge, **pool, **asdict(score), **extra)
+    captions = {"caption": protocol.captions[own], "taken_for": _caption(protocol, score.taken_for)}
+    return Record(**asked, judge=judge, **pool, **_scores(score), **extra, **captions)
+
+
+def _scores(retrieval: Retrieval) -> dict[str, int | float]:
+    return {name: getattr(retrieval, name) for name in ("rank", "view_hits", "clip_score")}
+
+
+def _caption(protocol: Protocol, index: int | None) -> str:
+    return "" if index is None else protocol.captions[index]
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

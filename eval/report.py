@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -40,6 +40,11 @@ TABLES = {
         "mm, and mean absolute RGB difference; failures count as the template.",
     ),
     "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
+    "misses": (
+        "What misses are taken for",
+        "Shares of avatars: those that another caption describes better by the judge, and those of whose head that one "
+        "differs in an attribute. A head of captions that are not the world's own is left out.",
+    ),
     "baked_gap": ("Neural against exported", "What baking the latent texture to RGB costs."),
     "judges": ("Do the judges agree?", "Kendall's tau-b between two judges' scores of the methods."),
     "diagnosis": (
@@ -80,6 +85,13 @@ class ReportInputs:
     judges: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     guides: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Note(NamedTuple):
+    """A few words under an avatar, and what they say when pointed at."""
+
+    text: str
+    title: str = ""
 
 
 def write_report(path: Path, inputs: ReportInputs) -> Path:
@@ -186,7 +198,7 @@ def protocols(tables: Path) -> list[dict[str, Any]]:
     return [{"hash": name, **value} for name, value in facts.items()]
 
 
-def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[str]]) -> dict[str, Any]:
+def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:
     cell = {
         "method": method,
         "status": "missing",
@@ -206,21 +218,26 @@ def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[s
     }  # fmt: skip
 
 
-def _cell_notes(tables: Path) -> dict[tuple, list[str]]:
+def _cell_notes(tables: Path) -> dict[tuple, list[Note]]:
     """What stands under each avatar: ranks under the first judge that judged it, distance to the truth, findings."""
-    notes: dict[tuple, list[str]] = {}
-    records, truths = read_table(tables, "records"), read_table(tables, "truth_records")
+    records = read_table(tables, "records")
     first = records.groupby("method", sort=False)["judge"].transform("first")
-    for line in records[records["judge"] == first].to_dict("records"):
-        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
-        notes.setdefault(key, []).append(f"{line['track']} #{int(line['rank'])}")
-    for line in truths.to_dict("records"):
-        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
-        notes.setdefault(key, []).append(f"{float(line['geometry_mm']):.1f} mm")
+    lines = [(line, [_rank_note(line)]) for line in records[records["judge"] == first].to_dict("records")]
+    for line in read_table(tables, "truth_records").to_dict("records"):
+        lines.append((line, [Note(f"{float(line['geometry_mm']):.1f} mm")]))
     for line in read_table(tables, "diagnosis_records").to_dict("records"):
+        lines.append((line, [Note(name.replace("_", " ")) for name in str(line["findings"]).split()]))
+    notes: dict[tuple, list[Note]] = {}
+    for line, found in lines:
         key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
-        notes.setdefault(key, []).extend(name.replace("_", " ") for name in str(line["findings"]).split())
+        notes.setdefault(key, []).extend(found)
     return notes
+
+
+def _rank_note(record: Mapping[str, Any]) -> Note:
+    """The rank of an avatar's own caption; for a miss, the caption that came first."""
+    taken_for = f"taken for: {record['taken_for']}" if record["taken_for"] else ""
+    return Note(f"{record['track']} #{int(record['rank'])}", taken_for)
 
 
 def _plot(folder: Path, name: str, text: str) -> dict[str, str] | None:

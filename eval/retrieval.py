@@ -20,11 +20,13 @@ class Retrieval:
         rank: of the own caption when similarities are averaged over the views; 1 is the best.
         view_hits: fraction of the views that, alone, rank their own caption first.
         clip_score: mean cosine of the views with the own caption.
+        taken_for: index of the other caption that comes first; None where the own one does.
     """
 
     rank: int
     view_hits: float
     clip_score: float
+    taken_for: int | None = None
 
 
 def ranks(similarities: Float[np.ndarray, "Q N"], own: Int[np.ndarray, " Q"]) -> Int[np.ndarray, " Q"]:
@@ -51,8 +53,11 @@ def retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"
     similarities = (images @ captions.T).astype(np.float64)
     averaged = similarities.mean(axis=0, keepdims=True)
     each_view = ranks(similarities, np.full(len(images), own))
+    rank = int(ranks(averaged, np.array([own]))[0])
+    others = np.where(np.arange(len(captions)) == own, -np.inf, averaged[0])
     return Retrieval(
-        rank=int(ranks(averaged, np.array([own]))[0]),
+        rank=rank,
         view_hits=float(hits_at(each_view, 1).mean()),
         clip_score=float(averaged[0, own]),
+        taken_for=int(others.argmax()) if rank > 1 else None,
     )

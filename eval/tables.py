@@ -10,7 +10,10 @@ from eval.finished import replacing
 
 MISSING = "–"
 NAMES = frozenset(
-    ("method", "baseline", "judge", "other", "list", "item", "prompt", "pool_name", "protocol", "message")
+    {
+        *("method", "baseline", "judge", "other", "list", "item", "prompt", "caption", "taken_for"),
+        *("pool_name", "protocol", "message"),
+    }
 )
 """Columns that are text even where it reads like a number: a prompt's id may be 001."""
 DIGITS = {

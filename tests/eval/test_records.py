@@ -18,7 +18,7 @@ def protocol(track: str = "texture", **views) -> Protocol:
 
 def frame(make_row, outcomes: dict[str, list[Retrieval | None]]) -> pd.DataFrame:
     return to_frame(
-        make_record(make_row(item, method, status="ok" if score else "diverged"), protocol(), "clip", score, score)
+        make_record(make_row(item, method, status="ok" if score else "diverged"), protocol(), "clip", 0, score, score)
         for method, scores in outcomes.items()
         for item, score in zip("abcd", scores, strict=False)
     )
@@ -36,8 +36,15 @@ def test_a_failure_is_a_miss_at_the_last_rank(make_row):
 
 
 def test_geometry_has_no_baked_scores(make_row):
-    record = make_record(make_row(), protocol("geometry"), "clip", None, None)
+    record = make_record(make_row(), protocol("geometry"), "clip", 1, None, None)
     assert record.rank == 4 and np.isnan(record.rank_baked)
+
+
+def test_a_miss_keeps_the_caption_that_came_first(make_row):
+    taken = make_record(make_row(), protocol(), "clip", 1, Retrieval(2, 0.25, 0.3, taken_for=3), MISS)
+    assert (taken.caption, taken.taken_for, taken.rank_baked) == ("head b", "head d", 3.0)
+    failed = make_record(make_row(), protocol(), "clip", 1, None, None)
+    assert (failed.caption, failed.taken_for) == ("head b", "")
 
 
 def test_any_difference_in_the_protocol_shows_in_its_hash():
@@ -54,8 +61,8 @@ def test_any_difference_in_the_protocol_shows_in_its_hash():
 def test_tables_refuse_to_mix_protocols(make_row):
     records = to_frame(
         [
-            make_record(make_row("a"), protocol(), "clip", HIT, HIT),
-            make_record(make_row("b", "template"), protocol(size=256), "clip", HIT, HIT),
+            make_record(make_row("a"), protocol(), "clip", 0, HIT, HIT),
+            make_record(make_row("b", "template"), protocol(size=256), "clip", 0, HIT, HIT),
         ]
     )
     with pytest.raises(ProtocolError, match="scores of 2 protocols"):
@@ -74,7 +81,7 @@ def test_paired_differences_by_hand(make_row):
 
 def test_seeds_are_averaged_before_prompts_are_compared(make_row):
     rows = [
-        make_record(make_row("a", method, seed=seed), protocol(), "clip", score, score)
+        make_record(make_row("a", method, seed=seed), protocol(), "clip", 0, score, score)
         for method, scores in {"full": [HIT, MISS], "other": [HIT, HIT]}.items()
         for seed, score in enumerate(scores)
     ]
@@ -85,7 +92,7 @@ def test_seeds_are_averaged_before_prompts_are_compared(make_row):
 def test_the_same_avatar_under_two_seeds_is_one_outcome(make_row):
     def table(seeds):
         rows = [make_row(item, seed=seed) for item in "ab" for seed in seeds]
-        records = [make_record(row, protocol(), "clip", HIT if row.item == "a" else MISS, HIT) for row in rows]
+        records = [make_record(row, protocol(), "clip", 0, HIT if row.item == "a" else MISS, HIT) for row in rows]
         return summaries.clip_r(to_frame(records)).iloc[0]
 
     once, twice = table([0]), table([0, 1])
@@ -95,7 +102,7 @@ def test_the_same_avatar_under_two_seeds_is_one_outcome(make_row):
 
 def test_only_seeds_that_both_methods_have_are_compared(make_row):
     rows = [
-        make_record(make_row("a", method, seed=seed), protocol(), "clip", score, score)
+        make_record(make_row("a", method, seed=seed), protocol(), "clip", 0, score, score)
         for method, scores in {"full": [HIT, MISS], "other": [HIT]}.items()
         for seed, score in enumerate(scores)
     ]

@@ -116,6 +116,18 @@ def test_findings_are_counted(collected):
     assert records["findings"].tolist().count("flicker") == 2
 
 
+def test_a_miss_says_what_it_was_taken_for(collected):
+    records = read_table(collected / "tables", "records").set_index(["method", "track", "item"])
+    assert records.loc[("template", "texture", "a"), "taken_for"] == "head b"
+    assert (
+        records.loc[("template", "texture", "b"), "taken_for"]
+        == records.loc[("full", "texture", "d"), "taken_for"]
+        == ""
+    )
+    assert records.loc[("full", "texture", "a"), "caption"] == EVIL
+    assert read_table(collected / "tables", "misses").empty  # no head of the head world
+
+
 def test_convergence_is_by_method_measure_and_step(collected):
     table = pd.read_csv(collected / "tables" / "convergence.csv").set_index(["method", "measure", "step"])
     assert set(table.index.get_level_values("method")) == {"full"}
@@ -221,6 +233,7 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     assert page.count("data:image/svg+xml;base64,") == len(NAMES)
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "Failure signatures" in page and '<span class="soft">flicker</span>' in page
+    assert '<span class="soft" title="taken for: head b">texture #5</span>' in page
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
     assert re.search(r"prior\.guidance</code>.*6\.5", page) and "prior.weighting" not in page
 

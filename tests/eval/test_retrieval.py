@@ -36,6 +36,14 @@ def test_the_rank_averages_views_and_the_view_rate_does_not():
     assert result.clip_score == pytest.approx((0.6 + 0.8 + 1.0) / 3)
 
 
+def test_a_miss_is_taken_for_the_best_of_the_others():
+    captions, images = np.eye(3), np.array([[0.5, 0.6, 0.1], [0.5, 0.4, 0.8]])  # on average .5, .5, .45
+    assert retrieve(images, captions, own=2).taken_for == 0
+    assert retrieve(images, captions, own=0).taken_for == 1  # a tie counts against the own caption
+    assert retrieve(images, np.eye(3)[[0, 2]], own=0).taken_for is None
+    assert retrieve(images, captions[:1], own=0).taken_for is None
+
+
 def test_broken_input_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         ranks(np.array([[np.nan, 1.0]]), np.array([0]))

@@ -48,7 +48,7 @@ rule collect:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
         expand(
             f"{RESULTS}/tables/{{name}}.csv",
-            name=["claims", "convergence", "diagnosis", "diagnosis_records"],
+            name=["claims", "convergence", "diagnosis", "diagnosis_records", "misses"],
         ),
         f"{RESULTS}/tables/protocols.json",
     log:
