@@ -20,6 +20,7 @@ from eval.tables import read_table
 PLOTS = {
     "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
     "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
+    "misses": "Avatars in per cent: that missed, and that the first judge took for a head with another attribute.",
     "convergence": "On the way: the front of the head under each judge, and losses; mean over avatars, and quartiles.",
     "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
     "cost": "What one avatar costs to make.",
@@ -72,6 +73,9 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
     progress = read_table(tables, "convergence")
     if progress["step"].nunique() > 1:
         drawings["convergence"] = lambda: plot_convergence(progress, _unique(costs["method"]))
+    missed = read_table(tables, "misses")
+    if len(missed):
+        drawings["misses"] = lambda: plot_misses(missed)
     if len(truths):
         drawings["truth"] = lambda: plot_truth(truths)
     if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
@@ -179,6 +183,33 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes[: len(measures)]]
     handles = {label: line for pairs in drawn for line, label in pairs}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), fontsize=9)
+    return figure
+
+
+def plot_misses(table: pd.DataFrame) -> Figure:
+    """Shares of avatars as shaded cells in per cent: one panel a track, one line a method, one column an attribute.
+
+    Of the judge that comes first; attributes that no avatar of a track was taken for another by are left out.
+    """
+    methods, shares = _unique(table["method"]), list(table.columns[4:])
+    first = table[table["judge"] == table["judge"].iloc[0]].set_index("method")
+    parts = [first.loc[first["track"] == track, shares].reindex(methods) for track in TRACKS]
+    parts = [part.loc[:, (part > 0).any() | (part.columns == "missed")] for part in parts]
+    figure = Figure(figsize=(9.6, 2.1 + 0.3 * max(len(methods), 2)))
+    axes = figure.subplots(1, len(TRACKS), sharey=True, width_ratios=[part.shape[1] for part in parts])
+    for axis, track, part in zip(axes, TRACKS, parts, strict=True):
+        values = part.to_numpy(dtype=float)
+        axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (row, column), share in np.ndenumerate(values):
+            if share > 0:
+                ink = "white" if share > 0.6 else INK
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
+        names = [name.replace("_", " ") for name in part.columns]
+        axis.set_xticks(range(len(names)), names, rotation=90)
+        axis.set_title(TITLES[track])
+        _name_methods(axis, methods)
+        axis.grid(visible=False)
+        axis.axvline(0.5, color="white", lw=3)
     return figure
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from avatargen.headworld.attributes import VALUES
 from eval.misses import MISSES, differing, misses
+from eval.plots import plot_misses
 
 BOY = "a smiling boy with a bun"
 
@@ -39,3 +40,16 @@ def test_shares_are_of_the_avatars_whose_caption_is_known():
 def test_other_words_make_no_table():
     table = misses(records((2, "a teapot", "a kettle")))
     assert table.empty and tuple(table.columns) == MISSES
+
+
+def test_the_plot_shows_what_was_missed_in_each_track():
+    texture = misses(records((1, BOY, ""), (2, BOY, "a smiling girl with a bun")))
+    figure = plot_misses(pd.concat([texture, texture.assign(track="geometry", sex=0.0, hair=0.25)]))
+    columns = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes]
+    cells = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert columns == [["missed", "sex"], ["missed", "hair"]] and cells == [["50", "50"], ["50", "25"]]
+
+
+def test_the_plot_has_room_for_a_track_that_was_not_judged():
+    figure = plot_misses(misses(records((2, BOY, "a smiling girl with a bun"))))
+    assert [len(axis.texts) for axis in figure.axes] == [2, 0]
