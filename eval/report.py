@@ -42,8 +42,8 @@ TABLES = {
     "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
     "misses": (
         "What misses are taken for",
-        "Shares of avatars: those that another caption describes better by the judge, and those of whose head that one "
-        "differs in an attribute. A head of captions that are not the world's own is left out.",
+        "Shares of avatars: those that missed, and by attribute those that were taken for a head with another one. "
+        "Avatars whose own caption is not of the head world are left out.",
     ),
     "baked_gap": ("Neural against exported", "What baking the latent texture to RGB costs."),
     "judges": ("Do the judges agree?", "Kendall's tau-b between two judges' scores of the methods."),
