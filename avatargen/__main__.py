@@ -28,7 +28,8 @@ from avatargen.errors import InputError
 from avatargen.fingerprint import digest, of_avatar
 from avatargen.launch import DEFAULT_EXPERIMENT
 from avatargen.prompts import PromptItem, item_problems, slug
-from avatargen.weights import prior_problems
+from avatargen.validate import WORLD_HEAD
+from avatargen.weights import head_problems, prior_problems
 from avatargen.worker import Task, Worker, is_done, read_facts
 
 SHOW = ROOT / "workflow/scripts/show_avatar.py"
@@ -114,7 +115,9 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     library: Library = load_library()
     experiment = load_experiment(options.experiment).model_copy(update={"batch_size": 1})
     run = resolve(experiment, options.method, library)
-    problems = prior_problems(experiment.prior, library)
+    problems = prior_problems(experiment.prior, library) + head_problems(run.head)
+    if run.method.source == "oracle" and run.head != WORLD_HEAD:
+        problems.append(f"--method: '{options.method}' makes true heads, which are of '{WORLD_HEAD}'; got '{run.head}'")
     if problems:
         raise InputError(problems)
     phases = {name: getattr(run.method, name) for name in ("phase1_steps", "phase2_steps")}

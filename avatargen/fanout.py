@@ -28,6 +28,8 @@ from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_fa
 
 RESTARTS = 2
 POLL_S = 1.0
+PASSED_ON = ("AVATARGEN_CACHE", "AVATARGEN_FLAME")
+"""Variables that say where files lie, which workers of a cluster need as well."""
 
 
 class TooManyFailuresError(RuntimeError):
@@ -170,7 +172,8 @@ def _connect(how: Fanout) -> _Ray:
         options |= {"num_cpus": max(how.threads, how.cores), "num_gpus": None if how.gpus else 0}
         options |= {"include_dashboard": False, "object_store_memory": rayhead.OBJECT_STORE_BYTES}
     elif not head:
-        options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}}}
+        own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT), **own}}}
     try:
         ray.init(address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -22,6 +22,7 @@ from typing import Any
 
 from avatargen.config import ROOT, EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.disk import write_text
+from avatargen.errors import InputError
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem
 from avatargen.settings import PriorSettings
@@ -96,7 +97,7 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
     return (
         generate_code(run),
         run.model_dump(mode="json"),
-        head_id(run.head),
+        head_id(run.head, root),
         weights_id(run.prior.path, root),
         clip_id(run.clip, root) if run.clip else None,
     )
@@ -128,16 +129,28 @@ def digest(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def head_id(name: str) -> str:
-    """A head model's name, with the version of the package that its shapes come from.
+def head_id(name: str, root: Path = ROOT) -> str:
+    """A head model's name, with the version of the package or the content of the files that its shapes come from.
 
     The code that bakes it is part of the stage's code hash.
     """
+    if name == "flame":
+        return _flame_id(root)
     package = _HEAD_PACKAGES.get(name)
     try:
         return f"{name}-{version(package)}" if package else name
     except PackageNotFoundError:
         return name
+
+
+def _flame_id(root: Path) -> str:
+    from avatargen.heads.flame_files import find_flame
+
+    try:
+        files = find_flame()
+    except InputError:
+        return "flame"
+    return "flame-" + digest([weights_id(str(path), root) for path in (files.model, files.texture, files.masks)])
 
 
 def clip_id(settings: JudgeSettings, root: Path = ROOT) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from avatargen.errors import InputError, unknown
 
-HEADS = {"anny": "avatargen.heads.anny:AnnyHead"}
+HEADS = {"anny": "avatargen.heads.anny:AnnyHead", "flame": "avatargen.heads.flame:FlameHead"}
 PRIORS = {"stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior"}
 RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
 

@@ -30,9 +30,11 @@ from avatargen.headworld.phrases import described
 from avatargen.plugins import HEADS, RENDERERS
 from avatargen.prompts import PromptItem, find_list, negatives_of, read_captions, read_list, with_seeds
 from avatargen.settings import PriorSettings
-from avatargen.weights import clip_problems, prior_problems
+from avatargen.weights import clip_problems, head_problems, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
+WORLD_HEAD = "anny"
+"""The head model of the head world: true heads are of no other."""
 NAMED = 3
 """How many items a line names of those that have the same problem."""
 Value = TypeVar("Value")
@@ -68,11 +70,15 @@ class Study:
         """Methods that make the true head: of prompts that have one."""
         return [name for name, run in self.runs.items() if run.method.source == "oracle"]
 
+    def has_truth(self, item: PromptItem) -> bool:
+        """Whether the true head of a prompt is known, and one of this experiment's head model."""
+        return self.experiment.head == WORLD_HEAD and described(item.prompt, item.tags) is not None
+
     def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
         """What a method makes of a list: all that it can, or the part that the experiment reduces the method to."""
         items, reduced = self.lists[name], self.experiment.reduced
         if method in self.true_methods:
-            items = tuple(item for item in items if _is_known(item))
+            items = tuple(item for item in items if self.has_truth(item))
         if reduced is None or method not in reduced.methods:
             return items
         first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
@@ -214,7 +220,10 @@ def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], librar
 def _names(experiment: Experiment) -> list[str]:
     """Names that stand for code, and names that are there twice."""
     where = experiment.experiment
-    lines = [] if experiment.head in HEADS else [unknown("head", experiment.head, HEADS, f"{where}: head")]
+    if experiment.head in HEADS:
+        lines = head_problems(experiment.head)
+    else:
+        lines = [unknown("head", experiment.head, HEADS, f"{where}: head")]
     if experiment.renderer not in RENDERERS:
         lines.append(unknown("renderer", experiment.renderer, RENDERERS, f"{where}: renderer"))
     for kind in ("lists", "methods", "judges", "seeds"):
@@ -232,9 +241,13 @@ def _names(experiment: Experiment) -> list[str]:
 def _without_truth(study: Study) -> list[str]:
     """What methods that make the true head leave out, a line for each list."""
     lines = []
+    head = study.experiment.head
+    if head != WORLD_HEAD:
+        reason = f"true heads are of '{WORLD_HEAD}', not '{head}'"
+        return [f"'{method}' is left out: {reason}" for method in study.true_methods]
     for method in study.true_methods:
         for name, items in study.lists.items():
-            unknown_here = {item.item: item.prompt for item in items if not _is_known(item)}
+            unknown_here = {item.item: item.prompt for item in items if not study.has_truth(item)}
             some = ", ".join(f"{item} ('{prompt}')" for item, prompt in list(unknown_here.items())[:NAMED])
             more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
             if unknown_here:
@@ -252,10 +265,6 @@ def _with_truth_only(study: Study) -> Study:
     experiment = study.experiment.model_copy(update={"methods": methods})
     runs = {name: run for name, run in study.runs.items() if name not in idle}
     return replace(study, experiment=experiment, runs=runs, notes=notes)
-
-
-def _is_known(item: PromptItem) -> bool:
-    return described(item.prompt, item.tags) is not None
 
 
 def _machine(experiment: Experiment) -> list[str]:

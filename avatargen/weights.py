@@ -1,4 +1,4 @@
-"""What is wrong with the weights that priors and judges name, as far as can be told without loading them.
+"""What is wrong with the weights that heads, priors and judges name, as far as can be told without loading them.
 
 Called at the Snakefile's parse: imports neither torch nor pandas.
 """
@@ -13,9 +13,15 @@ from pathlib import Path
 
 from avatargen.config import ROOT, JudgeSettings, Library
 from avatargen.errors import unknown
+from avatargen.heads.flame_files import flame_problems
 from avatargen.plugins import PRIORS
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def head_problems(name: str) -> list[str]:
+    """What is missing of a head model that users have to bring themselves."""
+    return flame_problems() if name == "flame" else []
 
 
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:

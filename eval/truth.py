@@ -52,11 +52,12 @@ class TruthScore:
     regions_mm: dict[str, float]
 
 
-def measure_avatar(row: Row, folder: Path, head: HeadModel, fingerprint: str) -> dict[str, Any]:
+def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: str) -> dict[str, Any]:
     """Measure one avatar of a manifest and write ``truth.json``, unless it is current.
 
     Args:
         folder: of the avatar; made where a failed avatar has none.
+        head: None for a head model that the head world is not made of.
 
     Returns:
         what ``truth.json`` holds: fingerprint and `score` (None where the prompt has no known true head).
@@ -66,8 +67,8 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel, fingerprint: str) ->
     """
     if is_current(folder, TRUTH_FACTS, fingerprint):
         return read_facts(folder, TRUTH_FACTS)
-    truth = true_head(row.prompt, row.tags, head)
-    if truth is None:
+    truth = true_head(row.prompt, row.tags, head) if head else None
+    if head is None or truth is None:
         return write_facts(folder, TRUTH_FACTS, fingerprint, score=None)
     if row.status == "ok":
         avatar = load_avatar(folder)

@@ -6,7 +6,9 @@ import pytest
 
 from avatargen import fingerprint
 from avatargen.config import ROOT, EvaluationSettings, JudgeSettings
+from avatargen.heads.flame_files import VARIABLE
 from avatargen.prompts import PromptItem
+from tests.small_flame import write_flame
 
 SOURCE = b'''"""Module."""
 def area(r):
@@ -98,6 +100,17 @@ def test_weights_count_by_content(tmp_path):
     (folder / "unet.safetensors").write_bytes(b"two")
     assert fingerprint.weights_id("prior", tmp_path) != first
     assert fingerprint.weights_id("some/hub-id", tmp_path) == "some/hub-id"
+
+
+def test_a_flame_counts_by_content(make_run, tmp_path, monkeypatch):
+    run = make_run().model_copy(update={"head": "flame"})
+    model = write_flame(tmp_path)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    before = fingerprint.of_method(run, tmp_path)
+    model = model.rename(tmp_path / "another_name.pkl")
+    renamed = fingerprint.of_method(run, tmp_path)
+    model.write_bytes(model.read_bytes() + b"x")
+    assert before == renamed != fingerprint.of_method(run, tmp_path)
 
 
 def test_weights_of_a_clip_in_a_file_of_their_own_count_by_content(tmp_path):

@@ -9,6 +9,7 @@ from avatargen.avatar_file import load_avatar
 from avatargen.config import ROOT
 from avatargen.job import job, read_rows, write_rows
 from avatargen.plan import read_plan
+from avatargen.validate import WORLD_HEAD
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, is_current
 from eval.manifest import Row
 from eval.truth import measure_avatar
@@ -29,6 +30,6 @@ with job(snakemake.log[0], snakemake.threads):
         if not is_current(folder, RENDER_FACTS, render, FILES):
             render_avatar(load_avatar(folder), tools(), settings, folder, render)
         if not is_current(folder, TRUTH_FACTS, truth):
-            measure_avatar(row, folder, tools().head, truth)
+            measure_avatar(row, folder, tools().head if run.head == WORLD_HEAD else None, truth)
         done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
     write_rows(snakemake.output[0], done)
