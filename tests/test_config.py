@@ -20,9 +20,11 @@ from avatargen.config import (
     resolve,
 )
 from avatargen.errors import InputError
+from avatargen.heads.flame_files import VARIABLE
 from avatargen.launch import asked, study_of
 from avatargen.settings import PriorSettings, provenance_table
 from avatargen.validate import check_space, guiding_judges, validate_all
+from tests.small_flame import write_flame
 
 METHODS = load_methods()
 
@@ -217,6 +219,19 @@ def test_the_oracle_leaves_out_prompts_that_have_no_true_head(place):
     study = validate_all("mine", {"methods": ["full", "oracle"]})
     assert list(study.runs) == list(study.experiment.methods) == ["full"] and study.notes
     assert "nothing is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
+
+
+def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(place / "nowhere"))
+    flame = {"head": "flame", "methods": ["full", "oracle"]}
+    (problem,) = problems_of(validate_all, "mine", flame)
+    assert "nowhere: no such folder; expected there" in problem and "FLAME_masks.pkl" in problem
+    write_flame(place / "flame")
+    monkeypatch.setenv(VARIABLE, str(place / "flame"))
+    study = validate_all("mine", flame)
+    assert list(study.runs) == ["full"]
+    assert study.notes == ["'oracle' is left out: true heads are of 'anny', not 'flame'"]
+    assert list(validate_all("paper").runs) == list(load_experiment("paper").methods)
 
 
 def test_what_a_prior_changes_of_the_defaults_is_ours():
