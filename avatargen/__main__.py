@@ -1,7 +1,7 @@
 """One prompt, one avatar: ``python -m avatargen "a smiling old man with green skin and a white beard"``.
 
 Makes the avatar with the same worker as the workflow, in this process, and then shows it: turntable, contact
-sheet and the judges' views are rendered by ``workflow/scripts/show_avatar.py`` in a process of its own, since
+sheet, the judges' views and a rigged GLB are made by ``workflow/scripts/show_avatar.py`` in a process of its own, since
 `avatargen` does not know of `eval`.
 """
 
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(
         prog="python -m avatargen",
-        description="Make one head avatar from a prompt: avatar file, turntable (MP4), contact sheet (PNG).",
+        description="Make one head avatar from a prompt: avatar file, turntable (MP4), contact sheet (PNG), GLB.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -166,7 +166,7 @@ def show(task: Task, options: argparse.Namespace, console: Console) -> bool:
     files = ["avatar.safetensors", "avatar.json"]
     shown = options.no_show or render(task, options.experiment, console)
     if shown and not options.no_show:
-        files += ["turntable.mp4", "sheet.png"]
+        files += ["turntable.mp4", "sheet.png", *(["avatar.glb"] if (task.folder / "avatar.glb").is_file() else [])]
     for name in files:
         print(task.folder / name)
     return shown

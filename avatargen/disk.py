@@ -78,6 +78,11 @@ def space_problem(needed: int, folder: Path) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes`, of text in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write beside the target and rename, so that a reader never sees half of it.
 
     Raises:
@@ -86,7 +91,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from avatargen.heads import shape_space
 from avatargen.heads.bake_cache import one_at_a_time, source_hash, write_atomically
-from avatargen.heads.base import HeadModel
+from avatargen.heads.base import HeadModel, Rig
 from avatargen.heads.skinning import joint_motions, one_by_one, skin
 from avatargen.sparse import SparseMap
 from avatargen.types import HeadParameters, HeadTopology
@@ -130,6 +130,9 @@ class AnnyHead(HeadModel):
     def joint_pivots(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B J 3"]:
         """Where the joints of identities are at rest, metres."""
         return self._fine(shape)[1].transpose(1, 2)
+
+    def rig(self, shape: Float[Tensor, " S"]) -> Rig:
+        return Rig(PARENTS, self.joint_pivots(shape[None])[0], self.bases.weights)
 
     def _coarse(self, coefficients: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
         """One head's vertices and pivots before subdivision, from its shape and, unless left out, its expression."""

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.types import HeadParameters, HeadTopology
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What linear blend skinning takes, for a head at rest.
+
+    Attributes:
+        parents: index of each joint's parent, which precedes it; -1 for none.
+        pivots: where the joints are, metres.
+        weights: of each joint on each vertex; what is missing to a sum of 1 does not move.
+    """
+
+    parents: tuple[int, ...]
+    pivots: Float[Tensor, "J 3"]
+    weights: Float[Tensor, "J N"]
 
 
 class HeadModel(ABC):
@@ -39,6 +55,10 @@ class HeadModel(ABC):
     @abstractmethod
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
         """Posed vertices: (canonical + offsets + expression), then linear blend skinning, metres."""
+
+    @abstractmethod
+    def rig(self, shape: Float[Tensor, " S"]) -> Rig:
+        """The joints of an identity, without expression."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> HeadModel:

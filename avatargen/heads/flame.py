@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.heads.bake_cache import source_hash
-from avatargen.heads.base import HeadModel
+from avatargen.heads.base import HeadModel, Rig
 from avatargen.heads.flame_files import EXPRESSION, IDENTITY, PARENTS, FlameSource, find_flame, read_flame
 from avatargen.heads.flame_mesh import FlameMesh, build_mesh
 from avatargen.heads.skinning import joint_motions, one_by_one, rotation_matrices, skin
@@ -108,6 +108,10 @@ class FlameHead(HeadModel):
         motions = joint_motions(parameters.joints, pivots.transpose(1, 2), _OURS)
         posed = skin(rest + parameters.offsets.transpose(1, 2), motions, self.bases.weights)
         return posed.transpose(1, 2).contiguous()
+
+    def rig(self, shape: Float[Tensor, " S"]) -> Rig:
+        """See the base class; the correctives of FLAME's poses are no part of it."""
+        return Rig(_OURS, self._fine(shape[None])[1][0].T, self.bases.weights)
 
     def _fine(self, coefficients: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
         """Subdivided vertices and pivots, by the first D rows of the basis."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from avatargen.avatar_file import Avatar
-from avatargen.heads.base import HeadModel
+from avatargen.heads.base import HeadModel, Rig
 from avatargen.priors.base import Prior
 from avatargen.render.warp import WarpRenderer
 from avatargen.settings import PriorSettings
@@ -53,6 +53,9 @@ class SphereHead(HeadModel):
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
         shift = parameters.expression[:, :, None] * torch.tensor([0.01, 0.0, 0.0])
         return self.canonical(parameters.shape) + parameters.offsets + shift
+
+    def rig(self, shape: Float[Tensor, " S"]) -> Rig:
+        return Rig((-1,), torch.zeros(1, 3), torch.zeros(1, len(self.sphere)))
 
     def to(self, device: torch.device | str) -> SphereHead:
         return self

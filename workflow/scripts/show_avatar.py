@@ -1,4 +1,4 @@
-"""Render an avatar's turntable, contact sheet and views into its folder; for `python -m avatargen`."""
+"""Render an avatar's turntable, contact sheet and views into its folder, and export it; for `python -m avatargen`."""
 
 import argparse
 import sys
@@ -8,6 +8,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from avatargen.avatar_file import load_avatar
 from avatargen.config import ROOT, RunConfig, load_experiment
+from avatargen.disk import write_bytes
+from avatargen.export import NAME, to_glb
 from avatargen.fingerprint import of_render
 from eval.turntable import render_avatar
 from eval.views import RenderTools
@@ -23,3 +25,5 @@ settings = load_experiment(options.experiment).evaluation
 tools = RenderTools.load(run.head, run.renderer, run.prior, ROOT)
 fingerprint = of_render(avatar.provenance["fingerprint"], avatar.status, run, settings, run.prior)
 render_avatar(avatar, tools, settings, options.folder, fingerprint)
+if avatar.status == "ok":
+    write_bytes(options.folder / NAME, to_glb(avatar, tools.head))
