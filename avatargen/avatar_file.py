@@ -18,11 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from avatargen.types import HeadParameters
+from avatargen.types import HeadParameters, HeadTopology
 
 VERSION = 1
 STATUSES = ("ok", "diverged", "out_of_memory", "error")
 _TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture", "baked_texture")
+_TOPOLOGY = ("faces", "uvs", "face_uvs")
 
 
 class AvatarFileError(ValueError):
@@ -48,6 +49,8 @@ class Avatar:
             included. Empty for one that ended in an error.
         status: one of STATUSES; with anything but ``ok`` the parameters are the template's.
         message: what went wrong, empty if nothing did.
+        topology: of a mesh that another system made, which has vertices for `offsets` and no other parameters; None
+            for heads of a head model.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Avatar:
     cost: dict[str, float] = field(default_factory=dict)
     status: str = "ok"
     message: str = ""
+    topology: HeadTopology | None = None
 
     def parameters(self) -> HeadParameters:
         """The head's parameters as a batch of one."""
@@ -81,8 +85,10 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: getattr(avatar, name) for name in _TENSORS if getattr(avatar, name) is not None}
+    if avatar.topology is not None:
+        tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in _TENSORS}
+    facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in (*_TENSORS, "topology")}
     partial = folder / f".avatar-{os.getpid()}.safetensors"
     save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
     partial.replace(folder / "avatar.safetensors")
@@ -106,7 +112,11 @@ def load_avatar(folder: Path) -> Avatar:
     missing = [name for name in _TENSORS if name not in tensors and name != "latent_texture"]
     if missing:
         raise AvatarFileError(f"{folder}/avatar.safetensors: lacks {', '.join(missing)}")
-    return Avatar(**facts, **{name: tensors.get(name) for name in _TENSORS})
+    topology = None
+    if "faces" in tensors:
+        everything = torch.ones(len(tensors["offsets"]), dtype=torch.bool)
+        topology = HeadTopology(*(tensors[name] for name in _TOPOLOGY), {"skin": everything})
+    return Avatar(**facts, **{name: tensors.get(name) for name in _TENSORS}, topology=topology)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from avatargen.config import ROOT, EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.disk import write_text
 from avatargen.errors import InputError
+from avatargen.mesh_files import find_mesh, parts_of
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem
 from avatargen.settings import PriorSettings
@@ -88,8 +89,10 @@ def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:
 
 def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
     """Fingerprints of avatars of one method. The name of the list is no part of them, nor the caption."""
-    shared = of_method(run, root)
-    return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
+    shared, meshes = of_method(run, root), run.method.meshes
+    if meshes is None:
+        return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
+    return [digest(*shared, _mesh_id(find_mesh(meshes, item, root), root)) for item in items]
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
@@ -151,6 +154,11 @@ def _flame_id(root: Path) -> str:
     except InputError:
         return "flame"
     return "flame-" + digest([weights_id(str(path), root) for path in (files.model, files.texture, files.masks)])
+
+
+def _mesh_id(path: Path | None, root: Path) -> list[str]:
+    """Hashes of a mesh and of what it refers to."""
+    return [weights_id(str(part), root) for part in parts_of(path)] if path else []
 
 
 def clip_id(settings: JudgeSettings, root: Path = ROOT) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from avatargen.config import ROOT, RunConfig
 from avatargen.cost import now, peak_memory_mb, reset_peak_memory
 from avatargen.errors import InputError
 from avatargen.heads.base import HeadModel
+from avatargen.heads.mesh_head import MESH
 from avatargen.headworld.truth import true_head
 from avatargen.history import History, Recorder
+from avatargen.import_mesh import read_mesh
+from avatargen.mesh_files import find_mesh, mesh_name
 from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, snapshots, take_step
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, load_prior
@@ -205,8 +208,10 @@ class Generator:
         return bake(self.renderer, self.prior, self.uv_map, self.head.topology.faces, vertices, latent, self.settings)
 
     def _given(self, run: RunConfig, item: PromptItem) -> Avatar:
-        """The floor (template head in mid-grey) or the ceiling (the true head)."""
+        """The floor (template head in mid-grey), the ceiling (the true head), or a mesh that another system made."""
         began = time.monotonic()
+        if run.method.source == "imported":
+            return self._imported(run, item)
         if run.method.source == "template":
             return self._avatar(run, item, zero_avatar_tensors(self.head.template(1), SIZE), time.monotonic() - began)
         truth = true_head(item.prompt, item.tags, self.head)
@@ -215,6 +220,27 @@ class Generator:
             raise InputError([f"{where}: method 'oracle' needs a true head; this world does not know '{item.prompt}'"])
         tensors = {**_tensors(truth.parameters), "latent_texture": None, "baked_texture": truth.texture}
         return self._avatar(run, item, tensors, time.monotonic() - began)
+
+    def _imported(self, run: RunConfig, item: PromptItem) -> Avatar:
+        """The mesh of an item; its cost is not known here.
+
+        Raises:
+            ValueError: it is missing, empty, or cannot be read.
+        """
+        meshes = run.method.meshes
+        path = find_mesh(meshes, item, ROOT) if meshes else None
+        if meshes is None or path is None:
+            raise ValueError(f"{item.list}/{item.item}: no mesh named {mesh_name(item)} in {meshes and meshes.folder}")
+        height = self.head.canonical(self.head.shape_template[None])[0, :, 1]
+        mesh = read_mesh(path, meshes, float(height.max() - height.min()))
+        nothing = torch.zeros(0)
+        avatar = self._avatar(
+            run, item,
+            {"shape": nothing, "expression": nothing, "joints": torch.zeros(0, 3), "offsets": mesh.vertices,
+             "latent_texture": None, "baked_texture": mesh.texture},
+            0.0,
+        )  # fmt: skip
+        return replace(avatar, head_id=MESH, topology=mesh.topology, cost={})
 
     def _avatar(
         self, run: RunConfig, item: PromptItem, tensors: dict[str, Tensor | None], seconds: float,

@@ -46,12 +46,33 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+
+
+class MeshSettings(Frozen):
+    """Where the meshes of another system lie, and how they lie in space (see `avatargen.mesh_files`)."""
+
+    folder: str = Field(description="relative to the repository, or absolute")
+    up: Axis = Field("+y", description="the axis to the top of the head")
+    front: Axis = Field("+z", description="the axis that the face looks along")
+    fit: bool = Field(True, description="centre each mesh and make it as tall as the template; or take it as metres")
+
+    @model_validator(mode="after")
+    def _turned(self) -> MeshSettings:
+        if self.up[1] == self.front[1]:
+            raise ValueError(f"up is {self.up} and front is {self.front}; expected two different axes")
+        return self
+
+
 class MethodSettings(Frozen):
     """One way of making an avatar; the defaults are the full method."""
 
-    source: Literal["optimise", "template", "oracle"] = hyper(
-        "optimise", "ours", "optimise with the prior; or the floor (template) or ceiling (true head)"
+    source: Literal["optimise", "template", "oracle", "imported"] = hyper(
+        "optimise",
+        "ours",
+        "optimise with the prior; or the floor (template), the ceiling (true head), another system's meshes (imported)",
     )
+    meshes: MeshSettings | None = Field(None, description="of source 'imported': where they are")
     guide: Literal["diffusion", "clip"] = hyper(
         "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
     )
@@ -95,6 +116,8 @@ class MethodSettings(Frozen):
     def _has_steps(self) -> MethodSettings:
         if self.source == "optimise" and self.phase1_steps + self.phase2_steps == 0:
             raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
+        if (self.source == "imported") != (self.meshes is not None):
+            raise ValueError(f"source is '{self.source}', meshes are {self.meshes}; expected 'imported' with meshes")
         return self
 
     @property
@@ -158,7 +181,7 @@ def provenance_table(settings: Frozen) -> list[dict[str, Any]]:
     rows = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if isinstance(value, Frozen):
+        if isinstance(value, Frozen) and isinstance(field.default, Frozen):
             rows += [{**row, "name": f"{name}.{row['name']}"} for row in provenance_table(value)]
             continue
         extra = field.json_schema_extra if value == field.default else None

@@ -27,6 +27,7 @@ from avatargen.config import (
 )
 from avatargen.errors import InputError, unknown
 from avatargen.headworld.phrases import described
+from avatargen.mesh_files import mesh_problems
 from avatargen.plugins import HEADS, RENDERERS
 from avatargen.prompts import PromptItem, find_list, negatives_of, read_captions, read_list, with_seeds
 from avatargen.settings import PriorSettings
@@ -112,6 +113,10 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     judges = _judges(experiment, library, root, problems)
     pool_file = _geometry_pool(experiment, root, problems)
     problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
+    for method, run in runs.items():
+        if run and run.method.meshes:
+            asked = [item for items in lists.values() for item in items]
+            problems.lines += mesh_problems(method, run.method.meshes, asked, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
     problems.check()

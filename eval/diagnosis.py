@@ -77,6 +77,7 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
     shown = neural_colour(avatar, tools, cameras, settings.size, settings.background)
     clipped = np.minimum(shown, 255 - shown).min(-1) <= CLIPPED
     limit = avatar.config.get("method", {}).get("offset_limit_mm", math.inf) / 1e3
+    offsets = avatar.offsets if avatar.topology is None else avatar.offsets[:0]  # those of a mesh are its vertices
     low, high = tools.head.shape_bounds
     margin = EDGE * (high - low)
     near = (avatar.shape <= low + margin) | (avatar.shape >= high - margin)
@@ -85,7 +86,7 @@ def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, h
         saturated=float(clipped[(covered > 0.99).numpy()].mean()),
         masks=mask_change(history),
         at_bounds=float(near[low < high].float().mean()),
-        at_limit=float((avatar.offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
+        at_limit=float((offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
         flicker=flicker(avatar, tools, settings),
     )
 

@@ -52,7 +52,7 @@ def render_avatar(
     """
     if is_current(folder, RENDER_FACTS, fingerprint, FILES):
         return read_facts(folder, RENDER_FACTS)
-    start = time.perf_counter()
+    start, tools = time.perf_counter(), tools.fitting(avatar)
     views = render_views(avatar, tools, settings)
     protocol = view_protocol(settings, tools.prior_settings)
     with replacing(folder / "views.npz") as path:

@@ -15,6 +15,7 @@ from avatargen.avatar_file import Avatar
 from avatargen.cameras import evaluation_cameras
 from avatargen.config import EvaluationSettings
 from avatargen.heads.base import HeadModel
+from avatargen.heads.mesh_head import MeshHead
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
@@ -53,6 +54,13 @@ class RenderTools:
         head = load_class("head", head_name, HEADS).load()
         renderer = load_class("renderer", renderer_name, RENDERERS)(head.topology)
         return cls(head, renderer, load_prior(prior_settings, root), prior_settings)
+
+    def fitting(self, avatar: Avatar) -> RenderTools:
+        """These tools; for a mesh that another system made, with its topology in place of the head model's."""
+        if avatar.topology is None:
+            return self
+        renderer = type(self.renderer)(avatar.topology, avatar.offsets)
+        return replace(self, head=MeshHead(avatar.topology), renderer=renderer)
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ with job(snakemake.log[0], snakemake.threads):
         if not is_current(folder, RENDER_FACTS, render, FILES):
             render_avatar(load_avatar(folder), tools(), settings, folder, render)
         if not is_current(folder, TRUTH_FACTS, truth):
-            measure_avatar(row, folder, tools().head if run.head == WORLD_HEAD else None, truth)
+            comparable = run.head == WORLD_HEAD and run.method.source != "imported"
+            measure_avatar(row, folder, tools().head if comparable else None, truth)
         done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
     write_rows(snakemake.output[0], done)

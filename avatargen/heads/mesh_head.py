@@ -1,0 +1,42 @@
+"""A mesh that another system made, as a head that cannot move: its vertices are the offsets of an avatar file."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.heads.base import HeadModel, Rig
+from avatargen.types import HeadParameters, HeadTopology
+
+MESH = "mesh"
+"""The id of all of them: they share no topology."""
+
+
+class MeshHead(HeadModel):
+    """See the module; neither shape nor expression nor joints.
+
+    Args:
+        topology: of the mesh; its regions do not matter.
+    """
+
+    def __init__(self, topology: HeadTopology):
+        self.id = MESH
+        self.topology = topology
+        self.shape_names = self.expression_names = self.joint_names = ()
+        nothing = topology.uvs.new_zeros(2, 0)
+        self.shape_bounds = self.expression_bounds = nothing
+        self.shape_template = nothing[0]
+
+    def canonical(self, shape: Float[Tensor, "B 0"]) -> Float[Tensor, "B N 3"]:
+        return self.topology.uvs.new_zeros(len(shape), int(self.topology.faces.max()) + 1, 3)
+
+    def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
+        return parameters.offsets
+
+    def rig(self, shape: Float[Tensor, " 0"]) -> Rig:
+        vertices = int(self.topology.faces.max()) + 1
+        return Rig((), shape.new_zeros(0, 3), shape.new_zeros(0, vertices))
+
+    def to(self, device: torch.device | str) -> MeshHead:
+        return MeshHead(self.topology.to(device))
