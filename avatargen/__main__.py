@@ -118,6 +118,8 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     problems = prior_problems(experiment.prior, library) + head_problems(run.head)
     if run.method.source == "oracle" and run.head != WORLD_HEAD:
         problems.append(f"--method: '{options.method}' makes true heads, which are of '{WORLD_HEAD}'; got '{run.head}'")
+    if run.method.meshes:
+        problems.append(f"--method: '{options.method}' takes meshes that are named for a list's prompts; use snakemake")
     if problems:
         raise InputError(problems)
     phases = {name: getattr(run.method, name) for name in ("phase1_steps", "phase2_steps")}

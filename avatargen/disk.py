@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from avatargen.config import EvaluationSettings, RunConfig
+from avatargen.mesh_files import LARGEST
 
 MARGIN = 200 * 2**20
 BAKED = 512  # rows and columns of the baked texture (avatargen.bake.SIZE; not imported, it needs torch)
@@ -45,7 +46,7 @@ def is_full(error: BaseException | None) -> bool:
 def avatar_bytes(run: RunConfig, settings: EvaluationSettings) -> int:
     """Upper estimate of what one finished avatar takes: its file, turntable, views, sheet and embeddings."""
     latent = 16 * run.prior.texture_size**2
-    baked = 12 * BAKED**2
+    baked = 12 * (LARGEST if run.method.meshes else BAKED) ** 2
     parameters = 12 * 20_000
     views = 2 * settings.views * 3 * settings.size**2
     turntable = settings.turntable_frames * settings.turntable_size**2 // 4

@@ -172,7 +172,7 @@ def _connect(how: Fanout) -> _Ray:
         options |= {"num_cpus": max(how.threads, how.cores), "num_gpus": None if how.gpus else 0}
         options |= {"include_dashboard": False, "object_store_memory": rayhead.OBJECT_STORE_BYTES}
     elif not head:
-        own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        own = {name: str(Path(os.environ[name]).absolute()) for name in PASSED_ON if os.environ.get(name)}
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT), **own}}}
     try:
         ray.init(address, **options)

@@ -291,7 +291,9 @@ def _geometry_losses(
         silhouette = studio.renderer.silhouette(vertices, cameras, size)
         mask = replace(state.masks, foreground=state.masks.foreground[:, row], valid=state.masks.valid[:, row])
         segmentation = method.segmentation_weight * silhouette_loss(silhouette, mask)
-    regular = method.shape_prior_weight * (state.shape.square().sum(1) + state.expression.square().sum(1))
+    low, high = studio.head.expression_bounds  # shape is in units of its range already
+    expression = state.expression / (high - low)
+    regular = method.shape_prior_weight * (state.shape.square().sum(1) + expression.square().sum(1))
     if method.offsets:
         regular = regular + method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
         regular = regular + method.offset_weight * magnitude(parameters.offsets)

@@ -154,24 +154,27 @@ def score(
 def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
     """One line for each row whose prompt has a true head; columns as in :class:`eval.truth.TruthScore`.
 
+    Rows that were found to have none (meshes of another system) are left out.
+
     Raises:
-        InputError: a row has no distances where another method's avatar of the same prompt has.
+        InputError: a row was not measured where another method's avatar of the same prompt was.
     """
-    scores = {row: read_facts(root / row.folder, TRUTH_FACTS).get("score") for row in rows}
+    facts = {row: read_facts(root / row.folder, TRUTH_FACTS) for row in rows}
+    scores = {row: found.get("score") for row, found in facts.items()}
     known = {row.unit for row, found in scores.items() if found}
     problems = [
         f"{root / row.folder / TRUTH_FACTS}: missing, though '{row.item}' has a true head; measure it first"
         for row, found in scores.items()
-        if row.unit in known and not found
+        if row.unit in known and not found and "score" not in facts[row]
     ]
     if problems:
         raise InputError(problems)
     lines = []
     for row, found in scores.items():
         if found:
-            facts = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "status")}
+            about = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "status")}
             regions = {f"mm_{name}": value for name, value in found["regions_mm"].items()}
-            lines.append({**facts, **{name: found[name] for name in TRUTH_COLUMNS}, **regions})
+            lines.append({**about, **{name: found[name] for name in TRUTH_COLUMNS}, **regions})
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=["method", *UNIT, *TRUTH_COLUMNS])
 
 

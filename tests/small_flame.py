@@ -85,7 +85,8 @@ def as_python2(values: dict) -> bytes:
     def old(name: str, value: object) -> object:
         if name in ("v_template", "shapedirs", "posedirs", "weights"):
             holder = array()
-            holder.x, holder._status = np.asarray(value), "new"
+            holder.x, holder._dirty_vars = np.asarray(value), {"x"}  # what chumpy.ch.Ch keeps of itself
+            holder._itr, holder._make_dense, holder._make_sparse, holder._depends_on_deps = None, False, False, {}
             return holder
         if name == "J_regressor":
             sparse, holder = sp.csc_matrix(value), matrix()

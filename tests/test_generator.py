@@ -11,12 +11,14 @@ from avatargen import optimise
 from avatargen.config import JudgeSettings, RunConfig
 from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
+from avatargen.heads.flame_files import VARIABLE
 from avatargen.history import History
 from avatargen.optimise import embed_prompts, mask_cameras, take_step
 from avatargen.prompts import PromptItem
 from avatargen.settings import CameraSettings, MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
+from tests.small_flame import write_flame
 from tests.small_prior import write_pipeline
 
 MAN, GIRL = (
@@ -64,6 +66,16 @@ def test_phase_one_moves_the_texture_and_phase_two_the_geometry(generator, tmp_p
     assert full.expression.abs().max() > 0 and full.offsets.abs().max() > 0
     low, high = generator.head.shape_bounds
     assert (full.shape >= low - 1e-6).all() and (full.shape <= high + 1e-6).all()
+
+
+def test_flame_goes_through_the_same_method(generator, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(write_flame(tmp_path / "flame")))
+    flame = Generator.load("flame", "warp", generator.settings, threads=1)
+    run = run_config(generator).model_copy(update={"head": "flame"})
+    (avatar,) = make(flame, run, [MAN], tmp_path)
+    assert avatar.status == "ok" and avatar.head_id == flame.head.id and len(avatar.shape) == 300
+    for moved in (avatar.shape, avatar.expression, avatar.offsets):
+        assert moved.isfinite().all() and moved.abs().max() > 0
 
 
 @pytest.mark.parametrize("frozen", ["shape", "expression", "offsets"])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from avatargen import fingerprint
 from avatargen.avatar_file import Avatar, load_avatar, save_avatar
+from avatargen.glb import Buffer
 from avatargen.heads.mesh_head import MESH, MeshHead
 from avatargen.import_mesh import charts_of, place, read_mesh
 from avatargen.mesh_files import find_mesh, mesh_problems, parts_of
@@ -98,6 +99,43 @@ def test_a_factor_is_one_of_light(meshes, tmp_path):
     assert texture[:, 0, 0].tolist() == pytest.approx([0.5 ** (1 / 2.2), 1, 1], abs=2e-3)
 
 
+def test_a_scene_of_several_meshes_keeps_the_colours_of_each(meshes, tmp_path):
+    green = textured()
+    green.visual.material = trimesh.visual.material.PBRMaterial(
+        baseColorTexture=Image.new("RGB", (16, 8), (0, 200, 0)), baseColorFactor=[1.0, 1.0, 1.0, 1.0]
+    )
+    half = textured()
+    half.visual.material.baseColorFactor = [0.5, 0.5, 0.5, 1.0]
+    blue = trimesh.creation.box((1, 1, 0.2))
+    blue.visual.vertex_colors = np.tile([0, 0, 255, 255], (8, 1)).astype(np.uint8)
+    scene = trimesh.Scene()
+    for k, part in enumerate((green, half, blue, trimesh.creation.box((1, 1, 0.2)))):
+        scene.add_geometry(part, transform=trimesh.transformations.translation_matrix((1.5 * k, 0, 0)))
+    scene.export(tmp_path / "old-man.glb")
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, HEIGHT)
+    seen = WarpRenderer(mesh.topology, mesh.vertices).render(
+        mesh.vertices[None], make_cameras([0.0], [0.0], fov=60.0), 512, texture=mesh.texture[None]
+    )
+    colours = {tuple(c) for c in (seen.features[0, 0].flatten(1).T[seen.face_ids.flatten() >= 0] * 20).round().tolist()}
+    light = round(20 * 0.5 ** (1 / 2.2))
+    for wanted in ((0, 16, 0), (light, 0, 0), (0, 0, light), (light, light, light), (0, 0, 20)):
+        assert wanted in colours
+    assert {(c, c, c) for c in (8, 10, 20)} & colours  # the plain one, as its reader or we paint it
+
+
+def test_colours_of_vertices_beside_a_material(meshes, tmp_path):
+    box, buffer = trimesh.creation.box(), Buffer()
+    attributes = {"POSITION": box.vertices.astype("f4"), "COLOR_0": np.tile([0, 1, 0, 1], (8, 1)).astype("f4")}
+    primitive = {
+        "attributes": {name: buffer.add(values) for name, values in attributes.items()},
+        "indices": buffer.add(box.faces.flatten().astype("u4")), "material": 0,
+    }  # fmt: skip
+    scene = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
+    scene |= {"meshes": [{"primitives": [primitive]}], "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0}}]}
+    (tmp_path / "old-man.glb").write_bytes(buffer.pack(scene))
+    assert seen_from(read_mesh(tmp_path / "old-man.glb", meshes, HEIGHT), 0).tolist() == pytest.approx([0, 1, 0])
+
+
 def test_seams_are_closed(meshes, tmp_path):
     sphere = ball()
     sphere.unmerge_vertices()
@@ -119,11 +157,11 @@ def test_an_obj_is_read_and_hashed_with_its_texture(meshes, tmp_path, make_run):
 
 def test_a_triangle_of_its_own_shows_its_colours_exactly():
     corners = torch.rand(7, 3, 3, generator=torch.Generator().manual_seed(2))
-    texture, uvs, face_uvs = charts_of(corners.numpy())
+    texture, uvs = charts_of(corners.numpy())
     points = torch.tensor([[-0.1, -0.1, 0.0], [0.1, -0.1, 0.0], [0.0, 0.1, 0.0]])
     for k in range(7):
-        topology = HeadTopology(torch.tensor([[0, 1, 2]]), torch.from_numpy(uvs).float(),
-                                torch.from_numpy(face_uvs[k : k + 1]), {})  # fmt: skip
+        one = torch.tensor([[0, 1, 2]])
+        topology = HeadTopology(one, torch.from_numpy(uvs[k]).float(), one, {})
         renderer, cameras = WarpRenderer(topology, points), make_cameras([0.0], [0.0])
         chart = torch.from_numpy(texture).float()[None]
         by_texture = renderer.render(points[None], cameras, 40, texture=chart).features
@@ -154,7 +192,8 @@ def test_settings_that_contradict_each_other():
         ("a.glb", b"", "empty, which stands for a failure"),
         ("a.glb", b"glTF nonsense", "cannot be read"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
-                  b"end_header\n0 0 0\n", "a.ply: "),
+                  b"end_header\n0 0 0\n", "no triangles"),
+        ("a.obj", b"v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "without extent"),
         ("a.obj", b"v 0 0 0\nv nan 0 0\nv 0 1 0\nf 1 2 3\n", "no numbers"),
     ],
 )  # fmt: skip
@@ -188,5 +227,27 @@ def test_missing_meshes_are_named(meshes, tmp_path):
     (problem,) = mesh_problems("theirs", meshes, items, tmp_path)
     assert "theirs" in problem and "no mesh for b, c, a.1 and 1 more; expected one of .glb, .obj, .ply" in problem
     assert not mesh_problems("theirs", meshes, items[:1], tmp_path)
+    material = "newmtl m\nmap_Kd -s 1 1 1 skin.png\n"
+    (tmp_path / "c.obj").write_text("mtllib c.mtl\n")
+    assert "c.obj: refers to c.mtl, which is not beside it" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
+    (tmp_path / "c.mtl").write_text(material)
+    assert "refers to skin.png" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
+    (tmp_path / "skin.png").touch()
+    assert not mesh_problems("theirs", meshes, items[2:3], tmp_path)
     elsewhere = meshes.model_copy(update={"folder": "nowhere"})
     assert "nowhere: no such folder" in mesh_problems("theirs", elsewhere, items, tmp_path)[0]
+
+
+def test_what_only_we_cannot_read_is_no_failure_of_theirs(meshes, tmp_path):
+    buffer = Buffer()
+    buffer.add(np.zeros((3, 3), "f4"))
+    packed = buffer.pack({"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]})
+    (tmp_path / "old-man.glb").write_bytes(packed)
+    (problem,) = mesh_problems("theirs", meshes, [ITEM], tmp_path)
+    assert "old-man.glb: needs KHR_draco_mesh_compression, which is not read here" in problem
+
+
+def test_the_image_of_a_ply_is_a_part_of_it(tmp_path):
+    (tmp_path / "a.ply").write_text("ply\nformat ascii 1.0\ncomment TextureFile a b.png\nend_header\n")
+    (tmp_path / "a b.png").touch()
+    assert [part.name for part in parts_of(tmp_path / "a.ply")] == ["a.ply", "a b.png"]

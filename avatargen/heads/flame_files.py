@@ -27,6 +27,8 @@ MASKS = "FLAME_masks.pkl"
 TEXTURE = "FLAME_texture.npz"
 IDENTITY, EXPRESSION = 300, 100
 """Components of shape and of expression, in this order in every FLAME file."""
+ARRAYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+"""What is read of a model."""
 PARENTS = (0, 1, 1, 1)
 """Parents of neck, jaw, left and right eye; joint 0 is the root."""
 
@@ -47,7 +49,8 @@ class FlameFiles:
         """Twelve hex digits over what the files hold."""
         digest = hashlib.sha256()
         for path in (self.model, self.texture, self.masks):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:12]
 
 
@@ -83,7 +86,7 @@ def find_flame(place: Path | None = None) -> FlameFiles:
     Raises:
         InputError: some are missing, or there is more than one model; all problems together.
     """
-    place = place or Path(os.environ.get(VARIABLE) or DEFAULT)
+    place = (place or Path(os.environ.get(VARIABLE) or DEFAULT)).absolute()
     folder = place.parent if place.is_file() else place
     if not folder.is_dir():
         raise InputError([f"head 'flame': {place}: no such folder; {_WANTED}"])
@@ -133,7 +136,7 @@ def read_flame(files: FlameFiles) -> FlameSource:
     """
     from avatargen.heads.flame_pickle import read_pickle
 
-    model = read_pickle(files.model) if files.model.suffix == ".pkl" else _read_npz(files.model)
+    model = read_pickle(files.model) if files.model.suffix == ".pkl" else _read_npz(files.model, ARRAYS)
     arrays = _checked(model, files.model)
     faces = arrays["f"].astype(np.int64)
     uvs, face_uvs = _texture_layout(files.texture, faces)
@@ -153,10 +156,11 @@ def read_flame(files: FlameFiles) -> FlameSource:
     )  # fmt: skip
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Those of some arrays that a file has; FLAME's textures, hundreds of megabytes, lie beside their layout."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in names if name in file.files}
     except (OSError, ValueError) as error:
         raise InputError([f"{path}: cannot be read ({error}); expected an npz of plain arrays"]) from error
 
@@ -193,7 +197,7 @@ def _texture_layout(path: Path, faces: Int[np.ndarray, "F 3"]) -> tuple[np.ndarr
     """Texture coordinates, and their indices at the corners of the model's faces."""
     if path.suffix == ".obj":
         return _layout_of_obj(path, faces)
-    found = _read_npz(path)
+    found = _read_npz(path, ("vt", "ft"))
     uvs, face_uvs = found.get("vt"), found.get("ft")
     if uvs is None or face_uvs is None or face_uvs.shape != faces.shape or face_uvs.max() >= len(uvs):
         wanted = f"expected 'vt', texture coordinates, and 'ft', their indices for {len(faces)} faces"

@@ -23,6 +23,7 @@ _PLAIN = {
     ("copyreg", "_reconstructor"): copyreg._reconstructor,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
+    **{(module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in (set, frozenset)},
 }
 
 
@@ -73,15 +74,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
             found = _Unpickler(file, encoding="latin1").load()
         if not isinstance(found, dict):
             raise pickle.UnpicklingError(f"it holds a {type(found).__name__}")
-        return {str(key): _plain(key, value) for key, value in found.items()}
+        return {str(key): _plain(value) for key, value in found.items()}
     except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError) as error:
         raise InputError([f"{path}: cannot be read ({error}); expected a pickled dictionary of FLAME's"]) from error
 
 
-def _plain(key: Any, value: Any) -> Any:
-    if isinstance(value, _Chumpy):
-        if "x" not in vars(value):
-            raise pickle.UnpicklingError(f"'{key}' is an expression of chumpy's, not an array")
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Chumpy) and "x" in vars(value):  # an expression stays, to be found no array if it is needed
         return np.asarray(value.x)
     if isinstance(value, _Csc):
         parts = (value.data, value.indices, value.indptr)

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from avatargen.errors import InputError
 from avatargen.headworld.truth import TrueHead
 from eval import truth
+from eval.collect import read_truths
 from eval.finished import read_facts
 from eval.surface import align_rigidly, distance_to_surface
 from eval.truth import compare_heads, measure_avatar
@@ -82,6 +84,16 @@ def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypa
     assert facts["score"]["geometry_mm"] == pytest.approx(12.0, rel=0.01)
     monkeypatch.setattr(truth, "true_head", lambda *_: pytest.fail("measured again"))
     assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_facts(tmp_path / "none", "truth.json")
+
+
+def test_rows_that_have_no_distances_are_left_out_and_unmeasured_ones_are_said(head, make_row, monkeypatch, tmp_path):
+    monkeypatch.setattr(truth, "true_head", lambda prompt, tags, head: true_head(head, shape=1.0))
+    ours, theirs = (make_row(method=name, status="diverged", folder=name) for name in ("full", "theirs"))
+    measure_avatar(ours, tmp_path / "full", head, "f")
+    with pytest.raises(InputError, match=r"theirs/truth.json: missing"):
+        read_truths([ours, theirs], tmp_path)
+    assert measure_avatar(theirs, tmp_path / "theirs", None, "f")["score"] is None
+    assert read_truths([ours, theirs], tmp_path).method.tolist() == ["full"]
 
 
 def test_a_prompt_outside_the_head_world_has_no_score(head, make_row, monkeypatch, tmp_path):

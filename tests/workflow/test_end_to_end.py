@@ -17,7 +17,6 @@ import trimesh
 import yaml
 
 from avatargen.config import ROOT
-from tests.small_flame import write_flame
 from tests.small_prior import write_pipeline
 
 EXPERIMENT = """
@@ -52,21 +51,21 @@ def place(tmp_path_factory):
     return folder
 
 
-def start(place, *changes, **more):
+def start(place, *changes):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AVATARGEN_"))}
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2"]
     return subprocess.Popen(
         [*command, "--config", "experiment=tiny", *changes],
         cwd=place,
-        env=environment | {"OMP_NUM_THREADS": "1"} | more,
+        env=environment | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def run(place, *changes, **environment):
-    process = start(place, *changes, **environment)
+def run(place, *changes):
+    process = start(place, *changes)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-6000:]
     return output
@@ -179,30 +178,28 @@ def test_wrong_input_stops_before_any_work(place):
         assert part in found.stderr
 
 
-def test_flame_and_meshes_of_another_system(place):
-    flame = write_flame(place / "flame").parent
+def test_meshes_of_another_system_are_scored_beside(place):
     (place / "theirs").mkdir()
-    trimesh.creation.icosphere(subdivisions=2).export(place / "theirs/old.glb")
-    (place / "theirs/girl.ply").touch()  # their system failed at it
-    stanza = {
-        "reason": "another system's",
-        "overrides": {"source": "imported", "meshes": {"folder": str(place / "theirs")}},
-    }
-    (place / "workflow/config/methods.yaml").write_text(yaml.safe_dump({"theirs": stanza}))
-    changes = ("experiment=others", "methods=[full,theirs,template]", "head=flame")
-    (place / "workflow/config/others.yaml").write_text(EXPERIMENT.replace("[few]", "[three]"))
-    heads = "".join(f"{name}\ta {name}\t\n" for name in ("old", "girl", "baby"))
-    (place / "prompts/three.tsv").write_text(f"id\tprompt\ttags\n{heads}")
-    process = start(place, *changes, AVATARGEN_FLAME=str(flame))
+    two = (trimesh.creation.icosphere(subdivisions=2), trimesh.creation.box().apply_translation((2, 0, 0)))
+    trimesh.Scene(two).export(place / "theirs/old.glb")
+    (place / "theirs/girl.ply").touch()  # their system failed at these two
+    (place / "theirs/boy.ply").touch()
+    overrides = {"source": "imported", "meshes": {"folder": str(place / "theirs")}}
+    stanza = {"theirs": {"reason": "another system's", "overrides": overrides}}
+    (place / "workflow/config/methods.yaml").write_text(yaml.safe_dump(stanza))
+    (place / "workflow/config/others.yaml").write_text(EXPERIMENT.replace("[few]", "[four]"))
+    heads = "".join(f"{name}\ta {name}\t\n" for name in ("old", "girl", "boy", "baby"))  # three with a true head
+    (place / "prompts/four.tsv").write_text(f"id\tprompt\ttags\n{heads}")
+    changes = ("experiment=others", "methods=[theirs,template]")
+    process = start(place, *changes)
     assert "no mesh for baby" in process.communicate(timeout=100)[0] and process.returncode
     trimesh.creation.box().export(place / "theirs/baby.obj")
-    run(place, *changes, AVATARGEN_FLAME=str(flame))
-    table = pd.read_csv(place / "results/others/tables/clip_r.csv").set_index(["method", "track"])
-    assert (table.n == 3).all() and table.n_failed.to_dict() == {
-        (method, track): int(method == "theirs")
-        for method in ("full", "theirs", "template")
-        for track in ("texture", "geometry")
-    }
-    failures = pd.read_csv(place / "results/others/tables/failures.csv")
-    assert failures.item.tolist() == ["girl"] and "stands for a failure" in failures.message[0]
+    run(place, *changes)
+    tables = place / "results/others/tables"
+    clip_r = pd.read_csv(tables / "clip_r.csv").set_index("method")
+    assert (clip_r.n == 4).all()
+    assert (clip_r.n_failed["theirs"] == 2).all() and (clip_r.n_failed["template"] == 0).all()
+    failures = pd.read_csv(tables / "failures.csv")
+    assert set(failures.item) == {"girl", "boy"} and failures.message.str.contains("stands for a failure").all()
+    assert pd.read_csv(tables / "truth.csv").method.tolist() == ["template"]
     assert "theirs" in (place / "results/others/report/index.html").read_text()

@@ -25,5 +25,5 @@ settings = load_experiment(options.experiment).evaluation
 tools = RenderTools.load(run.head, run.renderer, run.prior, ROOT)
 fingerprint = of_render(avatar.provenance["fingerprint"], avatar.status, run, settings, run.prior)
 render_avatar(avatar, tools, settings, options.folder, fingerprint)
-if avatar.status == "ok":
+if avatar.status == "ok" and avatar.topology is None:
     write_bytes(options.folder / NAME, to_glb(avatar, tools.head))
