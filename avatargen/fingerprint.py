@@ -27,6 +27,7 @@ from avatargen.mesh_files import find_mesh, parts_of
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem
 from avatargen.settings import PriorSettings
+from avatargen.weights import prior_parts
 
 PACKAGES = ("avatargen", "eval")
 STEERING = frozenset(
@@ -101,7 +102,7 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
         generate_code(run),
         run.model_dump(mode="json"),
         head_id(run.head, root),
-        weights_id(run.prior.path, root),
+        [weights_id(path, root) for path in prior_parts(run.prior)],
         clip_id(run.clip, root) if run.clip else None,
     )
 

@@ -10,7 +10,10 @@ from importlib import import_module
 from avatargen.errors import InputError, unknown
 
 HEADS = {"anny": "avatargen.heads.anny:AnnyHead", "flame": "avatargen.heads.flame:FlameHead"}
-PRIORS = {"stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior"}
+PRIORS = {
+    "stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior",
+    "kandinsky": "avatargen.priors.kandinsky:KandinskyPrior",
+}
 RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
 
 

@@ -15,8 +15,10 @@ from avatargen.config import ROOT, JudgeSettings, Library
 from avatargen.errors import unknown
 from avatargen.heads.flame_files import flame_problems
 from avatargen.plugins import PRIORS
+from avatargen.settings import PriorSettings
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_NETWORKS = ("unet", "vae", "movq", "prior", "text_encoder", "image_encoder")
 
 
 def head_problems(name: str) -> list[str]:
@@ -24,25 +26,37 @@ def head_problems(name: str) -> list[str]:
     return flame_problems() if name == "flame" else []
 
 
+def prior_parts(prior: PriorSettings) -> list[str]:
+    """Folders or hub ids that a prior is loaded from: one, or Kandinsky's decoder and what embeds texts for it."""
+    if prior.kind != "kandinsky":
+        return [prior.path]
+    place, slash, name = prior.path.rpartition("/")
+    return [prior.path, f"{place}{slash}{name.replace('decoder', 'prior')}"]
+
+
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
     """What is wrong with a prior: its kind, or a weights folder that is missing or not complete."""
     prior = library.priors[name]
     where = f"priors.yaml: {name}"
-    lines = [] if prior.kind in PRIORS else [unknown("kind of prior", prior.kind, PRIORS, where)]
-    folder = root / prior.path
+    if prior.kind not in PRIORS:
+        return [unknown("kind of prior", prior.kind, PRIORS, where), *_folder_problems(prior.path, where, root)]
+    parts = prior_parts(prior)
+    if len(set(parts)) < len(parts):
+        return [f"{where}: path: {prior.path}; expected a decoder's, such as kandinsky-community/kandinsky-2-2-decoder"]
+    return [line for path in parts for line in _folder_problems(path, where, root)]
+
+
+def _folder_problems(path: str, where: str, root: Path) -> list[str]:
+    """What is wrong with a diffusers folder, or with what may be the id of one on a hub."""
+    folder = root / path
     if not folder.is_dir():
-        return lines + _not_a_folder(prior.path, where)
+        return _not_a_folder(path, where)
     try:
         parts = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return [
-            *lines,
-            f"{where}: {prior.path}/model_index.json: missing or not JSON; expected a diffusers folder",
-        ]
-    for part in ("unet", "vae", "text_encoder"):
-        if part in parts and not _has_weights(folder / part):
-            lines.append(f"{where}: {prior.path}/{part}: no weights; `make train` makes the embedded prior's")
-    return lines
+        return [f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"]
+    missing = [part for part in _NETWORKS if part in parts and not _has_weights(folder / part)]
+    return [f"{where}: {path}/{part}: no weights; `make train` makes the embedded prior's" for part in missing]
 
 
 def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:

@@ -17,15 +17,8 @@ from avatargen.errors import InputError
 from avatargen.precision import network_dtype
 from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.settings import PriorSettings
-
-PREDICTED, DECODED = 24, 4
-"""Samples that pass through the UNet, and the decoder, together.
-
-In larger batches each takes longer on a CPU: of the mini prior, a decode 23 ms in 48 at once and 15 in 4, an evaluation
-16 ms in 96 and 13 in 24 (float32, one thread). And the estimates of masks, which come in hundreds, would decide how
-much memory a GPU must have.
-"""
 
 
 class StableDiffusionPrior(Prior):
@@ -53,7 +46,7 @@ class StableDiffusionPrior(Prior):
         """
         folder = root / settings.path
         source = folder if folder.is_dir() else settings.path
-        _quieten()
+        quieten()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         try:
@@ -85,8 +78,7 @@ class StableDiffusionPrior(Prior):
         self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
     ) -> Float[Tensor, "N C h w"]:
         """See the base class."""
-        parts = zip(*(values.split(PREDICTED) for values in (noisy, timesteps, condition)), strict=True)
-        return torch.cat([self._predict(*part) for part in parts])
+        return in_parts(self._predict, PREDICTED, noisy, timesteps, condition)
 
     def _predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         dtype = self._unet.dtype
@@ -95,7 +87,7 @@ class StableDiffusionPrior(Prior):
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
-        return torch.cat([self._decode(part) for part in latents.split(DECODED)])
+        return in_parts(self._decode, DECODED, latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
         scaled = (latents / self._scaling).to(self._vae.dtype, memory_format=torch.channels_last)
@@ -111,7 +103,7 @@ class StableDiffusionPrior(Prior):
         return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """No progress bars and hints of the libraries: what matters of them is raised."""
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.set_verbosity_error()

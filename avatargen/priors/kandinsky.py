@@ -1,0 +1,114 @@
+"""Kandinsky 2.2 (Razzhigaev et al., arXiv 2310.03502) as a prior: a text is made an image embedding, which conditions.
+
+It is two pipelines of diffusers': `PriorSettings.path` names the decoder (UNet and MoVQ autoencoder), folder or hub id,
+and the same name with ``prior`` for ``decoder`` is the one that embeds: ``kandinsky-community/kandinsky-2-2-decoder``
+and ``…-prior``. An embedding is a sample, too: its noise is keyed by the text, so that a prompt has one embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avatargen.errors import InputError
+from avatargen.precision import network_dtype
+from avatargen.priors.base import Prior
+from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.priors.parts import DECODED, PREDICTED, in_parts
+from avatargen.priors.stable_diffusion import quieten, weights_hash
+from avatargen.settings import PriorSettings
+from avatargen.weights import prior_parts
+
+STEPS, GUIDANCE = 25, 4.0
+"""Of an embedding: the defaults of diffusers' `KandinskyV22PriorPipeline`."""
+
+
+class KandinskyPrior(Prior):
+    """Wraps both pipelines; of the decoder's only its parts are used, never its loop."""
+
+    prediction = "epsilon"
+
+    def __init__(
+        self, decoder: KandinskyV22Pipeline, embedder: KandinskyV22PriorPipeline, name: str, device: torch.device
+    ):
+        self.id = name
+        fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
+        self._movq = decoder.movq.to(device, **fast).eval().requires_grad_(False)
+        self._unet = decoder.unet.to(device, **fast).eval().requires_grad_(False)
+        self._embedder = embedder.to(device)
+        self._embedder.set_progress_bar_config(disable=True)
+        self.latent_channels = decoder.unet.config.in_channels
+        self.downscale = decoder.movq_scale_factor
+        self.alphas_cumprod = decoder.scheduler.alphas_cumprod.to(device)
+
+    @classmethod
+    def load(cls, settings: PriorSettings, root: Path) -> KandinskyPrior:
+        """Load from folders below `root`, or from the hub (or its cache) by id.
+
+        Raises:
+            InputError: there is nothing to load.
+        """
+        quieten()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        loaded, names = [], []
+        for kind, path in zip((KandinskyV22Pipeline, KandinskyV22PriorPipeline), prior_parts(settings), strict=True):
+            folder = root / path
+            try:
+                loaded.append(kind.from_pretrained(str(folder if folder.is_dir() else path), dtype=dtype))
+            except (OSError, ValueError) as error:
+                where = f"(a folder below {root}, or a hub id)"
+                raise InputError([f"prior: cannot load '{path}' {where}: {error}"]) from error
+            names.append(weights_hash(folder) if folder.is_dir() else "hub")
+        return cls(*loaded, f"{Path(settings.path).name}-{'-'.join(dict.fromkeys(names))}", device)
+
+    @torch.no_grad()
+    def embed(self, prompts: list[str]) -> Float[Tensor, "N 1 D"]:
+        """See the base class; the empty prompt's is that of a black image, as in the pipeline."""
+        return torch.stack([self._embed(prompt) for prompt in prompts])
+
+    def _embed(self, prompt: str) -> Float[Tensor, "1 D"]:
+        if not prompt:
+            return self._embedder.get_zero_embed().float()
+        prompt = cut_to_fit(prompt, self._fits, f"prior {self.id}")
+        seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "little")
+        generator = torch.Generator().manual_seed(seed)
+        made = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
+        return made.image_embeds.float()
+
+    def _fits(self, prompt: str) -> bool:
+        return len(self._embedder.tokenizer(prompt).input_ids) <= self._embedder.tokenizer.model_max_length
+
+    @torch.no_grad()
+    def predict(
+        self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
+    ) -> Float[Tensor, "N C h w"]:
+        """See the base class; the variance that the network predicts besides is left out."""
+        return in_parts(self._predict, PREDICTED, noisy, timesteps, condition)
+
+    def _predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        dtype = self._unet.dtype
+        noisy = noisy.to(dtype).contiguous(memory_format=torch.channels_last)
+        given = {"image_embeds": condition[:, 0].to(dtype)}
+        output = self._unet(noisy, timesteps, encoder_hidden_states=None, added_cond_kwargs=given).sample
+        return output[:, : self.latent_channels].float().contiguous()
+
+    def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
+        """See the base class."""
+        return in_parts(self._decode, DECODED, latents)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        latents = latents.to(self._movq.dtype, memory_format=torch.channels_last)
+        images = self._movq.decode(latents, force_not_quantize=True).sample.float().contiguous()
+        return (images / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
+        """See the base class."""
+        signed = (images * 2 - 1).to(self.device, self._movq.dtype, memory_format=torch.channels_last)
+        return self._movq.encode(signed).latents.float()

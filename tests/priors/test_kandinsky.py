@@ -1,0 +1,97 @@
+"""Kandinsky 2.2 by the same interface: two folders, an image embedding for a text, and a variance that is left out."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avatargen import fingerprint
+from avatargen.config import load_library
+from avatargen.errors import InputError
+from avatargen.generator import Generator
+from avatargen.priors.base import grey_response, load_prior
+from avatargen.priors.kandinsky import KandinskyPrior
+from avatargen.priors.stable_diffusion import weights_hash
+from avatargen.prompts import PromptItem
+from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.weights import prior_parts, prior_problems
+from tests.small_kandinsky import WIDTH, write_kandinsky
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    return write_kandinsky(tmp_path_factory.mktemp("kandinsky"))
+
+
+@pytest.fixture(scope="module")
+def settings(folder):
+    return PriorSettings(kind="kandinsky", path=str(folder), latent_size=16, texture_size=32, samples=1)
+
+
+@pytest.fixture(scope="module")
+def prior(settings):
+    return load_prior(settings)
+
+
+def test_facts_come_from_both_folders(prior, folder):
+    assert (prior.latent_channels, prior.downscale, prior.prediction) == (4, 2, "epsilon")
+    assert prior.alphas_cumprod.shape == (1000,)
+    beside = folder.with_name("small-prior")
+    assert prior.id == f"small-decoder-{weights_hash(folder)}-{weights_hash(beside)}"
+
+
+def test_a_text_has_one_embedding(prior):
+    once, again = prior.embed(["a man", "a girl", ""]), prior.embed(["a girl"])
+    assert once.shape == (3, 1, WIDTH) and torch.allclose(once[1], again[0], atol=1e-6)
+    assert len({tuple(row.flatten().tolist()) for row in once}) == 3
+
+
+def test_shapes_and_ranges(prior):
+    latents = prior.encode(torch.rand(2, 3, 32, 32))
+    assert latents.shape == (2, 4, 16, 16)
+    images = prior.decode(latents.requires_grad_())
+    assert images.shape == (2, 3, 32, 32) and images.min() >= 0 and images.max() <= 1
+    images.sum().backward()
+    assert latents.grad.isfinite().all() and latents.grad.abs().max() > 0
+    t, condition = torch.tensor([10, 500]), prior.embed(["a man", ""])
+    output = prior.predict(latents.detach(), t, condition)
+    whole = prior._unet(
+        latents.detach(), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": condition[:, 0]}
+    ).sample
+    assert whole.shape[1] == 8 and torch.allclose(output, whole[:, :4], atol=1e-2)
+    assert grey_response(prior, levels=3).shape == (3, 4)
+
+
+def test_the_method_runs_on_it(settings, tmp_path, make_run):
+    generator = Generator.load("anny", "warp", settings, threads=1)
+    assert isinstance(generator.prior, KandinskyPrior)
+    method = MethodSettings(phase1_steps=1, phase2_steps=1, views=1, mask_views=1)
+    run = make_run().model_copy(update={"method": method, "prior": settings, "batch_size": 1})
+    (avatar,) = generator.run(run, [PromptItem("few", "a", "a man")], [tmp_path])
+    assert avatar.status == "ok" and avatar.prior_id == generator.prior.id
+
+
+def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_path, make_run):
+    assert prior_parts(settings) == [str(folder), str(folder.with_name("small-prior"))]
+    hub = PriorSettings(kind="kandinsky", path="kandinsky-community/kandinsky-2-2-decoder")
+    assert prior_parts(hub)[1] == "kandinsky-community/kandinsky-2-2-prior"
+    for part in ("small-decoder", "small-prior"):
+        shutil.copytree(folder.with_name(part), tmp_path / part)
+    mine = settings.model_copy(update={"path": str(tmp_path / "small-decoder")})
+
+    def problems(prior):
+        return prior_problems("mine", replace(load_library(), priors={"mine": prior}), tmp_path)
+
+    run = make_run().model_copy(update={"prior": mine})
+    assert problems(mine) == []
+    before = fingerprint.of_method(run, tmp_path)
+    (tmp_path / "small-prior/model_index.json").write_text('{"prior": []}')
+    assert fingerprint.of_method(run, tmp_path) != before
+    shutil.rmtree(tmp_path / "small-prior/prior")
+    assert "small-prior/prior: no weights" in problems(mine)[0]
+    wrong = mine.model_copy(update={"path": "somewhere/else"})
+    assert "expected a decoder's" in problems(wrong)[0]
+    with pytest.raises(InputError, match="cannot load"):
+        load_prior(mine.model_copy(update={"path": "nowhere/a-decoder"}), tmp_path)
