@@ -1,8 +1,9 @@
 """Read a mesh that another system made, and put it where our heads are.
 
 Colours are taken as they are written and shown unlit: a texture, else colours of vertices or faces (written into a
-texture, one small chart for each triangle), else mid-grey. A factor of the material multiplies them as light does.
-A scene of several meshes becomes one, their textures side by side. Transparency is not known here.
+texture, one small chart for each triangle), else the material's, else mid-grey. A GLB's factor multiplies them as light
+does. A scene of several meshes becomes one, their textures one below the other. Not known here: transparency, vertex
+colours on top of a texture, and, of a texture in a scene of several, what repeats beyond its border.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from avatargen.mesh_files import LARGEST
+from avatargen.mesh_files import LARGEST, parts_of
 from avatargen.settings import Axis, MeshSettings
 from avatargen.types import HeadTopology
 
@@ -55,19 +56,21 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
     if not path.stat().st_size:
         raise ValueError(f"{path}: empty, which stands for a failure of the system that was to make it")
     try:
-        parts = list(_parts(trimesh.load_scene(path, process=False)))
-        painted = [_colours(part, LARGEST / max(1, len(parts)) ** 0.5) for part in parts]
+        scene = trimesh.load_scene(path, process=False)
+        named = len([part for part in parts_of(path) if part.suffix != ".mtl"]) > 1
+        painter = _Painter(images=path.suffix == ".glb" or named)
+        parts = [(corners, *painter.paint(mesh)) for mesh, corners in _parts(scene)]
     except Exception as error:  # readers raise whatever comes to pass
         raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     if not parts:
         raise ValueError(f"{path}: got no triangles; expected a surface")
-    corners = np.concatenate([np.asarray(part.vertices, np.float64)[part.faces] for part in parts])
-    if not np.isfinite(corners).all():
+    corners = np.concatenate([part[0] for part in parts])
+    texture, uvs = side_by_side([(texture, uvs) for _, texture, uvs in parts])
+    if not (np.isfinite(corners).all() and np.isfinite(uvs).all()):
         raise ValueError(f"{path}: got coordinates that are no numbers")
     points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)  # seams are no creases
     if np.ptp(points, axis=0).max() == 0:
         raise ValueError(f"{path}: got a mesh without extent")
-    texture, uvs = side_by_side(painted)
     topology = HeadTopology(
         torch.from_numpy(index.reshape(-1, 3)), torch.from_numpy(uvs.reshape(-1, 2)).float(),
         torch.arange(index.size).view(-1, 3), {"skin": torch.ones(len(points), dtype=torch.bool)},
@@ -76,15 +79,14 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
     return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
 
 
-def _parts(scene: trimesh.Scene) -> Iterator[trimesh.Trimesh]:
-    """The meshes of a scene that have triangles, where they are in it."""
+def _parts(scene: trimesh.Scene) -> Iterator[tuple[trimesh.Trimesh, Float[np.ndarray, "F 3 3"]]]:
+    """The meshes of a scene that have triangles, and where the corners of these are in it."""
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
-            placed = mesh.copy().apply_transform(transform)
-            placed.visual = mesh.visual  # a copy loses its vertices' colours
-            yield placed
+            points = trimesh.transform_points(np.asarray(mesh.vertices, np.float64), transform)
+            yield mesh, points[mesh.faces]
 
 
 def place(points: Float[np.ndarray, "N 3"], meshes: MeshSettings, height: float) -> Float[np.ndarray, "N 3"]:
@@ -108,32 +110,51 @@ Painted = tuple[Float[np.ndarray, "3 _ _"], Float[np.ndarray, "_ 3 2"]]
 """A texture, and texture coordinates of the corners of faces."""
 
 
-def _colours(mesh: trimesh.Trimesh, largest: float) -> Painted:
-    """What a mesh looks like; an image has at most `largest` rows and columns."""
-    faces, visual = np.asarray(mesh.faces), mesh.visual
-    if visual.kind == "face":
-        return charts_of(np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1) / 255)
-    if visual.kind == "vertex":
-        return charts_of(np.asarray(visual.vertex_colors)[faces][..., :3] / 255)
-    if visual.kind != "texture":
-        return charts_of(np.full((*faces.shape, 3), GREY))
-    image, factor = _material(visual.material)
-    if image is not None and visual.uv is not None:
-        pixels = multiplied(_pixels(image, largest), factor[:, None, None])
-        return pixels, _within_the_image(np.asarray(visual.uv, np.float64)[faces])
-    colours = visual.vertex_attributes.get("color")
-    if colours is None:
-        return charts_of(np.broadcast_to(multiplied(np.ones(3), factor), (*faces.shape, 3)))
-    return charts_of(multiplied(_fractions(colours)[faces][..., :3], factor))
+class _Painter:
+    """Finds out what meshes of one file look like; what several share is one array.
+
+    Args:
+        images: whether the file has any. trimesh puts grey ones in their place.
+    """
+
+    def __init__(self, images: bool):
+        self.images = images
+        self._known: dict[tuple[int, bytes], np.ndarray] = {}
+
+    def paint(self, mesh: trimesh.Trimesh) -> Painted:
+        """Texture and texture coordinates of a mesh."""
+        faces, visual = np.asarray(mesh.faces), mesh.visual
+        if visual.kind == "face":
+            return charts_of(np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1) / 255)
+        if visual.kind == "vertex":
+            return charts_of(np.asarray(visual.vertex_colors)[faces][..., :3] / 255)
+        if visual.kind != "texture":
+            return charts_of(np.full((*faces.shape, 3), GREY))
+        image, factor = _material(visual.material)
+        if image is not None and self.images and visual.uv is not None:
+            return self._texture(image, factor), _within_the_image(np.asarray(visual.uv, np.float64)[faces])
+        colours = visual.vertex_attributes.get("color", mesh.vertex_attributes.get("color"))
+        if colours is not None:
+            return charts_of(multiplied(_fractions(colours)[faces][..., :3], np.ones(3) if factor is None else factor))
+        plain = np.full(3, GREY) if factor is None else multiplied(np.ones(3), factor)
+        return charts_of(np.broadcast_to(plain, (*faces.shape, 3)))
+
+    def _texture(self, image: Image.Image, factor: np.ndarray | None) -> Float[np.ndarray, "3 H W"]:
+        factor = np.ones(3) if factor is None else factor
+        key = (id(image), factor.tobytes())
+        if key not in self._known:
+            self._known[key] = multiplied(_pixels(image), factor[:, None, None])
+        return self._known[key]
 
 
-def _material(material: object) -> tuple[Image.Image | None, Float[np.ndarray, "3"]]:
-    """The image of a material, if it has one, and its factor."""
-    if not isinstance(material, trimesh.visual.material.PBRMaterial):
-        image = material.image
-        return image, np.ones(3) if image else _fractions(material.diffuse)[:3] ** GAMMA
-    factor = material.baseColorFactor
-    return material.baseColorTexture, np.ones(3) if factor is None else _fractions(factor)[:3]
+def _material(material: object) -> tuple[Image.Image | None, Float[np.ndarray, "3"] | None]:
+    """The image of a material and its factor, each if it has one."""
+    if isinstance(material, trimesh.visual.material.PBRMaterial):
+        factor = material.baseColorFactor
+        white = None if material.baseColorTexture is not None else np.ones(3)
+        return material.baseColorTexture, white if factor is None else _fractions(factor)[:3]
+    own = material.image is None and "kd" in material.kwargs  # beside an image Kd is as good as never meant
+    return material.image, _fractions(material.kwargs["kd"])[:3] ** GAMMA if own else None
 
 
 def _fractions(values: object) -> np.ndarray:
@@ -147,9 +168,11 @@ def multiplied(colours: Float[np.ndarray, "*shape"], factor: Float[np.ndarray, "
     return colours if (factor == 1).all() else (colours**GAMMA * factor) ** (1 / GAMMA)
 
 
-def _pixels(image: Image.Image, largest: float) -> Float[np.ndarray, "3 H W"]:
+def _pixels(image: Image.Image) -> Float[np.ndarray, "3 H W"]:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     image = image.convert("RGB")
-    image.thumbnail((max(1, int(largest)),) * 2, Image.Resampling.LANCZOS)
+    image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     return np.asarray(image).transpose(2, 0, 1) / 255
 
 
@@ -161,20 +184,21 @@ def _within_the_image(corners: Float[np.ndarray, "F 3 2"]) -> Float[np.ndarray, 
 
 
 def side_by_side(painted: list[Painted]) -> Painted:
-    """One texture of several, one below the other."""
+    """One texture of several, one below the other; an array that is there twice is one texture."""
     if len(painted) == 1:
         return painted[0]
-    width = max(texture.shape[2] for texture, _ in painted)
-    height = sum(texture.shape[1] for texture, _ in painted)
-    whole, moved, top = np.zeros((3, height, width)), [], 0
+    textures = {id(texture): texture for texture, _ in painted}
+    width = max(texture.shape[2] for texture in textures.values())
+    tops = np.cumsum([0, *(texture.shape[1] for texture in textures.values())])
+    whole, height = np.zeros((3, tops[-1], width)), int(tops[-1])
+    places = dict(zip(textures, tops[:-1].tolist(), strict=True))
+    for key, texture in textures.items():
+        whole[:, places[key] : places[key] + texture.shape[1], : texture.shape[2]] = texture
+    moved = []
     for texture, corners in painted:
-        rows, columns = texture.shape[1:]
-        whole[:, top : top + rows, :columns] = texture
-        inside = np.array([columns, rows])
-        texels = (corners * (1, -1) + (0, 1)) * inside
-        texels = np.clip(texels, 0.5, inside - 0.5)  # the neighbour's colours stay out
-        moved.append((texels + np.array([0, top])) / (width, height) * (1, -1) + (0, 1))
-        top += rows
+        inside = np.array(texture.shape[:0:-1])
+        texels = np.clip((corners * (1, -1) + (0, 1)) * inside, 0.5, inside - 0.5)  # the neighbour's colours stay out
+        moved.append((texels + np.array([0, places[id(texture)]])) / (width, height) * (1, -1) + (0, 1))
     return whole, np.concatenate(moved)
 
 

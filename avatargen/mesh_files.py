@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from avatargen.prompts import PromptItem
 from avatargen.settings import MeshSettings
@@ -27,10 +28,11 @@ NAMED = 3
 HEAD = 2**20
 """Bytes at the beginning of a text file in which what it refers to is named."""
 _REFERS = {
-    ".obj": re.compile(r"^[ \t]*mtllib[ \t]+(.+?)[ \t]*$", re.MULTILINE),
-    ".mtl": re.compile(r"^[ \t]*map_Kd[ \t]+(.+?)[ \t]*$", re.MULTILINE),
-    ".ply": re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t]*$", re.MULTILINE),
+    ".obj": re.compile(r"^[ \t]*mtllib[ \t]+(.+?)[ \t\r]*$", re.MULTILINE),
+    ".mtl": re.compile(r"^[ \t]*map_Kd[ \t]+(.+?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE),
+    ".ply": re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", re.MULTILINE),
 }
+_HARMLESS = {"KHR_materials_unlit", "KHR_materials_ior", "KHR_materials_specular", "KHR_materials_emissive_strength"}
 
 
 def mesh_name(item: PromptItem) -> str:
@@ -61,7 +63,7 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The file and what it refers to: an .obj names materials, and these their images; a .ply may name one."""
+    """The file and what it refers to: materials of an .obj and their images, images of a .ply and of a GLB."""
     files = [path]
     for file in files:  # grows
         files += [other for other in _referred(file) if other.is_file() and other not in files]
@@ -69,33 +71,51 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def _file_problems(path: Path) -> list[str]:
-    """Files that are named and missing, and extensions of glTF that change what a mesh is and are not read here."""
+    """Files that are named and missing, and what of a format changes what a mesh is and is not read here."""
     gone = [other for part in parts_of(path) for other in _referred(part) if not other.is_file()]
-    lines = [f"{path}: refers to {other.name}, which is not beside it" for other in gone]
-    strange = [name for name in _required(path) if not name.startswith("KHR_materials_")]
-    return lines + [f"{path}: needs {name}, which is not read here; export it without" for name in strange]
+    lines = [f"{path}: refers to '{other.name}', which is not beside it" for other in gone]
+    if path.suffix == ".obj" and len(_referred(path)) > 1:
+        lines.append(f"{path}: names {len(_referred(path))} mtllib files, of which one is read; export it with one")
+    return lines + [f"{path}: has {what}, which is not read here; export it without" for what in _strange(path)]
 
 
 def _referred(path: Path) -> list[Path]:
-    """What a text file names; of a name after options, the last word."""
-    pattern = _REFERS.get(path.suffix)
-    if pattern is None:
+    """What a file names."""
+    if path.suffix == ".glb":
+        images = _gltf(path).get("images") or []
+        names = [image["uri"] for image in images if not image.get("uri", "data:").startswith("data:")]
+    elif path.suffix in _REFERS:
+        with path.open("rb") as file:
+            names = _REFERS[path.suffix].findall(file.read(HEAD).decode("utf-8", errors="replace"))
+    else:
         return []
-    with path.open("rb") as file:
-        text = file.read(HEAD).decode("utf-8", errors="replace")
-    names = [name if (path.parent / name).is_file() else name.split()[-1] for name in pattern.findall(text)]
     return [path.parent / name for name in dict.fromkeys(names)]
 
 
-def _required(path: Path) -> list[str]:
-    """The extensions without which a GLB cannot be understood."""
+def _strange(path: Path) -> list[str]:
+    """What a GLB cannot be understood without, or has of textures, and is not read."""
+    facts = _gltf(path)
+    found = [name for name in facts.get("extensionsRequired") or [] if name not in _HARMLESS]
+    colours = [
+        (m.get("pbrMetallicRoughness") or {}).get("baseColorTexture") or {} for m in facts.get("materials") or []
+    ]
+    if any("KHR_texture_transform" in (texture.get("extensions") or {}) for texture in colours):
+        found.append("KHR_texture_transform")
+    if any(texture.get("texCoord", 0) for texture in colours):
+        found.append("a second set of texture coordinates")
+    return list(dict.fromkeys(found))
+
+
+def _gltf(path: Path) -> dict[str, Any]:
+    """The JSON of a GLB; empty where it is none."""
     if path.suffix != ".glb":
-        return []
+        return {}
     with path.open("rb") as file:
         head = file.read(20)
         if len(head) < 20 or head[:4] != b"glTF":
-            return []
+            return {}
         try:
-            return list(json.loads(file.read(struct.unpack("<I", head[12:16])[0])).get("extensionsRequired", []))
-        except (ValueError, AttributeError):
-            return []
+            found = json.loads(file.read(struct.unpack("<I", head[12:16])[0]))
+        except ValueError:
+            return {}
+    return found if isinstance(found, dict) else {}

@@ -30,7 +30,7 @@ def prior_parts(prior: PriorSettings) -> list[str]:
     """Folders or hub ids that a prior is loaded from: one, or Kandinsky's decoder and what embeds texts for it."""
     if prior.kind != "kandinsky":
         return [prior.path]
-    place, slash, name = prior.path.rpartition("/")
+    place, slash, name = prior.path.rstrip("/").rpartition("/")
     return [prior.path, f"{place}{slash}{name.replace('decoder', 'prior')}"]
 
 
@@ -43,6 +43,10 @@ def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
     parts = prior_parts(prior)
     if len(set(parts)) < len(parts):
         return [f"{where}: path: {prior.path}; expected a decoder's, such as kandinsky-community/kandinsky-2-2-decoder"]
+    if (root / prior.path).is_dir():  # then nothing of it is on a hub
+        gone = [path for path in parts if not (root / path).is_dir()]
+        if gone:
+            return [f"{where}: {gone[0]}: no such folder; expected the pipeline that embeds beside the decoder"]
     return [line for path in parts for line in _folder_problems(path, where, root)]
 
 
@@ -56,7 +60,7 @@ def _folder_problems(path: str, where: str, root: Path) -> list[str]:
     except (OSError, ValueError):
         return [f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"]
     missing = [part for part in _NETWORKS if part in parts and not _has_weights(folder / part)]
-    return [f"{where}: {path}/{part}: no weights; `make train` makes the embedded prior's" for part in missing]
+    return [f"{where}: {path}/{part}: no weights; `make train` makes those of the embedded prior" for part in missing]
 
 
 def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:

@@ -120,7 +120,7 @@ def test_a_scene_of_several_meshes_keeps_the_colours_of_each(meshes, tmp_path):
     light = round(20 * 0.5 ** (1 / 2.2))
     for wanted in ((0, 16, 0), (light, 0, 0), (0, 0, light), (light, light, light), (0, 0, 20)):
         assert wanted in colours
-    assert {(c, c, c) for c in (8, 10, 20)} & colours  # the plain one, as its reader or we paint it
+    assert (10, 10, 10) in colours  # the plain one
 
 
 def test_colours_of_vertices_beside_a_material(meshes, tmp_path):
@@ -227,12 +227,14 @@ def test_missing_meshes_are_named(meshes, tmp_path):
     (problem,) = mesh_problems("theirs", meshes, items, tmp_path)
     assert "theirs" in problem and "no mesh for b, c, a.1 and 1 more; expected one of .glb, .obj, .ply" in problem
     assert not mesh_problems("theirs", meshes, items[:1], tmp_path)
-    material = "newmtl m\nmap_Kd -s 1 1 1 skin.png\n"
+    material = "newmtl m\r\nmap_kd the skin.png \r\n"
     (tmp_path / "c.obj").write_text("mtllib c.mtl\n")
-    assert "c.obj: refers to c.mtl, which is not beside it" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
+    assert (
+        "c.obj: refers to 'c.mtl', which is not beside it" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
+    )
     (tmp_path / "c.mtl").write_text(material)
-    assert "refers to skin.png" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
-    (tmp_path / "skin.png").touch()
+    assert "refers to 'the skin.png'" in mesh_problems("theirs", meshes, items[2:3], tmp_path)[0]
+    (tmp_path / "the skin.png").touch()
     assert not mesh_problems("theirs", meshes, items[2:3], tmp_path)
     elsewhere = meshes.model_copy(update={"folder": "nowhere"})
     assert "nowhere: no such folder" in mesh_problems("theirs", elsewhere, items, tmp_path)[0]
@@ -244,10 +246,40 @@ def test_what_only_we_cannot_read_is_no_failure_of_theirs(meshes, tmp_path):
     packed = buffer.pack({"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]})
     (tmp_path / "old-man.glb").write_bytes(packed)
     (problem,) = mesh_problems("theirs", meshes, [ITEM], tmp_path)
-    assert "old-man.glb: needs KHR_draco_mesh_compression, which is not read here" in problem
+    assert "old-man.glb: has KHR_draco_mesh_compression, which is not read here" in problem
+    moved = {"baseColorTexture": {"index": 0, "texCoord": 1, "extensions": {"KHR_texture_transform": {}}}}
+    scene = {"asset": {"version": "2.0"}, "materials": [{"pbrMetallicRoughness": moved}], "extensionsRequired": None}
+    (tmp_path / "old-man.glb").write_bytes(buffer.pack(scene | {"images": [{"uri": "gone.png"}]}))
+    problems = "\n".join(mesh_problems("theirs", meshes, [ITEM], tmp_path))
+    for what in ("KHR_texture_transform", "a second set of texture coordinates", "refers to 'gone.png'"):
+        assert what in problems
 
 
 def test_the_image_of_a_ply_is_a_part_of_it(tmp_path):
     (tmp_path / "a.ply").write_text("ply\nformat ascii 1.0\ncomment TextureFile a b.png\nend_header\n")
     (tmp_path / "a b.png").touch()
     assert [part.name for part in parts_of(tmp_path / "a.ply")] == ["a.ply", "a b.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1 0 1 0 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n", (1, 0, 0)),
+        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n", (0.5, 0.5, 0.5)),
+        ("mtllib m.mtl\nusemtl a\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n", (0, 0.25, 1)),
+    ],
+    ids=["colours of vertices", "nothing", "a material"],
+)
+def test_an_obj_with_texture_coordinates_and_no_image(meshes, tmp_path, text, colour):
+    (tmp_path / "m.mtl").write_text("newmtl a\nKd 0 0.25 1\n")
+    (tmp_path / "old-man.obj").write_text(text)
+    assert read_mesh(tmp_path / "old-man.obj", meshes, HEIGHT).texture[:, 0, 0].tolist() == pytest.approx(colour)
+
+
+def test_meshes_that_share_an_image_share_it_here_too(meshes, tmp_path):
+    scene, one = trimesh.Scene(), textured()
+    for k in range(3):
+        scene.add_geometry(one, transform=trimesh.transformations.translation_matrix((0, k, 0)), geom_name=str(k))
+    scene.export(tmp_path / "old-man.glb")
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, HEIGHT)
+    assert mesh.texture.shape == (3, 16, 16) and len(mesh.topology.faces) == 6

@@ -2,7 +2,8 @@
 
 It is two pipelines of diffusers': `PriorSettings.path` names the decoder (UNet and MoVQ autoencoder), folder or hub id,
 and the same name with ``prior`` for ``decoder`` is the one that embeds: ``kandinsky-community/kandinsky-2-2-decoder``
-and ``…-prior``. An embedding is a sample, too: its noise is keyed by the text, so that a prompt has one embedding.
+and ``…-prior``. An embedding is a sample, too: its noise is keyed by the prompt without its view, so that all views are
+of one head.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from avatargen.errors import InputError
 from avatargen.precision import network_dtype
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.priors.long_prompts import cut_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.stable_diffusion import quieten, weights_hash
 from avatargen.settings import PriorSettings
@@ -75,9 +76,8 @@ class KandinskyPrior(Prior):
     def _embed(self, prompt: str) -> Float[Tensor, "1 D"]:
         if not prompt:
             return self._embedder.get_zero_embed().float()
+        generator = torch.Generator().manual_seed(seed_of(prompt))
         prompt = cut_to_fit(prompt, self._fits, f"prior {self.id}")
-        seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "little")
-        generator = torch.Generator().manual_seed(seed)
         made = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
         return made.image_embeds.float()
 
@@ -112,3 +112,9 @@ class KandinskyPrior(Prior):
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._movq.dtype, memory_format=torch.channels_last)
         return self._movq.encode(signed).latents.float()
+
+
+def seed_of(prompt: str) -> int:
+    """The seed of an embedding's noise: one for all views of a prompt."""
+    plain = prompt.removesuffix(view_of(prompt))
+    return int.from_bytes(hashlib.sha256(plain.encode()).digest()[:4], "little")

@@ -24,7 +24,7 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
     """
     if fits(text):
         return text
-    view = next((f", {name}" for name in ALL_NAMES if text.endswith(f", {name}")), "")
+    view = view_of(text)
     prompt = text.removesuffix(view)
     warn_of_cut(prompt, reader)
     length = bisect_left(range(1, len(prompt)), True, key=lambda n: not fits(prompt[:n] + view))
@@ -32,6 +32,11 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
     if not prompt[length].isspace():
         kept = kept.rpartition(" ")[0] or kept
     return kept.rstrip(" ,;") + view
+
+
+def view_of(text: str) -> str:
+    """The words of a view at the end of a text, with their comma; empty where there are none."""
+    return next((f", {name}" for name in ALL_NAMES if text.endswith(f", {name}")), "")
 
 
 @cache

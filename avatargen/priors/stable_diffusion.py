@@ -115,5 +115,7 @@ def weights_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
         digest.update(os.fsencode(path.relative_to(folder)))
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
     return digest.hexdigest()[:12]

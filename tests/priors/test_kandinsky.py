@@ -11,8 +11,9 @@ from avatargen.config import load_library
 from avatargen.errors import InputError
 from avatargen.generator import Generator
 from avatargen.priors.base import grey_response, load_prior
-from avatargen.priors.kandinsky import KandinskyPrior
+from avatargen.priors.kandinsky import KandinskyPrior, seed_of
 from avatargen.priors.stable_diffusion import weights_hash
+from avatargen.priors.view_prompts import LATENT_PAINT, with_view
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.weights import prior_parts, prior_problems
@@ -48,6 +49,11 @@ def test_a_text_has_one_embedding(prior):
     assert len({tuple(row.flatten().tolist()) for row in once}) == 3
 
 
+def test_views_of_a_prompt_share_their_noise():
+    front, back = (with_view("a man", name) for name in LATENT_PAINT.names[:2])
+    assert front != back and seed_of(front) == seed_of(back) == seed_of("a man") != seed_of("a girl")
+
+
 def test_shapes_and_ranges(prior):
     latents = prior.encode(torch.rand(2, 3, 32, 32))
     assert latents.shape == (2, 4, 16, 16)
@@ -73,7 +79,8 @@ def test_the_method_runs_on_it(settings, tmp_path, make_run):
     assert avatar.status == "ok" and avatar.prior_id == generator.prior.id
 
 
-def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_path, make_run):
+def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_path, make_run, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert prior_parts(settings) == [str(folder), str(folder.with_name("small-prior"))]
     hub = PriorSettings(kind="kandinsky", path="kandinsky-community/kandinsky-2-2-decoder")
     assert prior_parts(hub)[1] == "kandinsky-community/kandinsky-2-2-prior"
@@ -91,6 +98,8 @@ def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_pa
     assert fingerprint.of_method(run, tmp_path) != before
     shutil.rmtree(tmp_path / "small-prior/prior")
     assert "small-prior/prior: no weights" in problems(mine)[0]
+    shutil.rmtree(tmp_path / "small-prior")
+    assert "no such folder; expected the pipeline that embeds" in problems(mine)[0]
     wrong = mine.model_copy(update={"path": "somewhere/else"})
     assert "expected a decoder's" in problems(wrong)[0]
     with pytest.raises(InputError, match="cannot load"):
