@@ -18,6 +18,8 @@ from avatargen.plugins import PRIORS
 from avatargen.settings import PriorSettings
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_NONE = [None, None]
+"""How a pipeline says that it is without a part."""
 _NETWORKS = ("unet", "vae", "movq", "prior", "text_encoder", "image_encoder")
 
 
@@ -59,7 +61,8 @@ def _folder_problems(path: str, where: str, root: Path) -> list[str]:
         parts = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return [f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"]
-    missing = [part for part in _NETWORKS if part in parts and not _has_weights(folder / part)]
+    named = [part for part in _NETWORKS if parts.get(part, _NONE) != _NONE]
+    missing = [part for part in named if not _has_weights(folder / part)]
     return [f"{where}: {path}/{part}: no weights; `make train` makes those of the embedded prior" for part in missing]
 
 

@@ -24,6 +24,7 @@ from avatargen.heads.flame_files import VARIABLE
 from avatargen.launch import asked, study_of
 from avatargen.settings import PriorSettings, provenance_table
 from avatargen.validate import check_space, guiding_judges, validate_all
+from avatargen.weights import clip_problems, prior_problems
 from tests.small_flame import write_flame
 
 METHODS = load_methods()
@@ -67,6 +68,12 @@ def test_what_is_shipped_is_valid(path):
         experiment = load_experiment(path.stem)
         for method in experiment.methods:
             resolve(experiment, method, load_library())
+
+
+def test_the_shipped_weights_are_whole():
+    library = load_library()
+    assert prior_problems("mini", library) == []
+    assert [line for name in ("mini", "guide") for line in clip_problems(name, library.judges[name], ROOT)] == []
 
 
 @pytest.fixture
