@@ -1,4 +1,4 @@
-"""Avatars to take home: a rigged GLB that opens in Blender, Unity or a web page.
+"""Avatars to take home: a rigged GLB (glTF 2.0), for Blender, Unity or a web page.
 
     python -m avatargen.export results/embedded/embedded/full/avatars/*
     python -m avatargen.export FOLDER --out head.glb

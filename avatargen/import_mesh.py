@@ -59,7 +59,7 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
         scene = trimesh.load_scene(path, process=False)
         named = len([part for part in parts_of(path) if part.suffix != ".mtl"]) > 1
         painter = _Painter(images=path.suffix == ".glb" or named)
-        parts = [(corners, *painter.paint(mesh)) for mesh, corners in _parts(scene)]
+        parts = list(_parts(scene, painter))
     except Exception as error:  # readers raise whatever comes to pass
         raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     if not parts:
@@ -79,14 +79,18 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
     return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
 
 
-def _parts(scene: trimesh.Scene) -> Iterator[tuple[trimesh.Trimesh, Float[np.ndarray, "F 3 3"]]]:
-    """The meshes of a scene that have triangles, and where the corners of these are in it."""
+def _parts(
+    scene: trimesh.Scene, painter: _Painter
+) -> Iterator[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
+    """Of each mesh of a scene that has triangles: where the corners of these are in it, texture, and coordinates in it."""
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
             points = trimesh.transform_points(np.asarray(mesh.vertices, np.float64), transform)
-            yield mesh, points[mesh.faces]
+            texture, uvs = painter.paint(mesh)
+            turn = -1 if np.linalg.det(transform[:3, :3]) < 0 else 1  # what is mirrored is wound the other way
+            yield points[mesh.faces][:, ::turn], texture, uvs[:, ::turn]
 
 
 def place(points: Float[np.ndarray, "N 3"], meshes: MeshSettings, height: float) -> Float[np.ndarray, "N 3"]:

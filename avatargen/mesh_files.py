@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from avatargen.prompts import PromptItem
 from avatargen.settings import MeshSettings
@@ -83,7 +84,7 @@ def _referred(path: Path) -> list[Path]:
     """What a file names."""
     if path.suffix == ".glb":
         images = _gltf(path).get("images") or []
-        names = [image["uri"] for image in images if not image.get("uri", "data:").startswith("data:")]
+        names = [unquote(image["uri"]) for image in images if not image.get("uri", "data:").startswith("data:")]
     elif path.suffix in _REFERS:
         with path.open("rb") as file:
             names = _REFERS[path.suffix].findall(file.read(HEAD).decode("utf-8", errors="replace"))
@@ -96,9 +97,8 @@ def _strange(path: Path) -> list[str]:
     """What a GLB cannot be understood without, or has of textures, and is not read."""
     facts = _gltf(path)
     found = [name for name in facts.get("extensionsRequired") or [] if name not in _HARMLESS]
-    colours = [
-        (m.get("pbrMetallicRoughness") or {}).get("baseColorTexture") or {} for m in facts.get("materials") or []
-    ]
+    materials = [material.get("pbrMetallicRoughness") or {} for material in facts.get("materials") or []]
+    colours = [material.get("baseColorTexture") or {} for material in materials]
     if any("KHR_texture_transform" in (texture.get("extensions") or {}) for texture in colours):
         found.append("KHR_texture_transform")
     if any(texture.get("texCoord", 0) for texture in colours):

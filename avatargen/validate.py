@@ -77,13 +77,10 @@ class Study:
 
     def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
         """What a method makes of a list: all that it can, or the part that the experiment reduces the method to."""
-        items, reduced = self.lists[name], self.experiment.reduced
+        items = self.lists[name]
         if method in self.true_methods:
             items = tuple(item for item in items if self.has_truth(item))
-        if reduced is None or method not in reduced.methods:
-            return items
-        first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
-        return tuple(item for item in items if item.item in first and item.seed in reduced.seeds)
+        return _reduced(self.experiment, method, items)
 
     def chunks(self, name: str, method: str) -> dict[str, tuple[PromptItem, ...]]:
         """What a method makes of a list, in pieces of `chunk_size`, by the name of each piece."""
@@ -115,7 +112,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
     for method, run in runs.items():
         if run and run.method.meshes:
-            asked = [item for items in lists.values() for item in items]
+            asked = [item for items in lists.values() for item in _reduced(experiment, method, items)]
             problems.lines += mesh_problems(method, run.method.meshes, asked, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
@@ -123,6 +120,15 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     prior = library.priors[experiment.prior]
     return _with_truth_only(Study(experiment, runs, reasons, prior, judges, lists, files, pool_file))
+
+
+def _reduced(experiment: Experiment, method: str, items: tuple[PromptItem, ...]) -> tuple[PromptItem, ...]:
+    """The items, or the part of them that the experiment reduces a method to."""
+    reduced = experiment.reduced
+    if reduced is None or method not in reduced.methods:
+        return items
+    first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
+    return tuple(item for item in items if item.item in first and item.seed in reduced.seeds)
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ flicker       what the decoded renders change from frame to frame of a fine turn
 Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye. Two
 that the eye cannot tell were set by earlier studies: of misalignment, what hardly a true head reaches (a prior never
 agrees with an outline altogether: 2 of the 36 in results/reference); of masks, what a fifth of the avatars by `full`
-reached then, and one of 36 does now.
+reached then, and one of 72 does now.
 """
 
 from __future__ import annotations

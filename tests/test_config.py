@@ -228,6 +228,18 @@ def test_the_oracle_leaves_out_prompts_that_have_no_true_head(place):
     assert "nothing is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
 
 
+def test_a_reduced_method_needs_no_more_meshes_than_it_is_asked_for(place):
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": str(place)}}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    (first, second) = (item.item for item in validate_all("mine").lists["few"][:2])
+    (place / f"{first}.ply").touch()
+    asked = {"methods": ["full", "theirs"]}
+    (problem,) = problems_of(validate_all, "mine", asked)
+    assert f"no mesh for {second}, {first}.1, {second}.1;" in problem
+    study = validate_all("mine", asked | {"reduced": {"methods": ["theirs"], "prompts": 1, "seeds": [0]}})
+    assert [item.item for item in study.items("few", "theirs")] == [first]
+
+
 def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(place / "nowhere"))
     flame = {"head": "flame", "methods": ["full", "oracle"]}

@@ -123,6 +123,17 @@ def test_a_scene_of_several_meshes_keeps_the_colours_of_each(meshes, tmp_path):
     assert (10, 10, 10) in colours  # the plain one
 
 
+def test_what_a_scene_mirrors_stays_wound_outwards(meshes, tmp_path):
+    scene = trimesh.Scene()
+    scene.add_geometry(ball(), transform=np.diag([-1.0, 1, 1, 1]))
+    scene.export(tmp_path / "old-man.glb")
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, HEIGHT)
+    corners = mesh.vertices[mesh.topology.faces]
+    outwards = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert ((outwards * corners.mean(1)).sum(1) > 0).all()
+    assert torch.allclose(seen_from(mesh, 90), torch.tensor([0.0, 0.5, 0.5]), atol=0.03)  # what was on the other side
+
+
 def test_colours_of_vertices_beside_a_material(meshes, tmp_path):
     box, buffer = trimesh.creation.box(), Buffer()
     attributes = {"POSITION": box.vertices.astype("f4"), "COLOR_0": np.tile([0, 1, 0, 1], (8, 1)).astype("f4")}
