@@ -82,7 +82,7 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
 def _parts(
     scene: trimesh.Scene, painter: _Painter
 ) -> Iterator[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
-    """Of each mesh of a scene that has triangles: where the corners of these are in it, texture, and coordinates in it."""
+    """Of each mesh of a scene: where its corners are in it, its texture, and where the corners are in that."""
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
