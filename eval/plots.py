@@ -214,15 +214,16 @@ def plot_misses(table: pd.DataFrame) -> Figure:
 
 
 def plot_cost(costs: pd.DataFrame) -> Figure:
-    """Mean seconds and largest peak memory of one avatar's generation."""
+    """Mean seconds and largest peak memory of one avatar's generation, where they are known."""
     methods = _unique(costs["method"])
     panels = {"seconds_mean": ("Time an avatar, s", 1), "peak_memory_mb_max": ("Peak memory, GB", 1024)}
     figure, axes = _panels(len(panels), len(methods))
     for axis, (column, (title, unit)) in zip(axes, panels.items(), strict=True):
-        values = pd.to_numeric(costs[column], errors="coerce").fillna(0).to_numpy(dtype=float) / unit
+        values = pd.to_numeric(costs[column], errors="coerce").to_numpy(dtype=float) / unit
         colours = [_colour(name, methods) for name in methods]
-        bars = axis.barh(np.arange(len(methods)), values, height=0.55, color=colours)
-        axis.bar_label(bars, fmt="%.1f", padding=4, color=INK)
+        bars = axis.barh(np.arange(len(methods)), np.nan_to_num(values), height=0.55, color=colours)
+        labels = [f"{value:.1f}" if np.isfinite(value) else "not known" for value in values]
+        axis.bar_label(bars, labels, padding=4, color=INK)
         axis.margins(x=0.14)
         axis.set(title=title)
         _name_methods(axis, methods)

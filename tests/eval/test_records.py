@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eval import summaries
+from eval import plots, summaries
 from eval.records import Protocol, ProtocolError, check_protocols, make_record, to_frame
 from eval.retrieval import Retrieval
 
@@ -135,5 +135,10 @@ def test_cost_and_failures(make_row):
         3.0,
         300.0,
     )
+    theirs = summaries.cost([make_row("a", method="theirs")])
+    assert theirs[["seconds_mean", "seconds_total", "peak_memory_mb_max"]].isna().all(axis=None)
+    both = pd.concat([summaries.cost(rows), theirs])
+    shown = [text.get_text() for axis in plots.plot_cost(both).axes for text in axis.texts]
+    assert shown == ["3.0", "not known", f"{300 / 1024:.1f}", "not known"]
     failed = summaries.failures(rows)
     assert failed[["item", "status", "message"]].values.tolist() == [["c", "error", "boom"]]
