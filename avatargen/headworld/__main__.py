@@ -27,7 +27,8 @@ from avatargen.headworld.pools import write_pools
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import JUDGES, train_judge
-from avatargen.headworld.train_prior import Samples, loss_weights, relatives, train_prior
+from avatargen.headworld.train_prior import Samples, build_scheduler, loss_weights, relatives, train_prior
+from avatargen.headworld.train_reader import answers_of, train_reader
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer
 
@@ -76,7 +77,7 @@ def _studio() -> tuple[AnnyHead, WarpRenderer]:
 
 
 def train_the_prior(work: Path, output: Path) -> None:
-    """VAE, then text encoder and UNet on its latents; saves the pipeline in half precision."""
+    """VAE, a reader of its latents, then text encoder and UNet on them; saves the pipeline in half precision."""
     renders = data("prior", work)
     flips = [bool(seed % 2) for seed in range(VARIANTS)]
     copies = [renders.over_backgrounds(seed, flip) for seed, flip in enumerate(flips)]
@@ -90,7 +91,10 @@ def train_the_prior(work: Path, output: Path) -> None:
     size = latents.shape[-1]
     weighed = [loss_weights(renders.coverage(flip), size, renders.points(flip)) for flip in flips]
     samples = Samples(latents, torch.cat(weighed), relatives(renders.families, VARIANTS), prompts)
-    pipeline = train_prior(samples, made_from, vae, work / "tokenizer", work)
+    answers = answers_of(renders, flips)
+    reader = train_reader(latents, samples.relatives, answers, build_scheduler().alphas_cumprod, made_from, work)
+    made_from["reader"] = weights(reader)
+    pipeline = train_prior(samples, made_from, vae, work / "tokenizer", work, reader, answers.labels)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(output, safe_serialization=True)
 
@@ -108,9 +112,11 @@ def _latents(vae: AutoencoderTiny, images: np.ndarray, made_from: Facts, path: P
     return torch.from_numpy(kept(path, made_from, make, np.load, write))
 
 
-def train_a_judge(name: str, work: Path, output: Path) -> None:
-    """A mini CLIP, on other renders than the prior's."""
-    train_judge(name, data("judge", work), facts_of(SETS["judge"]), output, work)
+def train_a_judge(name: str, work: Path, prior: Path, output: Path) -> None:
+    """A mini CLIP, on other renders than the prior's, some of them through its autoencoder."""
+    vae = AutoencoderTiny.from_pretrained(prior, subfolder="vae", dtype=torch.float32).eval()
+    made_from = {**facts_of(SETS["judge"]), "vae": weights(vae)}
+    train_judge(name, data("judge", work), vae.to(memory_format=torch.channels_last), made_from, output, work)
 
 
 def train(part: str, work: Path, output: Path) -> None:
@@ -120,9 +126,10 @@ def train(part: str, work: Path, output: Path) -> None:
     made.mkdir(parents=True)
     if part in ("all", "prior"):
         train_the_prior(work, made / "prior")
+    prior = (made if part == "all" else output) / "prior"
     for name in JUDGES:
         if part in ("all", name):
-            train_a_judge(name, work, made / name)
+            train_a_judge(name, work, prior, made / name)
     if part == "all":
         report(made, work)
     put_in_place(made, output)

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from avatargen.distill import add_noise
 from avatargen.headworld.kept import Facts, code
 from avatargen.headworld.tokens import LENGTH
+from avatargen.headworld.train_reader import Reader, misread
 from avatargen.headworld.train_text import Naming, train_text
 from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
 
@@ -63,6 +65,13 @@ Of the true difference of relatives' latents (front views, timestep 300), a prio
 .04 where captions differ in expression, .07 in sex, .12 in age, .13 in the beard's colour; after 2,200 steps of pairs
 it was .16, .20, .25 and .40.
 """
+READING, MISREAD, TAKEN = 0.2, 3.0, 2.0
+"""Weights of what a reader misses in the estimates: altogether, of what it names, and of whose attributes those are.
+
+With 0.2 its gradient is nearly as long as that of the errors.
+"""
+READ_AT = (5, 110)
+"""Timesteps of the noise that estimates are read under."""
 UNCONDITIONAL = 0.12
 """Share of samples trained with an empty prompt, for classifier-free guidance (Ho & Salimans 2022)."""
 
@@ -124,6 +133,68 @@ class Samples:
     prompts: list[str]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What one step of training shows, B rows: pairs first, under relatives' captions, again under their own, others.
+
+    Attributes:
+        rows: indices of the samples whose captions are told; pairs: how many rows are told a relative's.
+        latents, target: what is under the noise, and what the captions make of it, (B, C, h, w).
+        noisy, t, signal: latents with noise, their timesteps and alpha-bar, (B,).
+        tokens: (B, L); untold: which are the empty prompt's, bool (B,).
+    """
+
+    rows: Tensor
+    pairs: int
+    latents: Tensor
+    target: Tensor
+    noisy: Tensor
+    t: Tensor
+    signal: Tensor
+    tokens: Tensor
+    untold: Tensor
+
+
+class Reading(nn.Module):
+    """What a reader misses in the prior's estimates, beside what it reads in the true latents.
+
+    Both get the same noise first, so that no pattern below it can please the reader. For each estimate: how much less
+    is read in it (see `misread`); for pairs, whose attributes are read in it, the image's or those told, against the
+    same question of the true latents, so that there is nothing to gain beyond them.
+
+    Args:
+        reader: gives logits of TARGETS, and landmarks, as a `Reader` does.
+        labels: of the samples, (N, targets).
+    """
+
+    def __init__(self, reader: nn.Module, labels: Tensor, signal: Tensor, seed: int):
+        super().__init__()
+        self.reader, self.labels, self.signal, self.seed = reader, labels, signal, seed
+
+    def forward(self, estimate: Tensor, shown: Shown, step: int) -> Tensor:
+        generator, count = torch.Generator().manual_seed(self.seed * 1_000_003 + step), len(estimate)
+        signal = self.signal[torch.randint(*READ_AT, (count,), generator=generator)].to(estimate.device)
+        noise = torch.randn(estimate.shape, generator=generator).to(estimate.device)
+        with fast_math():
+            made, _ = self.reader(add_noise(estimate, noise, signal), signal)
+            with torch.no_grad():
+                true, _ = self.reader(add_noise(shown.target.to(estimate.device), noise, signal), signal)
+        missed = (misread(true, made) * ~shown.untold.to(estimate.device)).mean() / len(made)
+        taken, due = (self._margins(logits, shown) for logits in (made, true))
+        pairs = F.binary_cross_entropy_with_logits(taken, due.clamp(min=0).sigmoid())
+        return MISREAD * missed + TAKEN * 2 * shown.pairs / count * pairs
+
+    def _margins(self, logits: tuple[Tensor, ...], shown: Shown) -> Tensor:
+        """Log odds, in each row of pairs, of the attributes told against those of the other of the pair."""
+        pairs = shown.pairs
+        labels = self.labels[shown.rows[: 2 * pairs]].to(logits[0].device)
+        other, odds = labels.roll(pairs, 0), torch.zeros(2 * pairs, device=labels.device)
+        for k, values in enumerate(logits):
+            named = values[: 2 * pairs].float().log_softmax(-1)
+            odds = odds + (named.gather(1, labels[:, k : k + 1]) - named.gather(1, other[:, k : k + 1]))[:, 0]
+        return odds
+
+
 class PriorLoss(nn.Module):
     """Weighted mean squared error of v (arXiv 2202.00512, eq. 10), everything random keyed by (seed, step).
 
@@ -145,44 +216,61 @@ class PriorLoss(nn.Module):
 
     Args:
         tokens: of the samples' prompts (N, L); empty: of the empty one (L,).
+        reading: adds what estimates lack, as a reader sees it, times READING.
     """
 
-    def __init__(self, samples: Samples, tokens: Tensor, empty: Tensor, seed: int, batch: int):
+    def __init__(
+        self, samples: Samples, tokens: Tensor, empty: Tensor, seed: int, batch: int, reading: Reading | None = None
+    ):  # fmt: skip
         super().__init__()
         self.samples, self.tokens, self.empty, self.seed, self.batch = samples, tokens, empty, seed, batch
+        self.reading = reading
         self.signal = build_scheduler().alphas_cumprod
         share = changed_share(samples)
         weight = share.rsqrt().where(share > SEEN, torch.tensor(1e-6)).flatten().double()
         self.cumulative = weight.cumsum(0) / weight.sum()
 
     def forward(self, unet: UNet2DConditionModel, text: CLIPTextModel, step: int) -> Tensor:
+        shown = self._draw(step)
+        with fast_math():
+            made = unet(shown.noisy.to(unet.device), shown.t.to(unet.device), text(shown.tokens.to(text.device))[0])
+        velocity, a = made.sample.float(), shown.signal.view(-1, 1, 1, 1).to(unet.device)
+        loss = self._error(velocity, shown, a)
+        if self.reading is None:
+            return loss
+        estimate = a.sqrt() * shown.noisy.to(unet.device) - (1 - a).sqrt() * velocity
+        return loss + READING * self.reading(estimate, shown, step)
+
+    def _draw(self, step: int) -> Shown:
+        """What a step shows to the network: pairs first, under their relatives' captions, then under their own."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         pairs, samples = round(PAIRED * self.batch / 2), self.samples
         own, told = self._pairs(pairs, generator)
         alone = torch.from_numpy(batch_indices(self.seed, step, self.batch - 2 * pairs, len(samples.latents)))
         rows, seen = torch.cat([told, own, alone]), torch.cat([own, own, alone])
-        x, shown = samples.latents[rows].float(), samples.latents[seen].float()
-        single = self.batch - pairs
-        noise = _twice(torch.randn(single, *x.shape[1:], generator=generator), pairs)
+        latents, single = samples.latents[seen].float(), self.batch - pairs
+        noise = _twice(torch.randn(single, *latents.shape[1:], generator=generator), pairs)
         t = (torch.rand(2, single, generator=generator).mean(0).pow(EARLY) * len(self.signal)).long()
         t[:pairs].clamp_(min=EDIT_FROM)
         t = _twice(t, pairs)
-        a = self.signal[t].view(-1, 1, 1, 1)
-        noisy = (a.sqrt() * shown + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
-        velocity = (a.sqrt() * noisy - x) / (1 - a).sqrt()
         untold = torch.rand(self.batch, generator=generator) < UNCONDITIONAL / (1 - PAIRED)
         untold[: 2 * pairs] = False
+        noisy = add_noise(latents, noise, self.signal[t]).contiguous(memory_format=torch.channels_last)
         tokens = torch.where(untold[:, None], self.empty, self.tokens[rows])
-        with fast_math():
-            made = unet(noisy.to(unet.device), t.to(unet.device), text(tokens.to(text.device))[0]).sample
-        error = made.float() - velocity.to(made.device)
-        change, square = changes(x[:pairs], shown[:pairs]), (x[:pairs] - shown[:pairs]).square()
+        return Shown(rows, pairs, latents, samples.latents[rows].float(), noisy, t, self.signal[t], tokens, untold)
+
+    def _error(self, velocity: Tensor, shown: Shown, a: Tensor) -> Tensor:
+        """Weighted squared errors of v, and of what captions make of it in pairs."""
+        pairs, before, after = shown.pairs, shown.latents[: shown.pairs], shown.target[: shown.pairs]
+        right = (a.sqrt() * shown.noisy.to(a.device) - shown.target.to(a.device)) / (1 - a).sqrt()
+        error = velocity - right
+        change, square = changes(after, before), (after - before).square()
         change = CHANGE * change / (change * square).mean((1, 2, 3), keepdim=True).clamp(min=SMALLEST)
-        weights = samples.weights[rows].float()
-        changed = (weights[:pairs] + change) * (1 - a[:pairs])
+        weights = self.samples.weights[shown.rows].float()
+        changed = (weights[:pairs] + change) * (1 - shown.signal[:pairs].view(-1, 1, 1, 1))
         weights[:pairs] = changed
-        difference = (error[:pairs] - error[pairs : 2 * pairs]).square() * changed.to(made.device)
-        plain = (error.square() * weights.to(made.device)).mean()
+        difference = (error[:pairs] - error[pairs : 2 * pairs]).square() * changed.to(a.device)
+        plain = (error.square() * weights.to(a.device)).mean()
         return plain + DIFFERENCE * pairs / self.batch * difference.mean()
 
     def _pairs(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -260,13 +348,14 @@ def _detail(points: Tensor, size: int) -> Tensor:
 
 
 def train_prior(
-    samples: Samples, made_from: Facts, vae: AutoencoderTiny, tokenizer_folder: Path, work: Path, seed: int = 1,
-    budget: Budget = BUDGET,
+    samples: Samples, made_from: Facts, vae: AutoencoderTiny, tokenizer_folder: Path, work: Path, reader: Reader,
+    labels: Tensor, seed: int = 1, budget: Budget = BUDGET,
 ) -> StableDiffusionPipeline:  # fmt: skip
     """Train text encoder and UNet; returns the whole pipeline.
 
     Args:
-        made_from: facts of latents and prompts.
+        made_from: facts of latents, prompts and reader.
+        labels: what the reader should name in each sample, (N, targets).
     """
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
@@ -284,9 +373,10 @@ def train_prior(
 
     tokens = tokenize([*samples.prompts, ""])
     naming = Naming(unet.add_embedding.proj.out_features, tokenize, seed)
-    loss = PriorLoss(samples, tokens[:-1], tokens[-1], seed, budget.batch)
     facts = {"seed": seed, "code": code("tokens", "train_text", "train_prior"), **made_from}
     trainer = Trainer("prior", work, {"unet": unet, "text": text, "heads": naming.heads}, budget, facts)
+    reading = Reading(reader.to(trainer.device), labels, build_scheduler().alphas_cumprod, seed + 1)
+    loss = PriorLoss(samples, tokens[:-1], tokens[-1], seed, budget.batch, reading)
 
     def both(step: int) -> Tensor:
         return loss(unet, text, step) + NAMING * naming(heard, step, budget.batch)

@@ -16,6 +16,7 @@ from avatargen.heads.anny import AnnyHead
 from avatargen.heads.bake_cache import source_hash
 from avatargen.headworld import __main__ as command
 from avatargen.headworld import dataset, kept
+from avatargen.headworld.__main__ import ASSETS
 from avatargen.headworld.attributes import VALUES, Attributes, held_out, may_be_seen, sample, sample_training
 from avatargen.headworld.dataset import (
     MISTAKEN,
@@ -36,10 +37,12 @@ from avatargen.headworld.train_judge import (
     STATUES,
     SWAPS,
     TWO_COLOURS,
+    WORN,
     Batches,
     augment,
     contrastive,
     swapped,
+    through,
 )
 from avatargen.headworld.train_prior import (
     BACKGROUND,
@@ -55,6 +58,7 @@ from avatargen.headworld.train_prior import (
     relatives,
 )
 from avatargen.headworld.train_text import CAPTIONS, TARGETS, Heads, Naming, corpus
+from avatargen.headworld.train_vae import build_vae
 from avatargen.headworld.training import Budget, Trainer, batch_indices
 from avatargen.render.warp import WarpRenderer
 from tests.small_prior import write_pipeline
@@ -162,7 +166,7 @@ def test_weights_are_replaced_when_all_are_there_and_their_neighbours_stay(tmp_p
     with pytest.raises(KeyboardInterrupt):
         command.train("all", work, output)
     assert [path.name for path in sorted(output.rglob("*")) if path.is_file()] == ["README.md", "old", "old", "old"]
-    monkeypatch.setattr(command, "train_a_judge", lambda _name, _work, made: write(made, "new"))
+    monkeypatch.setattr(command, "train_a_judge", lambda _name, _work, prior, made: write(made, (prior / "new").name))
     monkeypatch.setattr(command, "report", lambda made, _work: (made / "REPORT.md").write_text("of the new"))
     command.train("all", work, output)
     names = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
@@ -395,7 +399,7 @@ def test_beards_of_another_colour_than_the_hair_are_seen_most_then_others_statue
     nothing = np.zeros((count, 1, 3), np.float32)
     images, alone = np.zeros((count, 2, 2, 4), np.uint8), np.arange(count)
     renders = Renders(images, captions, ["front view"] * count, nothing, alone, nothing[..., :2], nothing)
-    batches = Batches(renders, lambda texts: torch.zeros(len(texts), 4), seed=0, size=2)
+    batches = Batches(renders, lambda texts: torch.zeros(len(texts), 4), build_vae(), seed=0, size=2)
     shares = np.diff(batches.cumulative, prepend=0)
     hidden = CAMOUFLAGED
     expected = [1, BEARDS, BEARDS * TWO_COLOURS, STATUES, hidden, 1, BEARDS * hidden**2, hidden, 1]
@@ -446,13 +450,27 @@ def test_an_image_is_pulled_to_its_caption_and_from_the_changed_one():
     assert loss(torch.eye(4)[2:]) > 10  # each image looks like its changed caption
 
 
-def test_half_of_the_augmented_pictures_are_worn():
+def test_some_of_the_augmented_pictures_are_worn():
     stripes = np.zeros((8, 128, 128, 4), np.uint8)
     stripes[:, :, ::16], stripes[..., 3] = 255, 255
     made, _ = augment(stripes, torch.zeros(8, 1, 2), np.random.default_rng(3))
     down = made[:, 0, 30:98, 30:98].diff(dim=1).abs().amax((1, 2))  # along a stripe nothing changes but by noise
-    assert (down[:4] > 0.02).all() and (down[4:] < 0.01).all()
+    worn = int(WORN * 8)
+    assert (down[:worn] > 0.02).all() and (down[worn:] < 0.01).all()
     assert made.min() >= 0 and made.max() <= 1
+
+
+def test_decoded_pictures_are_those_of_the_autoencoder_and_most_have_noise_in_their_latents():
+    pipeline = StableDiffusionPipeline.from_pretrained(ASSETS / "prior", safety_checker=None)
+    pixels = torch.full((40, 3, 32, 32), 0.5)
+    pixels[:, :, 8:24, 8:24] = torch.tensor([0.9, 0.3, 0.1]).view(3, 1, 1)
+    made = through(pipeline.vae, pixels, np.random.default_rng(0))
+    assert made.shape == pixels.shape and made.min() >= 0 and made.max() <= 1
+    unrest = (made - made.median(0).values).abs().mean((1, 2, 3))
+    clean = unrest < 2 * unrest.min() + 1e-4
+    assert 0.1 < clean.float().mean() < 0.5  # CLEAN of them
+    assert (made[clean] - pixels[clean]).abs().mean() < 0.03
+    assert unrest.max() > 0.02
 
 
 def test_augmented_pictures_keep_the_head_and_change_the_background():
