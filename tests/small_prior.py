@@ -5,8 +5,8 @@ from pathlib import Path
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
+from avatargen.headworld.prior_parts import build_text_encoder
 from avatargen.headworld.tokens import write_tokenizer
-from avatargen.headworld.train_prior import build_text_encoder
 
 
 def write_pipeline(folder: Path, prediction: str) -> Path:

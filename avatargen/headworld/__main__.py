@@ -24,10 +24,12 @@ from avatargen.headworld.dataset import Recipe, Renders, cached, facts_of, gener
 from avatargen.headworld.kept import Facts, kept, weights
 from avatargen.headworld.lists import write_lists
 from avatargen.headworld.pools import write_pools
+from avatargen.headworld.prior_loss import Samples
+from avatargen.headworld.prior_parts import build_scheduler
 from avatargen.headworld.report import write_report
 from avatargen.headworld.tokens import write_tokenizer
 from avatargen.headworld.train_judge import JUDGES, train_judge
-from avatargen.headworld.train_prior import Samples, build_scheduler, loss_weights, relatives, train_prior
+from avatargen.headworld.train_prior import loss_weights, relatives, train_prior
 from avatargen.headworld.train_reader import answers_of, train_reader
 from avatargen.headworld.train_vae import encode, train_vae
 from avatargen.render.warp import WarpRenderer

@@ -7,6 +7,7 @@ turned. Learnt beside the names, hair styles were named rightly after 500 steps 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -31,6 +32,12 @@ def landmark_vertices(head: AnnyHead, count: int = COUNT) -> Int[Tensor, " {coun
         nearest = torch.minimum(nearest, (points - points[chosen[-1]]).norm(dim=-1))
         chosen.append(int((nearest * weight).argmax()))
     return torch.tensor(chosen)
+
+
+def standardised(displaced: np.ndarray) -> Float[Tensor, "M K 3"]:
+    """Displacements around their means, of deviation one altogether."""
+    values = torch.from_numpy(displaced)
+    return (values - values.mean(0)) / values.std()
 
 
 class Regressor(nn.Module):

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import SIZE, Renders
 from avatargen.headworld.kept import Facts, code
-from avatargen.headworld.landmarks import Regressor, landmark_loss
+from avatargen.headworld.landmarks import Regressor, landmark_loss, standardised
 from avatargen.headworld.paint import HAIR, SKIN
 from avatargen.headworld.phrases import worded
 from avatargen.headworld.pools import SWAPPED, known, training_swaps
@@ -170,8 +170,7 @@ class Batches:
         weights = np.array([_share(head) for head in self.heads])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.landmarks = torch.from_numpy(renders.landmarks)
-        displaced = torch.from_numpy(renders.displaced)
-        self.displaced = (displaced - displaced.mean(0)) / displaced.std()
+        self.displaced = standardised(renders.displaced)
 
     def __call__(self, step: int) -> Batch:
         uniform = np.random.default_rng((self.seed, step)).random(self.size)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from avatargen.distill import add_noise
 from avatargen.headworld.dataset import Renders
 from avatargen.headworld.kept import Facts, code
-from avatargen.headworld.landmarks import Regressor, landmark_loss
+from avatargen.headworld.landmarks import Regressor, landmark_loss, standardised
 from avatargen.headworld.pools import known
 from avatargen.headworld.train_text import TARGETS, Heads, labels_of
 from avatargen.headworld.training import Budget, Trainer, fast_math
@@ -130,12 +130,10 @@ def answers_of(renders: Renders, flips: list[bool]) -> Answers:
     heads = torch.tensor([labels_of(known(text)) for text in renders.captions])
     views = [[mirrored(view) if flip else view for view in renders.views] for flip in flips]
     labels = [torch.cat([heads, torch.tensor([[names.index(view)] for view in row])], 1) for row in views]
-    displaced = torch.from_numpy(renders.displaced)
-    displaced = (displaced - displaced.mean(0)) / displaced.std()
     return Answers(
         labels=torch.cat(labels),
         landmarks=torch.cat([torch.from_numpy(renders.points(flip)) for flip in flips]),
-        displaced=torch.cat([displaced] * len(flips)),
+        displaced=standardised(renders.displaced).repeat(len(flips), 1, 1),
         azimuths=torch.from_numpy(renders.azimuths).repeat(len(flips)),
     )
 

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from torch import nn
 from torch.nn import functional as F
 
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import Renders
 from avatargen.headworld.phrases import caption
-from avatargen.headworld.train_prior import MISREAD, TAKEN, Reading, Shown, build_scheduler
+from avatargen.headworld.prior_loss import MISREAD, TAKEN, PriorLoss, Reading, Samples, Shown
+from avatargen.headworld.prior_parts import build_scheduler
 from avatargen.headworld.train_reader import Answers, Reader, ReaderLoss, answers_of, family_loss, misread
 from avatargen.headworld.train_text import TARGETS
+from tests.small_prior import write_pipeline
 
 SIGNAL = build_scheduler().alphas_cumprod
 SIZES = [len(options) for options in TARGETS.values()]
@@ -132,3 +135,25 @@ def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
     reader = Reader().eval()
     first, again, other = (loss(reader, step) for step in (0, 0, 1))
     assert first == again != other and first.isfinite()
+
+
+def test_the_prior_is_asked_what_a_reader_sees_once_there_is_something_to_read(tmp_path):
+    pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
+    latents, weights = torch.randn(2, 4, 32, 32).half(), torch.ones(2, 1, 32, 32).half()
+    samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])
+    labels = torch.zeros(2, len(TARGETS), dtype=torch.long)
+    labels[1, 9] = 1
+    tokens, empty = torch.zeros(2, 8).long(), torch.ones(8).long()
+    asked = []
+
+    def reading(estimate, shown, step):
+        asked.append(step)
+        assert estimate.shape == shown.target.shape and estimate.requires_grad
+        return Reading(Colours(), labels, SIGNAL, seed=0)(estimate, shown, step)
+
+    plain = PriorLoss(samples, tokens, empty, seed=0, batch=4)
+    loss = PriorLoss(samples, tokens, empty, 0, 4, read_from=1)
+    loss.reading = reading
+    networks = pipeline.unet, pipeline.text_encoder
+    assert loss(*networks, 0) == plain(*networks, 0) and not asked
+    assert loss(*networks, 1) > plain(*networks, 1) and asked == [1]

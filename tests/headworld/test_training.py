@@ -31,6 +31,15 @@ from avatargen.headworld.dataset import (
 from avatargen.headworld.kept import code
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import known, swaps
+from avatargen.headworld.prior_loss import (
+    CHANGE,
+    DIFFERENCE,
+    EDIT_FROM,
+    PAIRED,
+    UNCONDITIONAL,
+    PriorLoss,
+    Samples,
+)
 from avatargen.headworld.train_judge import (
     BEARDS,
     CAMOUFLAGED,
@@ -44,19 +53,7 @@ from avatargen.headworld.train_judge import (
     swapped,
     through,
 )
-from avatargen.headworld.train_prior import (
-    BACKGROUND,
-    CHANGE,
-    DETAIL,
-    DIFFERENCE,
-    EDIT_FROM,
-    PAIRED,
-    UNCONDITIONAL,
-    PriorLoss,
-    Samples,
-    loss_weights,
-    relatives,
-)
+from avatargen.headworld.train_prior import BACKGROUND, DETAIL, loss_weights, relatives
 from avatargen.headworld.train_text import CAPTIONS, TARGETS, Heads, Naming, corpus
 from avatargen.headworld.train_vae import build_vae
 from avatargen.headworld.training import Budget, Trainer, batch_indices
