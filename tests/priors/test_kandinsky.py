@@ -63,10 +63,10 @@ def test_shapes_and_ranges(prior):
     assert latents.grad.isfinite().all() and latents.grad.abs().max() > 0
     t, condition = torch.tensor([10, 500]), prior.embed(["a man", ""])
     output = prior.predict(latents.detach(), t, condition)
-    whole = prior._unet(
-        latents.detach(), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": condition[:, 0]}
-    ).sample
-    assert whole.shape[1] == 8 and torch.allclose(output, whole[:, :4], atol=1e-2)
+    fast = prior._unet.dtype
+    given = {"image_embeds": condition[:, 0].to(fast)}
+    whole = prior._unet(latents.detach().to(fast), t, encoder_hidden_states=None, added_cond_kwargs=given).sample
+    assert whole.shape[1] == 8 and torch.allclose(output, whole[:, :4].float(), atol=1e-2)
     assert grey_response(prior, levels=3).shape == (3, 4)
 
 
