@@ -122,13 +122,21 @@ def train_a_judge(name: str, work: Path, prior: Path, output: Path) -> None:
 
 
 def train(part: str, work: Path, output: Path) -> None:
-    """Train the models of a part, or all and their report, below `work`; put them in place once all are there."""
+    """Train the models of a part, or all and their report, below `work`; put them in place once all are there.
+
+    Raises:
+        InputError: a judge is to be trained where there is no prior.
+    """
     made = work / f"trained-{part}"
+    prior = (made if part == "all" else output) / "prior"
+    if part in JUDGES and not prior.is_dir():
+        raise InputError(
+            [f"{part}: sees images through the prior's autoencoder; expected a prior at {prior}, got none"]
+        )
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     if part in ("all", "prior"):
         train_the_prior(work, made / "prior")
-    prior = (made if part == "all" else output) / "prior"
     for name in JUDGES:
         if part in ("all", name):
             train_a_judge(name, work, prior, made / name)

@@ -179,6 +179,7 @@ def test_weights_are_replaced_when_all_are_there_and_their_neighbours_stay(tmp_p
         (["lists"], "lists: expected one existing folder"),
         (["lists", "no/such"], "lists: expected one existing folder, got no/such"),
         (["prior", "some.tsv"], "prior: takes no lists"),
+        (["judge", "--output", "no/such"], "expected a prior at no/such/prior, got none"),
     ],
 )
 def test_wrong_input_is_said_in_a_line(arguments, message, capsys):
