@@ -3,7 +3,8 @@
 ``NAME.txt``  one prompt a line; empty lines and lines that start with ``#`` are skipped.
 ``NAME.tsv``  a header ``id, prompt, tags[, geometry]`` and one prompt a line, separated by tabs. `tags` are
               ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of the
-              prompt (its caption in CLIP-R's geometry track); empty or absent means the prompt itself.
+              prompt (its caption in CLIP-R's geometry track); empty or absent means the prompt itself, less the
+              colours if the closed world knows all its words (see `eval.manifest`).
 
 Text from outside: everything is checked here, once, and all problems are reported together.
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avatargen.errors import InputError
+from avatargen.headworld.phrases import caption, described
 
 GEOMETRY_TAG = "geometry="
 
@@ -38,13 +39,19 @@ class Row(BaseModel):
     peak_memory_mb: float | None = None
     fingerprint: str = ""
     folder: str
-    geometry: str | None = Field(None, description="caption for the geometry track; else the tag, else the prompt")
+    geometry: str | None = Field(None, description="caption for the geometry track; see `geometry_caption`")
 
     @property
     def geometry_caption(self) -> str:
-        """What a textureless render of this head can be asked for."""
+        """What a textureless render of this head can be asked for: what its list says, its tag, or the prompt itself.
+
+        A prompt whose words the closed world knows loses those of colour, which no such render can show.
+        """
         tagged = [tag.removeprefix(GEOMETRY_TAG) for tag in self.tags if tag.startswith(GEOMETRY_TAG)]
-        return self.geometry or (tagged[0] if tagged else self.prompt)
+        if self.geometry or tagged:
+            return self.geometry or tagged[0]
+        known = described(self.prompt, self.tags)
+        return caption(known, colours=False) if known else self.prompt
 
     @property
     def unit(self) -> tuple[str, str, int]:

@@ -30,6 +30,14 @@ def test_geometry_captions_are_shared_by_what_looks_alike(make_row):
     assert pool.name == "tiny+shapes"
 
 
+def test_colours_are_no_part_of_a_geometry_caption_where_the_world_knows_the_words(make_row):
+    green = "a smiling old man with green skin and a pink mohawk"
+    assert make_row(prompt=green).geometry_caption == "a smiling old man with a mohawk"
+    assert make_row(prompt=green, geometry="an old man").geometry_caption == "an old man"
+    assert make_row(prompt=green, tags=("truth=none",)).geometry_caption == green
+    assert make_row(prompt="a green Viking").geometry_caption == "a green Viking"
+
+
 def test_manifests_report_all_problems(tmp_path, make_row):
     good = make_row().model_dump_json()
     path = tmp_path / "0.jsonl"
