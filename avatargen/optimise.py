@@ -53,7 +53,7 @@ class Studio:
         mask_latents: latents of MASK_BACKGROUNDS.
         greys: response of the prior to greys, for the shading cue.
         start, snapshot_background: latents of the grey that textures start in, and of the one behind snapshots.
-        positions: encoded canonical positions of the template, input of the offset MLP.
+        positions: encoded points of the template that offsets are optimised at, input of the offset MLP.
     """
 
     head: HeadModel
@@ -66,14 +66,13 @@ class Studio:
     greys: Float[Tensor, "levels C"]
     start: Float[Tensor, " C"]
     snapshot_background: Float[Tensor, " C"]
-    positions: Float[Tensor, "N D"]
+    positions: Float[Tensor, "P D"]
     laplacian: SparseMap
 
 
 def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: PriorSettings) -> Studio:
     """Measure the prior's response to plain colours, and prepare what geometry needs."""
-    template = head.canonical(head.shape_template[None])[0]
-    device = template.device
+    device, vertices = head.shape_template.device, len(next(iter(head.topology.regions.values())))
     palette = torch.rand(PALETTE, 3, generator=torch.Generator().manual_seed(0)).to(device)
     return Studio(
         head=head, renderer=renderer, prior=prior, settings=settings, palette=palette,
@@ -82,8 +81,8 @@ def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: Pr
         greys=grey_response(prior).to(device),
         start=flat_latents(prior, torch.full((1, 3), START_GREY, device=device))[0],
         snapshot_background=flat_latents(prior, torch.full((1, 3), 0.5, device=device))[0],
-        positions=encode_positions(template),
-        laplacian=laplacian_matrix(head.topology.faces, len(template)),
+        positions=encode_positions(head.offset_points()),
+        laplacian=laplacian_matrix(head.topology.faces, vertices),
     )  # fmt: skip
 
 
@@ -138,7 +137,9 @@ def head_parameters(studio: Studio, method: MethodSettings, state: State) -> Hea
     low, high = studio.head.shape_bounds
     template = studio.head.template(len(state.shape))
     shape = studio.head.shape_template + state.shape * (high - low)
-    moved = offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) if method.offsets else template.offsets
+    moved = template.offsets
+    if method.offsets:
+        moved = studio.head.spread(offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3))
     return replace(template, shape=shape, expression=state.expression, offsets=moved)
 
 

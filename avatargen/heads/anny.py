@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from avatargen.heads import shape_space
 from avatargen.heads.bake_cache import one_at_a_time, source_hash, write_atomically
@@ -126,6 +127,17 @@ class AnnyHead(HeadModel):
         motions = joint_motions(parameters.joints, pivots.transpose(1, 2), PARENTS)
         posed = skin(rest + parameters.offsets.transpose(1, 2), motions, self.bases.weights)
         return posed.transpose(1, 2).contiguous()
+
+    def offset_points(self) -> Float[Tensor, "P 3"]:
+        """The vertices before subdivision, a quarter of all: an offset MLP there takes a quarter of the time."""
+        points = one_by_one(self._coarse, self.shape_template[None]).view(3, -1)
+        return points[:, : -len(self.joint_names)].t().contiguous()
+
+    def spread(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
+        """As smooth as the surface itself: they are subdivided as it is."""
+        batch, joints = len(offsets), len(self.joint_names)
+        rows = F.pad(offsets.permute(1, 0, 2).reshape(-1, 3 * batch), (0, 0, 0, joints))
+        return (self.bases.operator @ rows)[:-joints].view(-1, batch, 3).transpose(0, 1)
 
     def joint_pivots(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B J 3"]:
         """Where the joints of identities are at rest, metres."""

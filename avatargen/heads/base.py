@@ -64,6 +64,14 @@ class HeadModel(ABC):
     def to(self, device: torch.device | str) -> HeadModel:
         """The same model on another device."""
 
+    def offset_points(self) -> Float[Tensor, "P 3"]:
+        """Points of the template that offsets are optimised at: its vertices, where it is no subdivision of fewer."""
+        return self.canonical(self.shape_template[None])[0]
+
+    def spread(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
+        """Offsets of all vertices from those of `offset_points`; linear, and none is larger than the largest given."""
+        return offsets
+
     def template(self, batch: int) -> HeadParameters:
         """Parameters of `batch` template heads at rest."""
         lead = self.shape_template

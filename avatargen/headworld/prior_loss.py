@@ -14,6 +14,7 @@ from transformers import CLIPTextModel
 from avatargen.distill import add_noise
 from avatargen.headworld.prior_parts import build_scheduler
 from avatargen.headworld.train_reader import misread
+from avatargen.headworld.train_text import TARGETS
 from avatargen.headworld.training import batch_indices, fast_math
 
 EARLY = 1.5
@@ -54,6 +55,10 @@ With 0.8 its gradient is three times as long as that of the errors, most of whic
 steps on from a prior that had never met a reader, the share of pairs' estimates that show the attributes told rather
 than the image's went from .69 to .76 (of the true latents .88), and faces got eyes and teeth.
 """
+SUBTLE = {"age": 3.0, "sex": 2.0, "expression": 2.0, "feature": 2.0, "weight": 1.5, "eyes": 1.5}
+"""How much more what is missed of some attributes weighs: those that samples and avatars miss most."""
+WEIGHTS = [SUBTLE.get(name, 1.0) for name in TARGETS]
+WEIGHTS = [weight * len(WEIGHTS) / sum(WEIGHTS) for weight in WEIGHTS]
 READ_AT = (5, 110)
 """Timesteps of the noise that estimates are read under."""
 UNCONDITIONAL = 0.12
@@ -123,7 +128,7 @@ class Reading(nn.Module):
             made, _ = self.reader(add_noise(estimate, noise, signal), signal)
             with torch.no_grad():
                 true, _ = self.reader(add_noise(shown.target.to(estimate.device), noise, signal), signal)
-        missed = (misread(true, made) * ~shown.untold.to(estimate.device)).mean() / len(made)
+        missed = (misread(true, made, WEIGHTS) * ~shown.untold.to(estimate.device)).mean() / len(made)
         taken, due = (self._margins(logits, shown) for logits in (made, true))
         pairs = F.binary_cross_entropy_with_logits(taken, due.clamp(min=0).sigmoid())
         return MISREAD * missed + TAKEN * 2 * shown.pairs / count * pairs

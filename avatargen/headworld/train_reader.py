@@ -7,6 +7,7 @@ what pleases the reader. It ships with nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from avatargen.headworld.train_text import TARGETS, Heads, labels_of
 from avatargen.headworld.training import Budget, Trainer, fast_math
 from avatargen.priors.view_prompts import mirrored
 
-BUDGET = Budget(steps=5000, batch=96, lr=2e-3, cool=0.6)
+BUDGET = Budget(steps=7000, batch=96, lr=2e-3, cool=0.6)
 WIDTHS = (48, 96, 192, 256)
 """Channels at 32 x 32, 16 x 16, 8 x 8 and 4 x 4."""
 MEMBERS = 6
@@ -34,7 +35,9 @@ NOISIEST, LITTLE = 130, 1.5
 """Noise hides eyes and mouths from timestep 100 on: uniform draws to the power LITTLE, times NOISIEST, are read."""
 FRONT, FRONTS = 70.0, 3.0
 """Families seen from an azimuth up to FRONT, degrees, are FRONTS times as frequent."""
-HARD = {"age": 2.0, "expression": 4.0, "feature": 3.0, "beard_colour": 2.0, "eyes": 1.5}
+HARD = {
+    "age": 3.0, "sex": 3.0, "weight": 1.5, "expression": 4.0, "feature": 3.0, "beard_colour": 2.0, "eyes": 1.5
+}  # fmt: skip
 """Weights of attributes that are harder to see than others, whose weight is 1."""
 
 
@@ -94,17 +97,18 @@ def family_loss(logits: tuple[Tensor, ...], labels: Int[Tensor, "B targets"], me
     return F.cross_entropy(score.flatten(0, 1), answers)
 
 
-def misread(told: tuple[Tensor, ...], shown: tuple[Tensor, ...]) -> Float[Tensor, " B"]:
+def misread(told: tuple[Tensor, ...], shown: tuple[Tensor, ...], weights: Sequence[float]) -> Float[Tensor, " B"]:
     """How much less is read in what a network made than in what it ought to make: Kullback-Leibler, over TARGETS.
 
     What cannot be seen in the true image either (a smile from behind) costs nothing.
 
     Args:
         told: logits of the true images; shown: of those made.
+        weights: of TARGETS.
     """
     return sum(
-        F.kl_div(made.float().log_softmax(-1), true.float().softmax(-1), reduction="none").sum(-1)
-        for made, true in zip(shown, told, strict=True)
+        weight * F.kl_div(made.float().log_softmax(-1), true.float().softmax(-1), reduction="none").sum(-1)
+        for weight, made, true in zip(weights, shown, told, strict=True)
     )
 
 

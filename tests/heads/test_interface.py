@@ -25,6 +25,11 @@ def varied(head):
     )
 
 
+@pytest.fixture(scope="module")
+def template_points(head):
+    return head.canonical(head.template(1).shape)[0]
+
+
 def test_sizes_agree(head):
     vertices = head.canonical(head.template(1).shape).shape[1]
     topology = head.topology
@@ -50,6 +55,15 @@ def test_rest_is_canonical_and_offsets_add(head, varied):
     assert torch.allclose(head.vertices(rest), canonical, atol=1e-6)
     lifted = head.vertices(replace(rest, offsets=varied.offsets))
     assert torch.allclose(lifted, canonical + varied.offsets, atol=1e-6)
+
+
+def test_offsets_are_spread_as_the_surface_is_and_of_each_avatar_alone(head, template_points):
+    points = head.offset_points()
+    assert torch.allclose(head.spread(points[None])[0], template_points, atol=1e-6)
+    drawn = torch.randn(3, *points.shape, generator=torch.Generator().manual_seed(1))
+    spread = head.spread(drawn)
+    assert (spread.abs().amax((1, 2)) <= drawn.abs().amax((1, 2)) + 1e-6).all()
+    assert torch.equal(head.spread(drawn[[2]])[0], spread[2])
 
 
 def test_a_head_does_not_depend_on_its_batch(head, varied):

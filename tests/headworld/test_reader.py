@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.dataset import Renders
 from avatargen.headworld.phrases import caption
-from avatargen.headworld.prior_loss import MISREAD, TAKEN, PriorLoss, Reading, Samples, Shown
+from avatargen.headworld.prior_loss import MISREAD, TAKEN, WEIGHTS, PriorLoss, Reading, Samples, Shown
 from avatargen.headworld.prior_parts import build_scheduler
 from avatargen.headworld.train_reader import Answers, Reader, ReaderLoss, answers_of, family_loss, misread
 from avatargen.headworld.train_text import TARGETS
@@ -53,9 +53,12 @@ def test_what_the_true_image_does_not_show_is_not_missed():
     other[0, 9] = 1
     unseen = [*sure(labels)]
     unseen[9] = torch.zeros(1, SIZES[9])
-    assert misread(sure(labels), sure(labels)) == pytest.approx(0)
-    assert misread(sure(labels), sure(other)) == pytest.approx(20, rel=0.01)
-    assert misread(tuple(unseen), tuple(unseen)) == pytest.approx(0)
+    weights = [1.0] * len(TARGETS)
+    assert misread(sure(labels), sure(labels), weights) == pytest.approx(0)
+    assert misread(sure(labels), sure(other), weights) == pytest.approx(20, rel=0.01)
+    assert misread(tuple(unseen), tuple(unseen), weights) == pytest.approx(0)
+    weights[9] = 2.0
+    assert misread(sure(labels), sure(other), weights) == pytest.approx(40, rel=0.01)
 
 
 def drawn(latents, target, pairs, untold=None):
@@ -89,10 +92,11 @@ def test_estimates_miss_what_the_reader_does_not_find_and_gain_nothing_beyond_th
 
     right, wrong, beyond = loss(target), loss(-target), loss(3 * target)
     assert right == pytest.approx(0, abs=1e-3)
-    assert wrong > MISREAD * 15 / len(TARGETS) + TAKEN * 15
+    share = WEIGHTS[9] / len(TARGETS)  # the expression's
+    assert wrong > MISREAD * 15 * share + TAKEN * 15
     assert beyond == pytest.approx(right, abs=1e-2)
     untold = torch.ones(4, dtype=torch.bool)
-    assert loss(-target, untold=untold) == pytest.approx(wrong - MISREAD * 20 / len(TARGETS), rel=0.05)
+    assert loss(-target, untold=untold) == pytest.approx(wrong - MISREAD * 20 * share, rel=0.05)
 
 
 def test_the_gradient_of_reading_moves_an_estimate_to_what_it_was_told():

@@ -43,11 +43,14 @@ from avatargen.headworld.prior_loss import (
 from avatargen.headworld.train_judge import (
     BEARDS,
     CAMOUFLAGED,
+    DECODED,
+    JUDGES,
     STATUES,
     SWAPS,
     TWO_COLOURS,
     WORN,
     Batches,
+    Learner,
     augment,
     contrastive,
     swapped,
@@ -402,6 +405,36 @@ def test_beards_of_another_colour_than_the_hair_are_seen_most_then_others_statue
     hidden = CAMOUFLAGED
     expected = [1, BEARDS, BEARDS * TWO_COLOURS, STATUES, hidden, 1, BEARDS * hidden**2, hidden, 1]
     assert shares / shares[0] == pytest.approx(expected)
+
+
+def test_some_pictures_are_mirrored_and_their_landmarks_are_not_learnt():
+    image = np.zeros((1, 64, 64, 4), np.uint8)
+    image[..., 3], image[..., 32:, :3] = 255, 255  # bright on the right
+    points, displaced = np.zeros((1, 96, 2), np.float32), np.zeros((1, 96, 3), np.float32)
+    renders = Renders(image, [caption(Attributes())], ["front view"], np.zeros(1), np.zeros(1, int), points, displaced)
+    renders.displaced[0, 0] = 1.0
+    batch = Batches(renders, lambda texts: torch.zeros(len(texts), 4), build_vae(), seed=0, size=16)(0)
+    seen = slice(0, 16 - int(DECODED * 16))  # as an untrained autoencoder decodes, there is nothing to see
+    right = batch.pixels[seen, ..., 40:].mean((1, 2, 3)) > batch.pixels[seen, ..., :24].mean((1, 2, 3))
+    assert (right == ~batch.mirrored[seen]).all() and 2 < batch.mirrored.sum() < 14
+    assert (renders.images[0, :, 32:, :3] == 255).all()
+
+    class Tower(nn.Module):
+        visual = nn.Sequential(nn.Identity())
+        logit_scale = torch.zeros(())
+
+        def encode_image(self, pixels):
+            self.visual(torch.ones(16, 384, 4, 4))
+            return torch.ones(16, 80)
+
+        def encode_text(self, tokens, normalize):
+            return torch.ones(len(tokens), 80)
+
+    guide = JUDGES["guide"]
+    learner = Learner(Tower(), replace(guide, last=("0", 384)))
+    wrong = batch.landmarks + 5 * batch.mirrored.view(-1, 1, 1)
+    assert learner(batch) == learner(replace(batch, landmarks=wrong))
+    assert learner(batch) < learner(replace(batch, landmarks=batch.landmarks + 5))
 
 
 def test_landmarks_off_the_image_weigh_nothing():
