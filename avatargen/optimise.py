@@ -66,7 +66,7 @@ class Studio:
     greys: Float[Tensor, "levels C"]
     start: Float[Tensor, " C"]
     snapshot_background: Float[Tensor, " C"]
-    positions: Float[Tensor, "P D"]
+    positions: Float[Tensor, "N D"]
     laplacian: SparseMap
 
 
