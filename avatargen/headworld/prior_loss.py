@@ -58,8 +58,9 @@ a better reader from .76 to .80 (of .91), and a judge found expressions in .70 o
 """
 SUBTLE = {"age": 3.0, "sex": 2.0, "expression": 2.0, "feature": 2.0, "weight": 1.5, "eyes": 1.5}
 """How much more what is missed of some attributes weighs: those that samples and avatars miss most."""
-WEIGHTS = [SUBTLE.get(name, 1.0) for name in TARGETS]
-WEIGHTS = [weight * len(WEIGHTS) / sum(WEIGHTS) for weight in WEIGHTS]
+_UNSCALED = [SUBTLE.get(name, 1.0) for name in TARGETS]
+WEIGHTS = [weight * len(TARGETS) / sum(_UNSCALED) for weight in _UNSCALED]
+"""Of TARGETS, one on average."""
 READ_AT = (5, 110)
 """Timesteps of the noise that estimates are read under."""
 UNCONDITIONAL = 0.12
