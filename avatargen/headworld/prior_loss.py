@@ -53,8 +53,8 @@ READING, MISREAD, TAKEN = 0.4, 3.0, 2.0
 
 Its gradient is several times as long as that of the errors, most of which is what no caption tells. In 1,500 steps on
 from a prior that had never met a reader, with 0.8, the share of pairs' estimates that show the attributes told rather
-than the image's went from .69 to .76 (of the true latents .88), and faces got eyes and teeth; in 2,700 more with 0.4 and
-a better reader from .76 to .80 (of .91), and a judge found expressions in .70 of samples instead of .57.
+than the image's went from .69 to .76 (of the true latents .88), and faces got eyes and teeth; in 2,700 more, with 0.4
+and a better reader, from .76 to .80 (of .91), and a judge found expressions in .70 of samples instead of .57.
 """
 SUBTLE = {"age": 3.0, "sex": 2.0, "expression": 2.0, "feature": 2.0, "weight": 1.5, "eyes": 1.5}
 """How much more what is missed of some attributes weighs: those that samples and avatars miss most."""
