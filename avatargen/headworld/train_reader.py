@@ -120,12 +120,14 @@ class Answers:
         labels: indices of the values of TARGETS, (N, targets).
         landmarks, displaced: (N, K, 2) in the image, (N, K, 3) from the template's, of deviation one.
         azimuths: of the cameras, degrees, (N,).
+        mirrored: bool (N,), images whose landmarks are another side's, and so none to learn.
     """
 
     labels: Tensor
     landmarks: Tensor
     displaced: Tensor
     azimuths: Tensor
+    mirrored: Tensor
 
 
 def answers_of(renders: Renders, flips: list[bool]) -> Answers:
@@ -139,6 +141,7 @@ def answers_of(renders: Renders, flips: list[bool]) -> Answers:
         landmarks=torch.cat([torch.from_numpy(renders.points(flip)) for flip in flips]),
         displaced=standardised(renders.displaced).repeat(len(flips), 1, 1),
         azimuths=torch.from_numpy(renders.azimuths).repeat(len(flips)),
+        mirrored=torch.tensor(flips).repeat_interleave(len(heads)),
     )
 
 
@@ -165,8 +168,8 @@ class ReaderLoss(nn.Module):
         """The loss of a step's families: of their names, of whose names they are, and of their landmarks."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows, device = self._families(generator), reader.names.linear.weight.device
-        labels, found = self.answers.labels[rows].to(device), self.answers.landmarks[rows].to(device)
-        displaced = self.answers.displaced[rows].to(device)
+        labels, plain = self.answers.labels[rows].to(device), ~self.answers.mirrored[rows]
+        found, displaced = (part[rows[plain]].to(device) for part in (self.answers.landmarks, self.answers.displaced))
         t = torch.rand(self.families, generator=generator).pow(LITTLE).mul(NOISIEST).long()
         signal = self.signal[t].repeat_interleave(self.members)
         clean = self.latents[rows].float()
@@ -175,8 +178,10 @@ class ReaderLoss(nn.Module):
             logits, shape = reader(noisy.to(device), signal.to(device))
         names = torch.stack([F.cross_entropy(v.float(), y) for v, y in zip(logits, labels.T, strict=True)])
         weights = self.weights.to(device)
-        naming = (weights * names).sum() / weights.sum()
-        return naming + family_loss(logits, labels, self.members) + landmark_loss(shape, found, displaced)
+        loss = (weights * names).sum() / weights.sum() + family_loss(logits, labels, self.members)
+        if not plain.any():
+            return loss
+        return loss + landmark_loss(tuple(part[plain.to(device)] for part in shape), found, displaced)
 
     def _families(self, generator: torch.Generator) -> Tensor:
         """Rows of images, family after family, those seen from the front more often."""

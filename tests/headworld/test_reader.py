@@ -123,6 +123,7 @@ def test_answers_are_of_each_copy_and_mirrored_with_it():
     assert said == [*views, "close 45 right view", "back view"]
     assert answers.landmarks[2, 0].tolist() == pytest.approx([-0.5, 0.1])
     assert answers.azimuths.tolist() == [45.0, 180.0] * 2
+    assert answers.mirrored.tolist() == [False, False, True, True]
 
 
 def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
@@ -131,7 +132,8 @@ def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
     others = torch.tensor([[k - k % size + j for j in range(size) if j != k % size] for k in range(families * size)])
     count = families * size
     zeros = torch.zeros(count, len(TARGETS), dtype=torch.long)
-    answers = Answers(zeros, torch.zeros(count, 96, 2), torch.zeros(count, 96, 3), torch.zeros(count))
+    places, flips = torch.zeros(count, 96, 2), torch.arange(count) < size  # one family is mirrored
+    answers = Answers(zeros, places, torch.zeros(count, 96, 3), torch.zeros(count), flips)
     loss = ReaderLoss(latents, others, answers, SIGNAL, seed=0, batch=8)
     rows = loss._families(torch.Generator().manual_seed(0)).view(-1, size)
     assert rows.shape == (2, size)
@@ -139,6 +141,12 @@ def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
     reader = Reader().eval()
     first, again, other = (loss(reader, step) for step in (0, 0, 1))
     assert first == again != other and first.isfinite()
+    places[:size] = 5.0
+    assert (loss(reader, 0), loss(reader, 1)) == (first, other)  # another side's are not learnt
+    flips[:] = True
+    assert loss(reader, 0).isfinite() and loss(reader, 0) < first
+    flips[:] = False
+    assert max(loss(reader, step) for step in range(4)) > max(first, other) + 1
 
 
 def test_the_prior_is_asked_what_a_reader_sees_once_there_is_something_to_read(tmp_path):
