@@ -20,6 +20,7 @@ from avatargen.config import ROOT
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.measures import (
+    GUIDED_FROM,
     Judge,
     Pictures,
     attribute_accuracy,
@@ -59,6 +60,7 @@ def write_report(
     }
     prior = load_prior(PriorSettings(path=str(assets / "prior")))
     samples = sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance)
+    drawn = f"samples of the prior at guidance {guidance:g}, above {GUIDED_FROM:g} of the schedule"
     loaded = {name: Judge(assets / name) for name in judges}
     front = views[False, True]
     shown = {
@@ -68,7 +70,7 @@ def write_report(
         "colour renders, side and back": (False, views[False, False]),
         "clay renders, azimuth within 60°": (True, views[True, True]),
         "clay renders, side and back": (True, views[True, False]),
-        f"samples of the prior at guidance {guidance:g}": (False, samples),
+        drawn: (False, samples),
     }
     parts = [
         "# The embedded models on combinations that no image of their training sets shows",
@@ -86,7 +88,7 @@ def write_report(
         "How often the judge picks the right one of captions that differ in this attribute alone.",
         *(_attribute_table(name, judge, heads, views, samples) for name, judge in loaded.items()),
         "## Pictures",
-        f"Renders of random prompts, and samples of the prior at guidance {guidance:g}.",
+        f"Renders of random prompts, and {drawn}.",
         "![renders](heads.jpg)\n![samples](samples.jpg)\n![curves](curves.png)",
     ]
     sheet(front, [caption(one) for one in heads], assets / "heads.jpg")

@@ -6,7 +6,16 @@ import torch
 
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
-from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, decoded, recall, render_heads
+from avatargen.headworld.measures import (
+    GUIDED_FROM,
+    Judge,
+    Pictures,
+    attribute_accuracy,
+    ddim,
+    decoded,
+    recall,
+    render_heads,
+)
 from avatargen.headworld.phrases import parse
 from avatargen.headworld.report import evaluation_ms
 from avatargen.priors.base import Prior
@@ -75,6 +84,30 @@ def test_ddim_finds_what_the_prior_knows():
     made = ddim(KnowingPrior(), ["a", "b"], guidance=4.0)
     assert made.shape == (2, 32, 32, 3)
     assert np.abs(made - np.array([230, 51, 128])).max() <= 1
+
+
+class CountingPrior(KnowingPrior):
+    """Told the first caption it sees the picture, told nothing another; it keeps what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def embed(self, prompts):
+        return torch.tensor([float(text == "a") for text in prompts]).view(-1, 1, 1)
+
+    def predict(self, noisy, timesteps, condition):
+        self.asked.append((int(timesteps[0]), len(noisy)))
+        told = self.answer * condition[..., None]
+        a = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        return (noisy - a.sqrt() * told) / (1 - a).sqrt()
+
+
+def test_samples_are_guided_where_they_are_decided_and_not_where_that_only_burns():
+    prior = CountingPrior()
+    made = ddim(prior, ["a"], guidance=4.0)
+    assert {count for t, count in prior.asked if t >= GUIDED_FROM * 99} == {2}
+    assert {count for t, count in prior.asked if t < GUIDED_FROM * 99} == {1}
+    assert np.abs(made - np.array([230, 51, 128])).max() <= 1  # guided to the end it would be four times as bright
 
 
 def test_decoded_pictures_have_the_noise_of_their_latents():
