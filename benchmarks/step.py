@@ -1,8 +1,9 @@
 """What a step of the method costs, and what of it: seconds a step on this machine, as Markdown tables.
 
-    python benchmarks/step.py [--threads 1] [--batch 4]
+    python benchmarks/step.py [--threads 1] [--batch 4] [--float32]
 
-The batch is the product's own, on the embedded stack. Refreshes of the masks are counted where they happen: most of
+The batch is the product's own, on the embedded stack. With --float32 networks run in float32 everywhere, as they do by
+themselves on CPUs whose bfloat16 is slow (without AMX). Refreshes of the masks are counted where they happen: most of
 what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
 """
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
 from avatargen.generator import Generator  # noqa: E402
 from avatargen.optimise import embed_prompts, take_step  # noqa: E402
+from avatargen.priors import stable_diffusion  # noqa: E402
 from avatargen.prompts import read_list  # noqa: E402
 from avatargen.state import initial_state  # noqa: E402
 
@@ -94,7 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--float32", action="store_true", help="as on a CPU without AMX")
     options = parser.parse_args()
+    if options.float32:
+        stable_diffusion.network_dtype = lambda device: torch.float32
     run = resolve(load_experiment("embedded"), "full", load_library())
     generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
     items = (read_list(ROOT / "prompts" / "embedded.tsv") * options.batch)[: options.batch]
