@@ -2,8 +2,8 @@
 
     python benchmarks/step.py [--threads 1] [--batch 4] [--float32]
 
-The batch is the product's own, on the embedded stack. With --float32 networks run in float32 everywhere, as they do by
-themselves on CPUs whose bfloat16 is slow (without AMX). Refreshes of the masks are counted where they happen: most of
+The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do
+by themselves on CPUs whose bfloat16 is slow (see `avatargen.precision`). Refreshes of the masks are counted where they happen: most of
 what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
 """
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--float32", action="store_true", help="as on a CPU without AMX")
+    parser.add_argument("--float32", action="store_true", help="as on an Intel CPU without AMX")
     options = parser.parse_args()
     if options.float32:
         stable_diffusion.network_dtype = lambda device: torch.float32

@@ -45,18 +45,14 @@ MIRRORED = 0.5
 """Share of the images that are mirrored: no caption names a side. A judge found the captions of 94% of the renders that
 it had been trained on, and of 90% of others of the same kind, before there were mirrored ones and twice the renders.
 """
-BEARDS, TWO_COLOURS, STATUES, CAMOUFLAGED, BABIES = 4.0, 2.0, 4.0, 2.0, 2.5
+BEARDS, TWO_COLOURS, STATUES, CAMOUFLAGED = 4.0, 2.0, 2.0, 2.0
 """How much more often than others colour renders with beards are seen, again those that have not the hair's colour;
-statues; hair, or a beard, that is nearly of the skin's colour; and babies.
+statues; and hair, or a beard, that is nearly of the skin's colour.
 
 Half of all beards have the hair's colour: a judge that goes by that called a blond moustache brown in 16 renders of 16.
 A statue's combination is held out once its shape is, so there are more of them among the benchmark's prompts. Of green
 heads with long green beards the shipped judge, which has not been trained with CAMOUFLAGED, says in 12 renders of 16
 that they have long hair, too; after 2,700 steps with it (and a deeper tower) in 2.
-"""
-INFANT = ("sex",) * 8
-"""Babies' sex is swapped most: boys and girls differ by 3.8 mm, two individuals by 6.9 mm, and of what a judge missed
-in renders for the study's list, a third was a baby's sex.
 """
 NEAR = 0.36
 """Distance of colours, in RGB from 0 to 1, up to which hair is nearly of the skin's colour: white on pale skin, too."""
@@ -234,12 +230,11 @@ def _has_colours(head: Attributes) -> bool:
 
 def _share(head: Attributes) -> float:
     """How often a head's renders are seen; a clay caption names no colour."""
-    share = BABIES if head.age == "baby" else 1.0
     if head.material != "none":
-        return STATUES * share
+        return STATUES
     if not _has_colours(head):
-        return share
-    share *= CAMOUFLAGED if head.hair != "bald" and _near(head.skin, head.hair_colour) else 1.0
+        return 1.0
+    share = CAMOUFLAGED if head.hair != "bald" and _near(head.skin, head.hair_colour) else 1.0
     if head.beard != "none":
         share *= BEARDS * (CAMOUFLAGED if _near(head.skin, head.beard_colour) else 1.0)
         share *= 1.0 if head.beard_colour == head.hair_colour else TWO_COLOURS
@@ -311,8 +306,7 @@ def swapped(heads: list[Attributes], rng: np.random.Generator) -> list[str]:
     made = []
     for head in heads:
         colours = _has_colours(head)
-        names = (*SWAPPED, *HARD, *(INFANT if head.age == "baby" else ()))
-        changed = training_swaps(head, rng, SWAPS, names, colours)
+        changed = training_swaps(head, rng, SWAPS, (*SWAPPED, *HARD), colours)
         made += [worded(other, rng, colours) for other in changed]
     return made
 
