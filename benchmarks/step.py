@@ -2,9 +2,9 @@
 
     python benchmarks/step.py [--threads 1] [--batch 4] [--float32]
 
-The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do
-by themselves on CPUs whose bfloat16 is slow (see `avatargen.precision`). Refreshes of the masks are counted where they happen: most of
-what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
+The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do by themselves
+on CPUs whose bfloat16 is slow (see `avatargen.precision`). Refreshes of the masks are counted where they happen: most
+of what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
 """
 
 from __future__ import annotations
