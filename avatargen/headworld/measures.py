@@ -24,7 +24,7 @@ from avatargen.headworld.looks import make_look
 from avatargen.headworld.phrases import caption
 from avatargen.headworld.training import fast_math
 from avatargen.priors.base import Prior
-from avatargen.priors.view_prompts import with_view
+from avatargen.priors.view_prompts import SECTOR, with_view
 from avatargen.render.base import Renderer
 
 FRONT = 60.0
@@ -98,12 +98,17 @@ def render_heads(
     return Pictures(np.concatenate(images), np.repeat(np.arange(len(heads)), count))
 
 
-def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float) -> Pictures:
-    """`count` samples of a prior for each prompt, seen from the front and the side in turn."""
+def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float, front: bool) -> Pictures:
+    """`count` samples of a prior for each prompt, told each of the directions in turn, as renders are seen from any.
+
+    Args:
+        front: directions whose azimuth is within FRONT, else those beyond.
+    """
+    turns = [k * SECTOR for k in range(-7, 9) if (abs(k) * SECTOR <= FRONT) == front]
+    names = [WORDS.name(turn, 0.0, math.inf) for turn in turns]
     made = []
     for k in range(count):
-        view = WORDS.name((0.0, 67.5)[k % 2], 0.0, math.inf)
-        views = [with_view(prompt, view) for prompt in prompts]
+        views = [with_view(prompt, names[k % len(names)]) for prompt in prompts]
         made.append(ddim(prior, views, guidance, seed=k))
     return Pictures(np.concatenate(made), np.tile(np.arange(len(prompts)), count))
 

@@ -59,7 +59,9 @@ def write_report(
         for front in (True, False)
     }
     prior = load_prior(PriorSettings(path=str(assets / "prior")))
-    samples = sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance)
+    samples, beside = (
+        sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance, front) for front in (True, False)
+    )
     drawn = f"samples of the prior at guidance {guidance:g}, above {GUIDED_FROM:g} of the schedule"
     loaded = {name: Judge(assets / name) for name in judges}
     front = views[False, True]
@@ -70,7 +72,8 @@ def write_report(
         "colour renders, side and back": (False, views[False, False]),
         "clay renders, azimuth within 60°": (True, views[True, True]),
         "clay renders, side and back": (True, views[True, False]),
-        drawn: (False, samples),
+        f"{drawn}, told views within 60°": (False, samples),
+        "the same, side and back": (False, beside),
     }
     parts = [
         "# The embedded models on combinations that no image of their training sets shows",

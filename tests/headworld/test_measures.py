@@ -15,6 +15,7 @@ from avatargen.headworld.measures import (
     decoded,
     recall,
     render_heads,
+    sample_heads,
 )
 from avatargen.headworld.phrases import parse
 from avatargen.headworld.report import evaluation_ms
@@ -108,6 +109,30 @@ def test_samples_are_guided_where_they_are_decided_and_not_where_that_only_burns
     assert {count for t, count in prior.asked if t >= GUIDED_FROM * 99} == {2}
     assert {count for t, count in prior.asked if t < GUIDED_FROM * 99} == {1}
     assert np.abs(made - np.array([230, 51, 128])).max() <= 1  # guided to the end it would be four times as bright
+
+
+class ListeningPrior(KnowingPrior):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def embed(self, prompts):
+        self.told += [text for text in prompts if text]
+        return super().embed(prompts)
+
+
+def test_samples_are_told_each_direction_in_turn_those_of_the_front_apart():
+    directions = {}
+    for front, count in ((True, 6), (False, 11)):
+        prior = ListeningPrior()
+        made = sample_heads(prior, ["a", "b"], count, guidance=4.0, front=front)
+        assert len(made.images) == 2 * count and made.own.tolist() == [0, 1] * count
+        assert all(prior.told[k].startswith("ab"[k % 2]) for k in range(2 * count))
+        directions[front] = [text.split(", ")[1] for text in prior.told[::2]]
+    assert directions[True][:5] == [f"{name} view" for name in ("45 right", "22 right", "front", "22 left", "45 left")]
+    assert directions[True][5] == directions[True][0]
+    assert len({*directions[True], *directions[False]}) == 16 and "back view" in directions[False]
 
 
 def test_decoded_pictures_have_the_noise_of_their_latents():
