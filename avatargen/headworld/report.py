@@ -88,10 +88,10 @@ def write_report(
         "## Judges: R@1",
         _table(("judge", "pictures", "pool", "R@1"), _judge_rows(loaded, heads, shown)),
         "## Attribute by attribute",
-        "How often the judge picks the right one of captions that differ in this attribute alone.",
+        "How often the judge picks the right one of captions that differ in this attribute alone; azimuth within 60°.",
         *(_attribute_table(name, judge, heads, views, samples) for name, judge in loaded.items()),
         "## Pictures",
-        f"Renders of random prompts, and {drawn}.",
+        f"Renders, and {drawn}: those within 60°.",
         "![renders](heads.jpg)\n![samples](samples.jpg)\n![curves](curves.png)",
     ]
     sheet(front, [caption(one) for one in heads], assets / "heads.jpg")
