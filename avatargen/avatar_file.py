@@ -22,6 +22,10 @@ from avatargen.types import HeadParameters, HeadTopology
 
 VERSION = 1
 STATUSES = ("ok", "diverged", "out_of_memory", "error")
+GREY = 0.6
+"""What textures start in, and stay in where nothing was optimised: lighter than the background that avatars are judged
+over (`eval.images`), in front of which a head of the same grey would be a blank picture.
+"""
 _TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture", "baked_texture")
 _TOPOLOGY = ("faces", "uvs", "face_uvs")
 
@@ -127,13 +131,13 @@ def write_json(path: Path, value: Any) -> None:
     partial.replace(path)
 
 
-def zero_avatar_tensors(template: HeadParameters, texture_size: int, grey: float = 0.5) -> dict[str, Tensor]:
-    """Tensors of an avatar that failed: the template head in mid-grey."""
+def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Tensor]:
+    """Tensors of the floor, and of an avatar that failed: the template head in GREY."""
     return {
         "shape": template.shape[0],
         "expression": template.expression[0],
         "joints": template.joints[0],
         "offsets": template.offsets[0],
         "latent_texture": None,
-        "baked_texture": torch.full((3, texture_size, texture_size), grey),
+        "baked_texture": torch.full((3, texture_size, texture_size), GREY),
     }

@@ -24,7 +24,7 @@ from avatargen.headworld.truth import true_head
 from avatargen.history import History, Recorder
 from avatargen.import_mesh import read_mesh
 from avatargen.mesh_files import find_mesh, mesh_name
-from avatargen.optimise import Studio, build_studio, embed_prompts, head_parameters, snapshots, take_step
+from avatargen.optimise import head_parameters, moved_points, snapshots, take_step
 from avatargen.plugins import HEADS, RENDERERS, load_class
 from avatargen.priors.base import Prior, load_prior
 from avatargen.priors.clip import ClipGuide
@@ -32,6 +32,7 @@ from avatargen.prompts import PromptItem
 from avatargen.render.base import Renderer
 from avatargen.settings import PriorSettings
 from avatargen.state import CHECKPOINT, PACES, State, checkpoint_place, initial_state, restore, save_checkpoint
+from avatargen.studio import Studio, build_studio, embed_prompts
 from avatargen.types import HeadParameters
 from avatargen.uv_map import UvMap, build_uv_map
 
@@ -42,10 +43,16 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Generator:
-    """Everything that one worker keeps loaded. Make one with `Generator.load`."""
+    """Everything that one worker keeps loaded. Make one with `Generator.load`.
+
+    Attributes:
+        draft, draft_renderer: the head as it is optimised; `renderer` renders the head itself.
+    """
 
     head: HeadModel
     renderer: Renderer
+    draft: HeadModel
+    draft_renderer: Renderer
     prior: Prior
     settings: PriorSettings
     _clips: dict[str, ClipGuide] = field(default_factory=dict, repr=False)
@@ -63,13 +70,14 @@ class Generator:
         torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = load_class("head", head, HEADS).load().to(device)
-        template = model.canonical(model.shape_template[None])[0]
-        drawn = load_class("renderer", renderer, RENDERERS)(model.topology, template)
-        return cls(model, drawn, load_prior(prior, ROOT), prior)
+        draft = model.draft()
+        make = load_class("renderer", renderer, RENDERERS)
+        drawn, drafted = (make(h.topology, h.canonical(h.shape_template[None])[0]) for h in (model, draft))
+        return cls(model, drawn, draft, drafted, load_prior(prior, ROOT), prior)
 
     @cached_property
     def studio(self) -> Studio:
-        return build_studio(self.head, self.renderer, self.prior, self.settings)
+        return build_studio(self.head, self.draft, self.draft_renderer, self.prior, self.settings)
 
     @cached_property
     def uv_map(self) -> UvMap:
@@ -141,7 +149,7 @@ class Generator:
                 self._keep(run, state, recorder, folders)
         _charge(state, since, len(items))
         with torch.no_grad():
-            parameters = head_parameters(studio, run.method, state)
+            parameters = head_parameters(self.head, state, moved_points(studio, run.method, state))
         for row, (item, folder) in enumerate(zip(items, folders, strict=True)):
             if state.diverged[row] and attempt + 1 < len(PACES):
                 again = self._start(run, [item])
@@ -208,7 +216,7 @@ class Generator:
         return bake(self.renderer, self.prior, self.uv_map, self.head.topology.faces, vertices, latent, self.settings)
 
     def _given(self, run: RunConfig, item: PromptItem) -> Avatar:
-        """The floor (template head in mid-grey), the ceiling (the true head), or a mesh that another system made."""
+        """The floor (the template head, grey), the ceiling (the true head), or a mesh that another system made."""
         began = time.monotonic()
         if run.method.source == "imported":
             return self._imported(run, item)

@@ -12,8 +12,7 @@ norm is clipped for each avatar.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -22,125 +21,37 @@ from torch import Tensor
 from avatargen.cameras import evaluation_cameras, keyed_noise, keyed_uniform, training_cameras, usual_framing
 from avatargen.distill import add_noise, guide, sds_gradient, timesteps, to_epsilon, weight
 from avatargen.heads.base import HeadModel
-from avatargen.offsets import encode_positions, offsets
-from avatargen.priors.base import Prior, flat_latents, grey_response
-from avatargen.priors.clip import ClipGuide
-from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, named_views, with_view
-from avatargen.regularisers import laplacian_matrix, magnitude, roughness
-from avatargen.render.base import Renderer
+from avatargen.offsets import offsets
+from avatargen.priors.view_prompts import LATENT_PAINT
+from avatargen.regularisers import magnitude, roughness
 from avatargen.segmentation import Denoising, estimate_masks, relative_change, silhouette_loss
-from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.settings import MethodSettings
 from avatargen.shading_cue import add_contrast, alpha, blend, shading
-from avatargen.sparse import SparseMap
 from avatargen.state import State
+from avatargen.studio import PALETTE, Prompts, Studio, for_cameras
 from avatargen.types import Cameras, HeadParameters, RenderOutput
 
-PALETTE = 64
-"""Plain background colours; which one a view gets is keyed like its camera."""
-MASK_BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85), (0.25, 0.95, 0.35))
-"""One for each estimate of a mask, far apart, so that no head blends into all of them."""
-START_GREY = 0.6
 MASK_STREAM = 1_000_000
 """Added to the step for the noise of masks, so that it is not the training views'."""
 
 
-@dataclass(frozen=True)
-class Studio:
-    """What stays the same over all batches of one worker.
-
-    Attributes:
-        palette, palette_latents: background colours and their latents.
-        mask_latents: latents of MASK_BACKGROUNDS.
-        greys: response of the prior to greys, for the shading cue.
-        start, snapshot_background: latents of the grey that textures start in, and of the one behind snapshots.
-        positions: encoded points of the template that offsets are optimised at, input of the offset MLP.
-    """
-
-    head: HeadModel
-    renderer: Renderer
-    prior: Prior
-    settings: PriorSettings
-    palette: Float[Tensor, "P 3"]
-    palette_latents: Float[Tensor, "P C"]
-    mask_latents: Float[Tensor, "K C"]
-    greys: Float[Tensor, "levels C"]
-    start: Float[Tensor, " C"]
-    snapshot_background: Float[Tensor, " C"]
-    positions: Float[Tensor, "N D"]
-    laplacian: SparseMap
+def moved_points(studio: Studio, method: MethodSettings, state: State) -> Float[Tensor, "B P 3"] | None:
+    """Offsets of the head's `offset_points` that a state describes, differentiable in it; None without any."""
+    return offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3) if method.offsets else None
 
 
-def build_studio(head: HeadModel, renderer: Renderer, prior: Prior, settings: PriorSettings) -> Studio:
-    """Measure the prior's response to plain colours, and prepare what geometry needs."""
-    device, vertices = head.shape_template.device, len(next(iter(head.topology.regions.values())))
-    palette = torch.rand(PALETTE, 3, generator=torch.Generator().manual_seed(0)).to(device)
-    return Studio(
-        head=head, renderer=renderer, prior=prior, settings=settings, palette=palette,
-        palette_latents=flat_latents(prior, palette),
-        mask_latents=flat_latents(prior, torch.tensor(MASK_BACKGROUNDS, device=device)),
-        greys=grey_response(prior).to(device),
-        start=flat_latents(prior, torch.full((1, 3), START_GREY, device=device))[0],
-        snapshot_background=flat_latents(prior, torch.full((1, 3), 0.5, device=device))[0],
-        positions=encode_positions(head.offset_points()),
-        laplacian=laplacian_matrix(head.topology.faces, vertices),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Text embeddings of a batch.
-
-    Attributes:
-        words: how the prior is told of views.
-        by_view: of each avatar's prompt with each view name, for the prior; empty: of the empty prompt.
-        clip: the CLIP that guides instead of score distillation, if one does; clip_by_view: as `by_view`, for it, with
-            Latent-Paint's words, which are ordinary English.
-    """
-
-    words: ViewWords
-    by_view: dict[str, Float[Tensor, "B L D"]]
-    empty: Float[Tensor, "1 L D"]
-    clip: ClipGuide | None = None
-    clip_by_view: dict[str, Float[Tensor, "B E"]] = field(default_factory=dict)
-
-
-def for_cameras(
-    by_view: dict[str, Float[Tensor, "B *E"]], cameras: Cameras, words: ViewWords
-) -> Float[Tensor, "B V *E"]:
-    """The embedding of what each camera sees."""
-    names = named_views(cameras, words)
-    return torch.stack([torch.stack([by_view[name][b] for name in row]) for b, row in enumerate(names)])
-
-
-def embed_prompts(
-    prior: Prior, prompts: list[str], view_prompts: bool, words: str, clip: ClipGuide | None = None
-) -> Prompts:
-    """Embed each prompt with each view (or without any), for the prior and for a CLIP that guides.
+def head_parameters(head: HeadModel, state: State, moved: Float[Tensor, "B P 3"] | None) -> HeadParameters:
+    """The heads that a state describes, differentiable in it.
 
     Args:
-        words: the prior's, a name in VIEW_WORDS.
+        head: the studio's head, or its draft.
+        moved: see `moved_points`.
     """
-
-    def by_view(embed: Callable[[list[str]], Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
-        if not view_prompts:
-            return dict.fromkeys(names, embed(prompts))
-        texts = [with_view(prompt, name) for name in names for prompt in prompts]
-        return dict(zip(names, embed(texts).split(len(prompts)), strict=True))
-
-    known = VIEW_WORDS[words]
-    seen = by_view(clip.embed, LATENT_PAINT.names) if clip else {}
-    return Prompts(known, by_view(prior.embed, known.names), prior.embed([""]), clip, seen)
-
-
-def head_parameters(studio: Studio, method: MethodSettings, state: State) -> HeadParameters:
-    """The heads that a state describes, differentiable in it."""
-    low, high = studio.head.shape_bounds
-    template = studio.head.template(len(state.shape))
-    shape = studio.head.shape_template + state.shape * (high - low)
-    moved = template.offsets
-    if method.offsets:
-        moved = studio.head.spread(offsets(state.mlp, studio.positions, method.offset_limit_mm / 1e3))
-    return replace(template, shape=shape, expression=state.expression, offsets=moved)
+    low, high = head.shape_bounds
+    template = head.template(len(state.shape))
+    shape = head.shape_template + state.shape * (high - low)
+    given = template.offsets if moved is None else head.spread(moved)
+    return replace(template, shape=shape, expression=state.expression, offsets=given)
 
 
 def take_step(
@@ -151,12 +62,12 @@ def take_step(
     state.texture_adam.zero_grad(set_to_none=True)
     state.geometry_adam.zero_grad(set_to_none=True)
     moves = geometry and _moves(method)
-    parameters = head_parameters(studio, method, state) if moves else None
-    vertices = studio.head.vertices(parameters) if parameters else _resting_vertices(studio, method, state)
+    moved = moved_points(studio, method, state) if moves else None
+    vertices = _vertices(studio, state, moved) if moves else _resting_vertices(studio, method, state)
     losses = _guide(studio, method, state, prompts, seeds, vertices)
     total = losses.pop("surrogate")
-    if parameters:
-        losses |= _geometry_losses(studio, method, state, prompts, seeds, parameters, vertices)
+    if moves:
+        losses |= _geometry_losses(studio, method, state, prompts, seeds, moved, vertices)
         total = total + losses["segmentation"] + losses["regularisation"]
     if total.requires_grad:
         total.sum().backward()
@@ -169,7 +80,7 @@ def take_step(
 def snapshots(studio: Studio, method: MethodSettings, state: State) -> Float[Tensor, "B 3 H W"]:
     """What the avatars look like now, decoded, from the front over mid-grey."""
     batch = len(state.shape)
-    vertices = studio.head.vertices(head_parameters(studio, method, state))
+    vertices = _vertices(studio, state, moved_points(studio, method, state))
     distance, fov = usual_framing(studio.settings.cameras)
     cameras = evaluation_cameras(batch, 1, distance=distance, fov=fov, device=studio.positions.device)
     size, samples = studio.settings.latent_size, studio.settings.samples
@@ -179,11 +90,16 @@ def snapshots(studio: Studio, method: MethodSettings, state: State) -> Float[Ten
     return studio.prior.decode(seen.over(studio.snapshot_background[None, None, :, None, None])[:, 0])
 
 
+def _vertices(studio: Studio, state: State, moved: Float[Tensor, "B P 3"] | None) -> Float[Tensor, "B N 3"]:
+    """Of the drafts that a state describes."""
+    return studio.draft.vertices(head_parameters(studio.draft, state, moved))
+
+
 @torch.no_grad()
 def _resting_vertices(studio: Studio, method: MethodSettings, state: State) -> Float[Tensor, "B N 3"]:
     """Vertices of heads that do not move, computed once: heads and their MLPs were a sixth of a step of phase 1."""
     if state.resting is None:
-        state.resting = studio.head.vertices(head_parameters(studio, method, state))
+        state.resting = _vertices(studio, state, moved_points(studio, method, state))
     return state.resting
 
 
@@ -277,7 +193,7 @@ def _with_cue(
 
 def _geometry_losses(
     studio: Studio, method: MethodSettings, state: State, prompts: Prompts, seeds: Tensor,
-    parameters: HeadParameters, vertices: Tensor,
+    moved: Tensor | None, vertices: Tensor,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Segmentation loss and regularisers of each avatar."""
     segmentation, record = torch.zeros_like(vertices[:, 0, 0]), {}
@@ -295,9 +211,10 @@ def _geometry_losses(
     low, high = studio.head.expression_bounds  # shape is in units of its range already
     expression = state.expression / (high - low)
     regular = method.shape_prior_weight * (state.shape.square().sum(1) + expression.square().sum(1))
-    if method.offsets:
-        regular = regular + method.laplacian_weight * roughness(parameters.offsets, studio.laplacian)
-        regular = regular + method.offset_weight * magnitude(parameters.offsets)
+    if moved is not None:
+        spread = studio.head.spread(moved)
+        regular = regular + method.laplacian_weight * roughness(spread, studio.laplacian)
+        regular = regular + method.offset_weight * magnitude(spread)
     return {"segmentation": segmentation, "regularisation": regular, **record}
 
 

@@ -27,7 +27,8 @@ def laplacian_matrix(faces: Int[Tensor, "F 3"], count: int) -> SparseMap:
     )
     own = torch.arange(count, device=faces.device)
     rows, columns = torch.cat([torch.stack([own, own], dim=1), both]).T
-    return SparseMap.of(rows, columns, torch.cat([torch.ones_like(degree), -1 / degree[both[:, 0]]]))
+    values = torch.cat([torch.ones_like(degree), -1 / degree[both[:, 0]]])
+    return SparseMap.of(rows, columns, values, (count, count))
 
 
 def roughness(offsets: Float[Tensor, "B N 3"], laplacian: SparseMap) -> Float[Tensor, " B"]:

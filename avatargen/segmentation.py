@@ -110,10 +110,15 @@ def foreground(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
     edge = max(1, round(FRAME * images.shape[-1]))
     frame = torch.cat([part.flatten(2) for part in (images[..., :edge, :], images[..., :edge], images[..., -edge:])], 2)
     background = frame.median(dim=2).values[..., None]
-    unrest = (frame - background).norm(dim=1).median(dim=1).values
-    distance = (images - background[..., None]).norm(dim=1, keepdim=True)
-    tolerance = (TOLERANCE + UNREST * unrest).view(-1, 1, 1, 1)
+    unrest = _length(frame - background).median(dim=2).values
+    distance = _length(images - background[..., None])
+    tolerance = (TOLERANCE + UNREST * unrest)[..., None, None]
     return torch.sigmoid((distance - tolerance) / SOFTNESS)
+
+
+def _length(colours: Tensor) -> Tensor:
+    """Euclidean length over dim 1, kept; `norm` over a few strided channels takes thirty times as long on the CPU."""
+    return colours.square().sum(1, keepdim=True).sqrt()
 
 
 def _denoise(

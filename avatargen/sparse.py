@@ -30,9 +30,21 @@ class SparseMap:
     transposed: Parts
 
     @classmethod
-    def of(cls, rows: Int[Tensor, " E"], columns: Int[Tensor, " E"], values: Float[Tensor, " E"]) -> SparseMap:
-        """From its entries, in any order: a square matrix without empty rows or columns."""
-        return cls(*_parts(rows, columns, values), _parts(columns, rows, values))
+    def of(
+        cls, rows: Int[Tensor, " E"], columns: Int[Tensor, " E"], values: Float[Tensor, " E"], shape: tuple[int, int]
+    ) -> SparseMap:
+        """From its entries, in any order."""
+        return cls(*_parts(rows, columns, values, shape[0]), _parts(columns, rows, values, shape[1]))
+
+    def chosen(self, rows: Int[Tensor, " R"]) -> SparseMap:
+        """The matrix of some of its rows, in that order."""
+        ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.values)])])
+        counts = (ends - self.starts)[rows]
+        first = (self.starts[rows] - counts.cumsum(0) + counts).repeat_interleave(counts)
+        entries = first + torch.arange(len(first), device=rows.device)
+        number = torch.arange(len(rows), device=rows.device).repeat_interleave(counts)
+        shape = len(rows), len(self.transposed[0])
+        return SparseMap.of(number, self.columns[entries], self.values[entries], shape)
 
     def to(self, target: torch.device | str | torch.dtype) -> SparseMap:
         """On another device, or with values of another dtype."""
@@ -62,9 +74,8 @@ class _SparseProduct(torch.autograd.Function):
         return _SparseProduct.apply(gradient, *ctx.matrices), None, None
 
 
-def _parts(rows: Tensor, columns: Tensor, values: Tensor) -> Parts:
-    """CSR parts of entries."""
-    count = int(rows.max()) + 1
-    order = (rows * count + columns).argsort()
+def _parts(rows: Tensor, columns: Tensor, values: Tensor, count: int) -> Parts:
+    """CSR parts of the entries of `count` rows."""
+    order = (rows * (int(columns.max()) + 1) + columns).argsort()
     starts = torch.searchsorted(rows[order].contiguous(), torch.arange(count, device=rows.device))
     return starts, columns[order].contiguous(), values[order].contiguous()

@@ -169,7 +169,7 @@ def record(task: Task, run: RunConfig, avatar: Any) -> None:
 
 
 def failed_avatar(generator: Any, run: RunConfig, item: PromptItem, status: str, message: str) -> Any:
-    """A template avatar in mid-grey that says what went wrong."""
+    """A template avatar, grey, that says what went wrong."""
     from avatargen.avatar_file import Avatar, zero_avatar_tensors  # see `record`
 
     return Avatar(

@@ -16,6 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from avatargen.avatar_file import GREY  # noqa: E402
 from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
 from avatargen.generator import Generator  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
@@ -37,7 +38,7 @@ def main() -> None:
     folders = [folder / item.item for item in items]
     for path in folders:
         path.mkdir(parents=True, exist_ok=True)
-    grey = torch.full((3, 64, 64), 0.5)
+    grey = torch.full((3, 64, 64), GREY)
     passed = 0
     print(
         "| prompt | template mm | avatar mm | expression mm: template | avatar | seconds |\n|---|---|---|---|---|---|"

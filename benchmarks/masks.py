@@ -22,11 +22,12 @@ from avatargen.cameras import keyed_noise  # noqa: E402
 from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
 from avatargen.generator import Generator  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
-from avatargen.optimise import embed_prompts, for_cameras, mask_cameras, take_step  # noqa: E402
+from avatargen.optimise import mask_cameras, take_step  # noqa: E402
 from avatargen.prompts import PromptItem, read_list  # noqa: E402
 from avatargen.segmentation import Denoising, estimate_masks  # noqa: E402
 from avatargen.settings import MethodSettings  # noqa: E402
 from avatargen.state import initial_state  # noqa: E402
+from avatargen.studio import embed_prompts, for_cameras  # noqa: E402
 
 STRIDE = 3
 """Every which prompt of the study's list."""

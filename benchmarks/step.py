@@ -4,7 +4,8 @@
 
 The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do by themselves
 on CPUs whose bfloat16 is slow (see `avatargen.precision`). Refreshes of the masks are counted where they happen: most
-of what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total.
+of what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total. The last row is
+the mean over all steps of an avatar of `full`: both phases at their lengths, the cue for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
 from avatargen.generator import Generator  # noqa: E402
-from avatargen.optimise import embed_prompts, take_step  # noqa: E402
+from avatargen.optimise import take_step  # noqa: E402
 from avatargen.priors import stable_diffusion  # noqa: E402
 from avatargen.prompts import read_list  # noqa: E402
 from avatargen.state import initial_state  # noqa: E402
+from avatargen.studio import embed_prompts  # noqa: E402
 
-PARTS = ("UNet", "decoder", "renderer, forward", "head, forward", "backward", "rest")
+PARTS = ("UNet", "decoder", "renderer, forward", "silhouettes, forward", "head, forward", "backward", "rest")
 
 NEVER = 10_000
 CASES = (
@@ -78,6 +80,7 @@ def watched(generator: Generator, clock: Clock) -> Iterator[None]:
         (type(generator.prior), "predict", "UNet"),
         (type(generator.prior), "decode", "decoder"),
         (type(generator.renderer), "render", "renderer, forward"),
+        (type(generator.renderer), "silhouette", "silhouettes, forward"),
         (type(generator.head), "vertices", "head, forward"),
         (torch.Tensor, "backward", "backward"),
     ]
@@ -108,13 +111,26 @@ def main() -> None:
     seeds = torch.arange(options.batch, device=generator.head.shape_template.device)
     print("| phase | ms a step | " + " | ".join(f"{part}, %" for part in PARTS) + " |")
     print("|---" * (len(PARTS) + 2) + "|")
+    rows = []
     for name, changes, first in CASES:
         method = run.method.model_copy(update=changes)
-        report(name, generator, method, seeds, prompts, first, first + run.method.mask_period)
+        rows.append(measure(generator, method, seeds, prompts, first, first + run.method.mask_period))
+        show(name, rows[-1])
+    cued = run.method.shading_until * run.method.phase1_steps
+    steps = (cued, run.method.phase1_steps - cued, run.method.phase2_steps)
+    mean = {part: sum(n * row[part] for n, row in zip(steps, rows, strict=True)) / sum(steps) for part in PARTS}
+    show("all steps of an avatar", mean)
 
 
-def report(name: str, generator: Generator, method, seeds, prompts, first: int, last: int) -> None:
-    """Print the row of steps `first` to `last`, after two more to warm up."""
+def show(name: str, spent: dict[str, float]) -> None:
+    """Print a row: what parts of a step take, seconds each."""
+    total = sum(spent.values())
+    shares = " | ".join(f"{100 * spent[part] / total:.1f}" for part in PARTS)
+    print(f"| {name} | {1e3 * total:.0f} | {shares} |", flush=True)
+
+
+def measure(generator: Generator, method, seeds, prompts, first: int, last: int) -> dict[str, float]:
+    """Seconds that each part takes of a step, mean of steps `first` to `last`, after two more to warm up."""
     state = initial_state(
         generator.head, method, generator.settings, generator.studio.start, seeds.tolist(),
         2 * generator.settings.latent_size,
@@ -130,8 +146,7 @@ def report(name: str, generator: Generator, method, seeds, prompts, first: int, 
             take_step(generator.studio, method, state, prompts, seeds)
         total = now() - start
     spent = {**clock.spent, "rest": total - sum(clock.spent.values())}
-    shares = " | ".join(f"{100 * spent.get(part, 0.0) / total:.0f}" for part in PARTS)
-    print(f"| {name} | {1e3 * total / (last - first):.0f} | {shares} |", flush=True)
+    return {part: spent.get(part, 0.0) / (last - first) for part in PARTS}
 
 
 if __name__ == "__main__":

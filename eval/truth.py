@@ -7,7 +7,7 @@ colour      mean absolute RGB difference of the two textures, in [0, 1], at face
             area on the template; over everything that can be seen from outside (eyes included)
 
 What a prompt leaves unnamed is at its template value in the true head. An avatar that failed counts as the
-template in mid-grey. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
+grey template. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
 """
 
 from __future__ import annotations

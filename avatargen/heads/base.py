@@ -72,6 +72,12 @@ class HeadModel(ABC):
         """Offsets of all vertices from those of `offset_points`; linear, and none is larger than the largest given."""
         return offsets
 
+    def draft(self) -> HeadModel:
+        """The head as optimisation renders it: the same parameters and `offset_points`, and no more vertices than it
+        takes; `spread` gives the offsets of these. The head itself, where there is no coarser one.
+        """
+        return self
+
     def template(self, batch: int) -> HeadParameters:
         """Parameters of `batch` template heads at rest."""
         lead = self.shape_template

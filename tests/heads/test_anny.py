@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
+from avatargen.cameras import evaluation_cameras
 from avatargen.heads.anny import AnnyHead
 from avatargen.heads.uv_flatten import border_loops
+from avatargen.render.warp import WarpRenderer
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,31 @@ def test_heads_stay_centred_and_keep_their_relative_size(anny, template):
     width = template[skull].amax(dim=0) - template[skull].amin(dim=0)
     assert 0.45 < size[0, 0] / width[0] < 0.75  # newborn
     assert 0.9 < size[2, 0] / width[0] < 1.15  # old man
+
+
+def test_a_draft_has_the_outline_of_the_head_with_a_quarter_of_its_faces(anny):
+    draft, shapes = anny.draft(), identities(anny)
+    assert 4 * len(draft.topology.faces) < 1.05 * len(anny.topology.faces)
+    cameras = evaluation_cameras(len(shapes), 3, fov=16.0)
+    whole, coarse = (
+        WarpRenderer(head.topology).silhouette(head.canonical(shapes), cameras, 64) for head in (anny, draft)
+    )
+    assert (whole - coarse).abs().sum() < 0.01 * whole.sum()
+    assert (whole - coarse).sum().abs() < 0.005 * whole.sum()
+
+
+def test_a_draft_keeps_the_texture_where_it_is(anny, template):
+    draft = anny.draft()
+    points = draft.canonical(draft.template(1).shape)[0]
+    same = torch.cdist(points.double(), template.double()).argmin(dim=1)
+
+    def placed(topology, faces):
+        uvs = topology.uvs[topology.face_uvs].view(-1, 2).tolist()
+        return {(vertex, *uv) for vertex, uv in zip(faces.flatten().tolist(), uvs, strict=True)}
+
+    assert placed(draft.topology, same[draft.topology.faces]) <= placed(anny.topology, anny.topology.faces)
+    corners = draft.topology.uvs[draft.topology.face_uvs]
+    assert (torch.linalg.det(corners[:, 1:] - corners[:, :1]) > 0).all()
 
 
 def border(anny):

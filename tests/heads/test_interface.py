@@ -66,6 +66,16 @@ def test_offsets_are_spread_as_the_surface_is_and_of_each_avatar_alone(head, tem
     assert torch.equal(head.spread(drawn[[2]])[0], spread[2])
 
 
+def test_a_draft_has_some_of_the_same_vertices_wherever_the_head_moves(head, varied, template_points):
+    draft, drawn = head.draft(), torch.Generator().manual_seed(4)
+    test_sizes_agree(draft)
+    own = torch.cdist(draft.canonical(draft.template(1).shape)[0].double(), template_points.double()).min(dim=1)
+    assert own.values.max() < 1e-6 and torch.equal(draft.offset_points(), head.offset_points())
+    moved = 1e-3 * torch.randn(2, *head.offset_points().shape, generator=drawn)
+    here, there = (h.vertices(replace(varied, offsets=h.spread(moved))) for h in (draft, head))
+    assert torch.allclose(here, there[:, own.indices], atol=1e-6)
+
+
 def test_a_head_does_not_depend_on_its_batch(head, varied):
     both, alone = head.vertices(varied), head.vertices(varied[1:])
     assert torch.allclose(both[1:], alone, atol=1e-6)

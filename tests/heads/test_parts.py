@@ -59,7 +59,10 @@ def test_a_sparse_map_of_entries_in_any_order():
     matrix = torch.eye(5, dtype=torch.float64) + (torch.rand(5, 5, dtype=torch.float64) < 0.3)
     rows, columns = matrix.nonzero()[torch.randperm(int((matrix != 0).sum()))].T
     dense = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    check_product(SparseMap.of(rows, columns, matrix[rows, columns]), matrix, dense)
+    whole = SparseMap.of(rows, columns, matrix[rows, columns], tuple(matrix.shape))
+    check_product(whole, matrix, dense)
+    chosen = torch.tensor([3, 0])
+    check_product(whole.chosen(chosen), matrix[chosen], dense)
 
 
 def check_product(operator, matrix, dense):
