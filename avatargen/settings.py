@@ -77,8 +77,8 @@ class MethodSettings(Frozen):
         "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
     )
     clip_weight: float = hyper(1000.0, "ours", "weight of the CLIP loss, 1 - cosine", gt=0)
-    phase1_steps: int = hyper(100, "ours", "steps that move the texture only", ge=0, le=20000)
-    phase2_steps: int = hyper(160, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(220, "ours", "steps that move texture and geometry", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
     texture: bool = hyper(True, "paper", "optimise the latent texture")
     phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")

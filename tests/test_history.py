@@ -9,7 +9,7 @@ from avatargen.history import SNAPSHOTS, History
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
-@pytest.mark.parametrize(("steps", "taken"), [(260, 7), (5_000, 12), (20, 1)])
+@pytest.mark.parametrize(("steps", "taken"), [(360, 9), (5_000, 12), (20, 1)])
 def test_long_runs_keep_as_many_snapshots_as_short_ones(steps, taken):
     history = History()
     for step in [*range(40, steps, 40), steps]:  # checkpoints

@@ -73,18 +73,20 @@ class Judge:
 
 
 def render_heads(
-    head: AnnyHead, renderer: Renderer, heads: list[Attributes], count: int, clay: bool, front: bool, seed: int
-) -> Pictures:
+    head: AnnyHead, renderer: Renderer, heads: list[Attributes], count: int, clay: bool, front: bool, seed: int,
+    true: bool = False,
+) -> Pictures:  # fmt: skip
     """`count` renders of each head, every one with another individual, camera, light and background.
 
     Args:
         clay: textureless.
         front: azimuth within FRONT, else beyond.
+        true: the true head each time (see `truth`), whose individual is the template's, in place of others.
     """
     rng = np.random.default_rng(seed)
     images = []
     for attributes in heads:
-        parameters, colours = stack([make_look(head, attributes, rng) for _ in range(count)])
+        parameters, colours = stack([make_look(head, attributes, None if true else rng) for _ in range(count)])
         limits = (0.0, FRONT) if front else (FRONT, 180.0)
         azimuth = rng.uniform(*limits, (count, 1)) * rng.choice((-1, 1), (count, 1))
         cameras = replace(random_cameras(count, 1, RECIPE, rng), azimuth=torch.from_numpy(azimuth).float())

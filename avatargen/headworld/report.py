@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
@@ -48,16 +49,34 @@ NOISE = 0.2
 Rows = list[tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A row of pictures for the judges.
+
+    Attributes:
+        clay: textureless, so that the pool is of shapes.
+        front, beside: azimuth within FRONT, and beyond, if that was drawn too.
+    """
+
+    name: str
+    clay: bool
+    front: Pictures
+    beside: Pictures | None = None
+
+
 def write_report(
     head: AnnyHead, renderer: Renderer, assets: Path, work: Path, guidance: float, judges: tuple[str, ...]
 ) -> str:
     """Measure the VAE, the judges and the prior's samples; write tables and pictures beside the weights."""
     heads = [_known(item.prompt) for item in read_list(LIST)]
-    views = {
-        (clay, front): render_heads(head, renderer, heads, RENDERS, clay, front, seed=44 + 2 * clay + front)
-        for clay in (False, True)
-        for front in (True, False)
-    }
+    views, truths = (
+        {
+            (clay, front): render_heads(head, renderer, heads, RENDERS, clay, front, 44 + 2 * clay + front, true)
+            for clay in (False, True)
+            for front in (True, False)
+        }
+        for true in (False, True)
+    )
     prior = load_prior(PriorSettings(path=str(assets / "prior")))
     samples, beside = (
         sample_heads(prior, [caption(one) for one in heads], RENDERS, guidance, front) for front in (True, False)
@@ -65,16 +84,15 @@ def write_report(
     drawn = f"samples of the prior at guidance {guidance:g}, above {GUIDED_FROM:g} of the schedule"
     loaded = {name: Judge(assets / name) for name in judges}
     front = views[False, True]
-    shown = {
-        "colour renders, azimuth within 60°": (False, front),
-        "the same, encoded and decoded": (False, decoded(prior, front, 0.0)),
-        f"the same, with noise of {NOISE} in the latents": (False, decoded(prior, front, NOISE)),
-        "colour renders, side and back": (False, views[False, False]),
-        "clay renders, azimuth within 60°": (True, views[True, True]),
-        "clay renders, side and back": (True, views[True, False]),
-        f"{drawn}, told views within 60°": (False, samples),
-        "the same, side and back": (False, beside),
-    }
+    shown = [
+        Shown("true heads in colour", False, truths[False, True], truths[False, False]),
+        Shown("true heads in clay", True, truths[True, True], truths[True, False]),
+        Shown("others of the same captions, in colour", False, front, views[False, False]),
+        Shown("the same, encoded and decoded", False, decoded(prior, front, 0.0)),
+        Shown(f"the same, with noise of {NOISE} in the latents", False, decoded(prior, front, NOISE)),
+        Shown("others of the same captions, in clay", True, views[True, True], views[True, False]),
+        Shown(drawn, False, samples, beside),
+    ]
     parts = [
         "# The embedded models on combinations that no image of their training sets shows",
         "`python -m avatargen.headworld report` writes this page. Heads are those of `prompts/embedded-study.tsv`, "
@@ -86,7 +104,10 @@ def write_report(
         _table(("figure", "value"), _prior_rows(assets, prior, front)),
         "![renders above, their reconstructions below](reconstructions.png)",
         "## Judges: R@1",
-        _table(("judge", "pictures", "pool", "R@1"), _judge_rows(loaded, heads, shown)),
+        "A true head has what its prompt leaves unsaid at the template's value, and is what avatars are compared with; "
+        "others of its caption are of other individuals. Cameras, light and backgrounds are random. Samples are told "
+        "each of 16 directions in turn.",
+        _table(("judge", "pictures", "pool", "within 60°", "side and back"), _judge_rows(loaded, heads, shown)),
         "## Attribute by attribute",
         "How often the judge picks the right one of captions that differ in this attribute alone; azimuth within 60°.",
         *(_attribute_table(name, judge, heads, views, samples) for name, judge in loaded.items()),
@@ -149,14 +170,16 @@ def evaluation_ms(prior: Prior, batch: int = 8, repeats: int = 5) -> float:
     return (clock() - start) / (batch * repeats) * 1000
 
 
-def _judge_rows(judges: dict[str, Judge], heads: list[Attributes], shown: dict[str, tuple[bool, Pictures]]) -> Rows:
-    """R@1 of each judge, of pictures by name; those that are clay are of the geometry pool."""
+def _judge_rows(judges: dict[str, Judge], heads: list[Attributes], shown: list[Shown]) -> Rows:
+    """R@1 of each judge for each kind of pictures."""
     rows = []
     for name, judge in judges.items():
-        for kind, (clay, pictures) in shown.items():
-            own = [caption(one, not clay) for one in heads]
-            pool = list(dict.fromkeys([*own, *_pool("geometry" if clay else "negatives")]))
-            rows.append((name, kind, f"{len(pool)}", f"{recall(judge, pictures, own, pool):.3f}"))
+        for row in shown:
+            own = [caption(one, not row.clay) for one in heads]
+            pool = list(dict.fromkeys([*own, *_pool("geometry" if row.clay else "negatives")]))
+            found = (recall(judge, pictures, own, pool) if pictures else None for pictures in (row.front, row.beside))
+            cells = ("–" if rate is None else f"{rate:.3f}" for rate in found)
+            rows.append((name, row.name, f"{len(pool)}", *cells))
     return rows
 
 

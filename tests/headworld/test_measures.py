@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from avatargen.heads.anny import AnnyHead
+from avatargen.headworld import measures
 from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.looks import make_look
 from avatargen.headworld.measures import (
     GUIDED_FROM,
     Judge,
@@ -162,3 +164,14 @@ def test_renders_show_every_head_from_where_they_should():
     assert (middle[:2, 1] > 1.2 * middle[:2, 0]).all() and (middle[2:, 0] > 1.5 * middle[2:, 1]).all()
     clay = render_heads(head, renderer, heads[:1], 2, clay=True, front=False, seed=1).images[:, 60:70, 58:70]
     assert (clay.max(-1) == clay.min(-1)).all()
+
+
+def test_true_heads_are_the_templates_individual_and_others_are_not(monkeypatch):
+    head, made = AnnyHead.load(), []
+    renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
+    monkeypatch.setattr(measures, "make_look", lambda *given: made.append(make_look(*given)) or made[-1])
+    for true in (True, False):
+        render_heads(head, renderer, [Attributes(age="old")], 2, clay=True, front=True, seed=1, true=true)
+    known, same, other, another = (look.parameters.shape for look in made)
+    assert torch.equal(known, make_look(head, Attributes(age="old")).parameters.shape) and torch.equal(known, same)
+    assert not torch.equal(known, other) and not torch.equal(other, another)
