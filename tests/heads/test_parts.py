@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from avatargen.heads.bake_cache import source_hash, write_atomically
+from avatargen.heads.draft import draft
 from avatargen.heads.skinning import joint_motions, rotation_matrices, skin
 from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
 from avatargen.heads.uv_flatten import border_loops, flatten, open_seam
@@ -90,6 +91,23 @@ def test_a_flat_border_follows_the_spline_curve():
     assert np.allclose((operator @ square)[4:8].mean(axis=0), [0.5, 0.5, 0])
     plain, _ = linear(np.array([[0, 1, 2, 3]]), 4)
     assert np.allclose((plain @ square)[:4], square)
+
+
+def test_a_draft_merges_whole_quads_and_leaves_those_with_a_seam_or_a_cut():
+    two = np.array([[0, 1, 2, 3], [1, 4, 5, 2]])
+    flat = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]])
+    operator, quads = catmull_clark(two, 6)
+    points = operator @ flat
+    faces = triangulate(quads, points)
+    owner, corners = np.arange(16) // 8, np.arange(len(points)) < 6
+    merged, uvs = draft(faces, faces, owner, corners, points)
+    assert len(merged) == 4 and set(merged.ravel()) == set(range(6)) and np.array_equal(merged, uvs)
+    seam = faces.copy()
+    seam[8][faces[8] >= 6] += 100
+    merged, uvs = draft(faces, seam, owner, corners, points)
+    assert len(merged) == 2 + 8 and np.array_equal(uvs[2:], seam[8:])
+    merged, _ = draft(faces[:15], faces[:15], owner[:15], corners, points)
+    assert len(merged) == 2 + 7 and np.array_equal(merged[2:], faces[8:15])
 
 
 def test_cut_leaves_nothing_below_and_a_straight_border():
