@@ -8,7 +8,8 @@ face) with nothing but background beyond them. Faces are often smaller than pixe
 runs through pixels whose visible face does not own it: edges, not pixels, are what is walked.
 
 1. Every edge, every view: is it a contour edge, and into how many segments of up to `STEP` pixels is it cut?
-2. Every segment's middle: a ray just outside must miss everything, and one just inside must hit.
+2. Every segment's middle: a ray just outside must miss everything, and one just inside must hit. Faces that are
+   likely to be hit are tested first, which spares most rays.
 3. The survivors' (a few hundred a view) middles p move with the vertices; n · (p - p.detach()) * length,
    added to the pixel that holds p, is zero and has exactly the gradient sought.
 """
@@ -23,7 +24,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.render.geometry import Frames, image_from_world
-from avatargen.render.visibility import FAR, MeshBatch, camera_arrays, view_direction
+from avatargen.render.raster import hit_distance
+from avatargen.render.rays import view_direction
+from avatargen.render.visibility import FAR, MeshBatch, camera_arrays
 
 STEP = 0.5  # pixels; longest segment. Halving it changes few derivatives by over 2% at 64 x 64
 NUDGE = 1.0e-5  # half image heights; how far inside and outside of the outline rays are cast
@@ -110,12 +113,45 @@ def _count_segments(
             counts[b, v, e] = count
 
 
+@wp.func
+@no_type_check
+def hits_face(
+    points: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), b: wp.int32, face: wp.int32,
+    start: wp.vec3, direction: wp.vec3,
+):  # fmt: skip
+    """Whether a ray hits a face; False for -1."""
+    hit = wp.bool(False)
+    if face >= 0:
+        first, second, third = points[b, faces[face, 0]], points[b, faces[face, 1]], points[b, faces[face, 2]]
+        hit = hit_distance(start, direction, first, second, third) >= 0.0
+    return hit
+
+
+@wp.func
+@no_type_check
+def hits_seen(
+    points: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+    seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32,
+    start: wp.vec3, direction: wp.vec3,
+):  # fmt: skip
+    """Whether a ray hits a face that the 3 x 3 samples around an image point show."""
+    half, last, hit = 0.5 * wp.float32(seen.shape[3]), seen.shape[3] - 1, wp.bool(False)
+    column, row = wp.int32((x + 1.0) * half), wp.int32((1.0 - y) * half)
+    for i in range(wp.max(row - 1, 0), wp.min(row + 1, last) + 1):
+        for j in range(wp.max(column - 1, 0), wp.min(column + 1, last) + 1):
+            if not hit:
+                hit = hits_face(points, faces, b, seen[b, v, i, j], start, direction)
+    return hit
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _find_outline(
     meshes: wp.array(dtype=wp.uint64),
     points: wp.array(dtype=wp.vec3, ndim=2),
+    faces: wp.array(dtype=wp.int32, ndim=2),
     ends: wp.array(dtype=wp.int32, ndim=2),
+    sides: wp.array(dtype=wp.int32, ndim=2),
     opposite: wp.array(dtype=wp.int32),
     positions: wp.array(dtype=wp.vec3, ndim=2),
     bases: wp.array(dtype=wp.mat33, ndim=2),
@@ -143,11 +179,15 @@ def _find_outline(
     if found:
         found = not surrounded(seen, b, v, x, y)
     if found:
-        outside = view_direction(x + nudge * normal[0], y + nudge * normal[1], extent, basis)
-        found = not wp.mesh_query_ray_anyhit(meshes[b], position, wp.normalize(outside), far)
+        outside = wp.normalize(view_direction(x + nudge * normal[0], y + nudge * normal[1], extent, basis))
+        found = not hits_seen(points, faces, seen, b, v, x, y, position, outside)
+        if found:
+            found = not wp.mesh_query_ray_anyhit(meshes[b], position, outside, far)
     if found:
-        inside = view_direction(x - nudge * normal[0], y - nudge * normal[1], extent, basis)
-        found = wp.mesh_query_ray_anyhit(meshes[b], position, wp.normalize(inside), far)
+        inside = wp.normalize(view_direction(x - nudge * normal[0], y - nudge * normal[1], extent, basis))
+        found = hits_face(points, faces, b, sides[e, 0], position, inside)
+        if not found:
+            found = wp.mesh_query_ray_anyhit(meshes[b], position, inside, far)
     if not found:
         normal = wp.vec2(0.0, 0.0)
     outward[i] = normal
@@ -207,7 +247,7 @@ def outline_segments(
     """The segments of the outline in every view.
 
     Args:
-        seen: the face at each sample (int32, -1 for none). Contours amid samples that all hit cast no rays:
+        seen: a face at each sample (int32, -1 for none). Contours amid samples that all hit cast no rays:
             where the background shows there, the gap is narrower than a sample, and coverage does not know
             of it either.
 
@@ -224,9 +264,8 @@ def outline_segments(
     rank = torch.arange(len(source), device=number.device) - (number.cumsum(0) - number)[source]
     fractions = (rank + 0.5) * share
     outward = fractions.new_empty(len(segments), 2)
-    _, ends, _, opposite = edges.arrays
     arrays = [wp.from_torch(tensor) for tensor in (seen, segments, fractions)]
-    inputs = [meshes.ids, points, ends, opposite, *cameras, *arrays, NUDGE, FAR]
+    inputs = [meshes.ids, points, *edges.arrays, *cameras, *arrays, NUDGE, FAR]
     inputs.append(wp.from_torch(outward, dtype=wp.vec2))
     wp.launch(_find_outline, dim=len(segments), inputs=inputs, device=meshes.device)
     found = (outward != 0).any(1).nonzero()[:, 0]

@@ -1,8 +1,9 @@
-"""What do rays hit? Queries against Warp's bounding volume hierarchies.
+"""What do rays hit? Queries against Warp's bounding volume hierarchies, and on the CPU faces walked one by one.
 
 One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel
 launch for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave
-this module. Runs on the CPU and on CUDA, on the device of the faces. Source: NVIDIA Warp,
+this module. Runs on the CPU and on CUDA, on the device of the faces. On the CPU most images are made face by face, not
+ray by ray: the same to the bit, and sooner (see :mod:`avatargen.render.raster`). Source: NVIDIA Warp,
 https://github.com/NVIDIA/warp.
 """
 
@@ -18,20 +19,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.render.geometry import Frames
+from avatargen.render.raster import cover_centres, cover_outline, nearest_faces, place_points
+from avatargen.render.rays import on_outline, pixel_direction, sample_direction
 
 wp.config.log_level = wp.LOG_ERROR
 
 FAR = 1.0e6  # metres; beyond every scene
+FACES_A_SAMPLE = 4
+"""From this many faces for each sample of a view, rays are faster on the CPU, too."""
 
 
-@wp.func
-@no_type_check
-def view_direction(x: wp.float32, y: wp.float32, extent: wp.float32, basis: wp.mat33):
-    """World direction through (x, y), half image heights from the centre, y up; 1 along the axis."""
-    return wp.transpose(basis) * wp.vec3(x * extent, y * extent, 1.0)
-
-
-@wp.kernel
+@wp.kernel(enable_backward=False)
 @no_type_check
 def _cast_pixels(
     meshes: wp.array(dtype=wp.uint64),
@@ -43,10 +41,7 @@ def _cast_pixels(
     directions: wp.array(dtype=wp.vec3, ndim=4),
 ):
     b, v, row, column = wp.tid()
-    scale = 2.0 / wp.float32(faces.shape[3])
-    x = (wp.float32(column) + 0.5) * scale - 1.0
-    y = 1.0 - (wp.float32(row) + 0.5) * scale
-    direction = view_direction(x, y, extents[b, v], bases[b, v])
+    direction = pixel_direction(row, column, faces.shape[3], extents[b, v], bases[b, v])
     directions[b, v, row, column] = direction
     query = wp.mesh_query_ray(meshes[b], positions[b, v], wp.normalize(direction), far)
     face = wp.int32(-1)
@@ -67,10 +62,7 @@ def _cast_centres(
 ):
     """0 where the ray through a pixel's centre hits, else -1."""
     b, v, row, column = wp.tid()
-    scale = 2.0 / wp.float32(hits.shape[3])
-    x = (wp.float32(column) + 0.5) * scale - 1.0
-    y = 1.0 - (wp.float32(row) + 0.5) * scale
-    direction = wp.normalize(view_direction(x, y, extents[b, v], bases[b, v]))
+    direction = wp.normalize(pixel_direction(row, column, hits.shape[3], extents[b, v], bases[b, v]))
     hit = wp.int32(-1)
     if wp.mesh_query_ray_anyhit(meshes[b], positions[b, v], direction, far):
         hit = wp.int32(0)
@@ -91,23 +83,15 @@ def _cover_pixels(
 ):
     """Share of each pixel's samples that hit; cast only where not all of the 3 x 3 centres around agree."""
     b, v, row, column = wp.tid()
-    size = hits.shape[3]
-    own = hits[b, v, row, column]
-    agree = wp.bool(True)
-    for i in range(wp.max(row - 1, 0), wp.min(row + 2, size)):
-        for j in range(wp.max(column - 1, 0), wp.min(column + 2, size)):
-            agree = agree and hits[b, v, i, j] == own
-    if agree:
-        coverage[b, v, row, column] = wp.float32(1 + own)
+    if not on_outline(hits, b, v, row, column):
+        coverage[b, v, row, column] = wp.where(hits[b, v, row, column] >= 0, 1.0, 0.0)
         return
-    scale = 2.0 / wp.float32(size)
-    count = wp.int32(0)
+    size, count = hits.shape[3], wp.int32(0)
     for i in range(samples):
         for j in range(samples):
-            x = (wp.float32(column) + (wp.float32(j) + 0.5) / wp.float32(samples)) * scale - 1.0
-            y = 1.0 - (wp.float32(row) + (wp.float32(i) + 0.5) / wp.float32(samples)) * scale
-            direction = wp.normalize(view_direction(x, y, extents[b, v], bases[b, v]))
-            if wp.mesh_query_ray_anyhit(meshes[b], positions[b, v], direction, far):
+            down, across = row * samples + i, column * samples + j
+            direction = sample_direction(down, across, samples, size, extents[b, v], bases[b, v])
+            if wp.mesh_query_ray_anyhit(meshes[b], positions[b, v], wp.normalize(direction), far):
                 count += 1
     coverage[b, v, row, column] = wp.float32(count) / wp.float32(samples * samples)
 
@@ -120,11 +104,15 @@ class MeshBatch:
         layout: vertices (any units) that the hierarchies are built around before they are refitted. Which of
             two exactly tied hits counts depends on it, so it must not depend on what happens to be rendered
             first where a run must repeat itself to the bit. Without it, the first vertices given serve.
+        by_rays: make images ray by ray, not face by face; if None, whichever is faster.
     """
 
-    def __init__(self, faces: Int[Tensor, "F 3"], layout: Float[Tensor, "N 3"] | None = None):
+    def __init__(
+        self, faces: Int[Tensor, "F 3"], layout: Float[Tensor, "N 3"] | None = None, by_rays: bool | None = None
+    ):
         wp.init()
         self.device = wp.device_from_torch(faces.device)
+        self._by_rays = True if by_rays is None and not self.device.is_cpu else by_rays
         self._indices = wp.from_torch(faces.to(torch.int32).flatten().contiguous())
         self._layout = layout
         self._points: list[Tensor] = []
@@ -158,11 +146,17 @@ class MeshBatch:
         Returns:
             The face, -1 for none (int32), and the ray's world direction, 1 along the optical axis.
         """
-        shape = (*frames.extents.shape, size, size)
-        faces = torch.empty(shape, dtype=torch.int32, device=frames.extents.device)
-        directions = torch.empty((*shape, 3), device=frames.extents.device)
-        inputs = [*camera_arrays(frames), FAR, wp.from_torch(faces), wp.from_torch(directions, dtype=wp.vec3)]
-        wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *inputs], device=self.device)
+        shape, device = (*frames.extents.shape, size, size), frames.extents.device
+        faces = torch.empty(shape, dtype=torch.int32, device=device)
+        directions = torch.empty((*shape, 3), device=device)
+        views, outputs = camera_arrays(frames), [wp.from_torch(faces), wp.from_torch(directions, dtype=wp.vec3)]
+        if self._rays_serve(size):
+            wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *views, FAR, *outputs], device=self.device)
+        else:
+            dtypes = (wp.vec3, wp.vec3, wp.bool)
+            scratch = [wp.empty((size, size), dtype=dtype, device=self.device) for dtype in dtypes]
+            inputs = [self.ids, *views, FAR, self._places(frames), *scratch, *outputs]
+            wp.launch(nearest_faces, dim=shape[:2], inputs=inputs, device=self.device)
         return faces, directions
 
     def covered(
@@ -174,16 +168,38 @@ class MeshBatch:
         hits or misses, were nothing smaller than a pixel.
 
         Returns:
-            Coverage in [0, 1]; 0 where the ray through the centre hits, -1 where it does not (int32).
+            Coverage in [0, 1]; and for the ray through each pixel's centre (int32) -1 if it misses, else a face that it
+            hits, or 0 if images are made by rays.
         """
-        shape = (*frames.extents.shape, size, size)
-        coverage = torch.empty(shape, device=frames.extents.device)
-        hits = torch.empty(shape, dtype=torch.int32, device=frames.extents.device)
-        inputs, hit_array = [self.ids, *camera_arrays(frames), FAR], wp.from_torch(hits)
-        wp.launch(_cast_centres, dim=shape, inputs=[*inputs, hit_array], device=self.device)
-        inputs += [samples, hit_array, wp.from_torch(coverage)]
-        wp.launch(_cover_pixels, dim=shape, inputs=inputs, device=self.device)
+        shape, device = (*frames.extents.shape, size, size), frames.extents.device
+        coverage = torch.empty(shape, device=device)
+        hits = torch.empty(shape, dtype=torch.int32, device=device)
+        inputs, outputs = [self.ids, *camera_arrays(frames)], [wp.from_torch(hits), wp.from_torch(coverage)]
+        if self._rays_serve(size):
+            wp.launch(_cast_centres, dim=shape, inputs=[*inputs, FAR, outputs[0]], device=self.device)
+            wp.launch(_cover_pixels, dim=shape, inputs=[*inputs, FAR, samples, *outputs], device=self.device)
+        else:
+            inputs += [self._places(frames), outputs[0]]
+            wp.launch(cover_centres, dim=shape[:2], inputs=inputs, device=self.device)
+            sides = (size, size * samples)
+            scratch = [wp.empty((side, side), dtype=wp.bool, device=self.device) for side in sides]
+            inputs += [samples, *scratch, outputs[1]]
+            wp.launch(cover_outline, dim=shape[:2], inputs=inputs, device=self.device)
         return coverage, hits
+
+    def _rays_serve(self, size: int) -> bool:
+        """Whether an image is made ray by ray."""
+        if self._by_rays is None:
+            return self._indices.shape[0] // 3 > FACES_A_SAMPLE * size**2
+        return self._by_rays
+
+    def _places(self, frames: Frames) -> wp.array:
+        """Where the points of each mesh lie in each view, (B, V, N); see `place_points`."""
+        shape = (*frames.extents.shape, len(self._points[0]))
+        places = wp.empty(shape, dtype=wp.vec3, device=self.device)
+        inputs = [self.ids, *camera_arrays(frames), places]
+        wp.launch(place_points, dim=shape[:2], inputs=inputs, device=self.device)
+        return places
 
 
 def camera_arrays(frames: Frames) -> list[wp.array]:
