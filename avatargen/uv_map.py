@@ -46,7 +46,7 @@ def build_uv_map(topology: HeadTopology, size: int) -> UvMap:
     """Rasterise the charts: rays through texel centres against the charts laid out in a plane."""
     flat = torch.cat([topology.uvs - 0.5, torch.zeros_like(topology.uvs[:, :1])], dim=1)
     both_sides = torch.cat([topology.face_uvs, topology.face_uvs.flip(1)])
-    meshes = MeshBatch(both_sides)
+    meshes = MeshBatch(both_sides, by_rays=True)  # two faces everywhere, so that all would tie
     meshes.update(flat[None])
     one = flat.new_ones(1, 1)
     camera = Cameras(0 * one, 0 * one, one, one * math.degrees(2 * math.atan(0.5)), flat.new_zeros(1, 1, 3))

@@ -150,7 +150,7 @@ class AnnyHead(HeadModel):
 
     def offset_points(self) -> Float[Tensor, "P 3"]:
         """The vertices before subdivision, a quarter of all: an offset MLP there takes a quarter of the time."""
-        points = one_by_one(self._coarse, self.shape_template[None]).view(3, -1)
+        points = one_by_one(self._coarse, shape_space.blend_weights(self.shape_template[None])).view(3, -1)
         return points[:, : -len(self.joint_names)].t().contiguous()
 
     def spread(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
@@ -166,19 +166,25 @@ class AnnyHead(HeadModel):
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
         return Rig(PARENTS, self.joint_pivots(shape[None])[0], self.bases.weights)
 
-    def _coarse(self, coefficients: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
-        """One head's vertices and pivots before subdivision, from its shape and, unless left out, its expression."""
-        b, names = self.bases, len(self.shape_names)
-        shape = shape_space.coefficients(coefficients[:, :names], b.projection, b.origin, b.even)
+    def _coarse(self, row: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
+        """One head's vertices and pivots before subdivision.
+
+        Args:
+            row: `shape_space.blend_weights` of its shape and, unless left out, its expression.
+        """
+        b = self.bases
+        split = len(b.origin) + len(self.shape_names) - len(shape_space.PHENOTYPES)  # sculpted heads, local changes
+        shape = shape_space.coefficients(row[:, :split], b.projection, b.origin, b.even)
         moved = torch.addmm(b.template.flatten(), shape, b.basis.flatten(1))
-        expression = coefficients[:, names:]
+        expression = row[:, split:]
         return torch.addmm(moved, expression, b.expressions.flatten(1)) if expression.shape[1] else moved
 
     def _fine(
         self, shape: Float[Tensor, "B S"], expression: Float[Tensor, "B E"] | None = None
     ) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
         """Subdivided vertices and pivots of heads."""
-        moved = one_by_one(self._coarse, shape if expression is None else torch.cat([shape, expression], dim=1))
+        weights = shape_space.blend_weights(shape)
+        moved = one_by_one(self._coarse, weights if expression is None else torch.cat([weights, expression], dim=1))
         batch, joints = len(shape), len(self.joint_names)
         fine = (self.bases.operator @ moved.view(3 * batch, -1).t()).t().contiguous()
         fine = fine.view(batch, 3, -1)

@@ -81,8 +81,18 @@ def phenotype_weights(phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
     return torch.cat([block.flatten(1) for block in blocks], dim=1)
 
 
+def blend_weights(shape: Float[Tensor, "B S"]) -> Float[Tensor, "B W"]:
+    """Weights of the sculpted heads, then the local changes: all that `coefficients` needs, row by row to the bit.
+
+    Args:
+        shape: phenotypes in the order of `PHENOTYPES`, then the local changes.
+    """
+    split = len(PHENOTYPES)
+    return torch.cat([phenotype_weights(shape[:, :split]), shape[:, split:]], dim=1)
+
+
 def coefficients(
-    shape: Float[Tensor, "B S"],
+    weights: Float[Tensor, "B W"],
     projection: Float[Tensor, "K R"],
     origin: Float[Tensor, " K"],
     even: Int[Tensor, " L"],
@@ -90,12 +100,11 @@ def coefficients(
     """Coefficients of the baked basis: [phenotypes projected, local changes, |some local changes|].
 
     Args:
-        shape: phenotypes in the order of `PHENOTYPES`, then the local changes.
+        weights: as `blend_weights` gives them.
         projection: of the phenotype weights on a compact basis.
         origin: phenotype weights of the template.
         even: local changes whose two directions are not each other's opposites.
     """
-    split = len(PHENOTYPES)
-    phenotype = (phenotype_weights(shape[:, :split]) - origin) @ projection
-    local = shape[:, split:]
+    phenotype = (weights[:, : len(origin)] - origin) @ projection
+    local = weights[:, len(origin) :]
     return torch.cat([phenotype, local, local[:, even].abs()], dim=1)

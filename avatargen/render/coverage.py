@@ -134,13 +134,15 @@ def hits_seen(
     seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32,
     start: wp.vec3, direction: wp.vec3,
 ):  # fmt: skip
-    """Whether a ray hits a face that the 3 x 3 samples around an image point show."""
-    half, last, hit = 0.5 * wp.float32(seen.shape[3]), seen.shape[3] - 1, wp.bool(False)
+    """Whether a ray hits a face that the 3 x 3 samples around an image point name (0, if they only tell of hits)."""
+    half, last, hit, before = 0.5 * wp.float32(seen.shape[3]), seen.shape[3] - 1, wp.bool(False), wp.int32(-1)
     column, row = wp.int32((x + 1.0) * half), wp.int32((1.0 - y) * half)
     for i in range(wp.max(row - 1, 0), wp.min(row + 1, last) + 1):
         for j in range(wp.max(column - 1, 0), wp.min(column + 1, last) + 1):
-            if not hit:
-                hit = hits_face(points, faces, b, seen[b, v, i, j], start, direction)
+            face = wp.int32(seen[b, v, i, j])
+            if not hit and face != before:
+                hit = hits_face(points, faces, b, face, start, direction)
+                before = face
     return hit
 
 

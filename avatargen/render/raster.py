@@ -1,10 +1,11 @@
 """What do samples see? On the CPU: faces walked one by one over the samples that their image may cover.
 
 Faces of a head are about as small as the spacing of samples. A ray descends a hierarchy to test a handful of them;
-walked face by face, each is tested at one or two samples. That takes a third of a ray's time at 64 x 64, a sixth at
-512 x 512. The test is that of Warp's queries (Woop, Benthin and Wald, "Watertight Ray/Triangle Intersection", JCGT
-2013) of the same ray, and where two faces tie to within rounding, as in folds, the query itself is asked: the same
-faces are seen as by rays, to the bit.
+walked face by face, each is tested at one or two samples. Of a head of 9,664 faces that takes a third of the rays' time
+at 64 x 64, of one of 38,068 a sixth at 512 x 512. The test is that of Warp's queries (Woop, Benthin and Wald,
+"Watertight Ray/Triangle Intersection", JCGT 2013) of the same ray, and where two faces tie to within rounding, as in
+folds, the query itself is asked: the same faces are seen as by rays, to the bit, except where a ray grazes a box of the
+hierarchy, which the query may miss with all that is in it.
 
 A kernel's thread walks a whole view, so that nothing races; Warp runs threads one after the other on the CPU.
 """
@@ -18,12 +19,14 @@ from avatargen.render.rays import on_outline, pixel_direction, sample_direction
 
 MARGIN = 0.01
 """Samples by which a face's image is widened before any is tested: far more than projections are rounded by."""
-NEAR = 0.01
-"""Depth in metres below which a corner's place is not relied on: its face is tested at all samples."""
+NEAR, WIDE = 0.01, 4096.0
+"""Depth in metres below which a corner's place in the image is not relied on, and samples beyond which it is not: its
+face is tested at all samples then."""
 FLAT = 1.0e-6
 """Samples; an edge that rises by less bounds no row."""
-TIE = 1.0e-5
-"""Share of a distance below which a difference may be rounding."""
+TIE, LOOSE = 1.0e-5, 1.0e-4
+"""Share of a distance below which a difference may be rounding; and by which depths are overrated, so that none that
+may tie is passed over."""
 
 
 @wp.func_native("""
@@ -37,23 +40,43 @@ def hit_distance(start: wp.vec3, direction: wp.vec3, first: wp.vec3, second: wp.
 
 @wp.func
 @no_type_check
-def in_samples(place: wp.vec3, size: wp.int32):
-    """A point given as `place_points` does: column and row of samples, from the top left corner, and depth."""
+def in_samples(a: wp.vec3, b: wp.vec3, c: wp.vec3, size: wp.int32):
+    """A face's corners, given as `place_points` does, as rows: column and row of samples, from the top left, depth."""
     half = 0.5 * wp.float32(size)
-    return wp.vec3(half * place[0], half * place[1], place[2])
+    return wp.mat33(half * a[0], half * a[1], a[2], half * b[0], half * b[1], b[2], half * c[0], half * c[1], c[2])
 
 
 @wp.func
 @no_type_check
-def bounds(a: wp.vec3, b: wp.vec3, c: wp.vec3, size: wp.int32):
-    """First and last row, first and last column of the samples that a face may cover.
+def lowest(corners: wp.mat33):
+    """The smallest column, row and depth of a face's corners."""
+    return wp.min(wp.min(corners[0], corners[1]), corners[2])
 
-    All of them where a corner is too near; none, the last before the first, where the face is off the image.
-    """
-    low, high = wp.min(wp.min(a, b), c), wp.max(wp.max(a, b), c)
-    if low[2] < NEAR:
+
+@wp.func
+@no_type_check
+def highest(corners: wp.mat33):
+    """The largest column, row and depth of a face's corners."""
+    return wp.max(wp.max(corners[0], corners[1]), corners[2])
+
+
+@wp.func
+@no_type_check
+def are_known(low: wp.vec3, high: wp.vec3, size: wp.int32):
+    """Whether a face's corners are where they are said to be; see NEAR and WIDE."""
+    beyond = wp.max(wp.max(-low[0], -low[1]), wp.max(high[0], high[1]))
+    return low[2] > NEAR and beyond < WIDE + wp.float32(size)
+
+
+@wp.func
+@no_type_check
+def box_of(corners: wp.mat33, size: wp.int32):
+    """First and last row, first and last column of the samples that a face may cover; of none, last comes first."""
+    low, high, last = lowest(corners), highest(corners), wp.float32(size)
+    if high[2] < -NEAR:  # all of it is behind the camera
+        return wp.vec4i(0, -1, 0, -1)
+    if not are_known(low, high, size):
         return wp.vec4i(0, size - 1, 0, size - 1)
-    last = wp.float32(size)
     left, right = wp.ceil(low[0] - 0.5 - MARGIN), wp.floor(high[0] - 0.5 + MARGIN)
     top, bottom = wp.ceil(low[1] - 0.5 - MARGIN), wp.floor(high[1] - 0.5 + MARGIN)
     return wp.vec4i(
@@ -76,10 +99,11 @@ def edge_line(a: wp.vec3, b: wp.vec3, turn: wp.float32):
 
 @wp.func
 @no_type_check
-def edge_lines(a: wp.vec3, b: wp.vec3, c: wp.vec3):
-    """Of a face's three edges, as rows; zeros, which exclude nothing, where a corner is too near."""
+def edge_lines(corners: wp.mat33, size: wp.int32):
+    """Of a face's three edges, as rows; zeros, which exclude nothing, where its corners are not known."""
+    a, b, c = corners[0], corners[1], corners[2]
     turn = wp.sign((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
-    if wp.min(wp.min(a[2], b[2]), c[2]) < NEAR:
+    if not are_known(lowest(corners), highest(corners), size):
         turn = 0.0
     return wp.matrix_from_rows(edge_line(a, b, turn), edge_line(b, c, turn), edge_line(c, a, turn))
 
@@ -128,14 +152,15 @@ def nearest_faces(
     far: wp.float32,
     places: wp.array(dtype=wp.vec3, ndim=3),
     rays: wp.array(dtype=wp.vec3, ndim=2),
-    nearest: wp.array(dtype=wp.vec3, ndim=2),
+    slopes: wp.array(dtype=wp.float32, ndim=2),
+    nearest: wp.array(dtype=wp.vec2, ndim=2),
     tied: wp.array(dtype=wp.bool, ndim=2),
     faces: wp.array(dtype=wp.int32, ndim=4),
     directions: wp.array(dtype=wp.vec3, ndim=4),
 ):
     """The face that each pixel's centre sees, -1 for none, and the ray's direction.
 
-    Scratch: rays; of the nearest hit, distance, upper bound of its depth, and depth by distance; whether it is tied.
+    Scratch: rays, and their depth by distance, overrated; distance and depth of the nearest hit; whether it is tied.
     """
     b, v = wp.tid()
     size, start, mesh = faces.shape[3], positions[b, v], wp.mesh_get(meshes[b])
@@ -144,21 +169,20 @@ def nearest_faces(
             direction = pixel_direction(row, column, size, extents[b, v], bases[b, v])
             directions[b, v, row, column] = direction
             rays[row, column] = wp.normalize(direction)
-            nearest[row, column] = wp.vec3(far, far, (1.0 + 10.0 * TIE) / wp.length(direction))
+            slopes[row, column] = (1.0 + LOOSE) / wp.length(direction)
+            nearest[row, column] = wp.vec2(far, far)
             tied[row, column] = False
             faces[b, v, row, column] = -1
     for f in range(mesh.indices.shape[0] / 3):
         i, j, k = mesh.indices[3 * f], mesh.indices[3 * f + 1], mesh.indices[3 * f + 2]
-        first, second = in_samples(places[b, v, i], size), in_samples(places[b, v, j], size)
-        third = in_samples(places[b, v, k], size)
-        depth = wp.min(wp.min(first[2], second[2]), third[2])
-        box, wanted = bounds(first, second, third, size), wp.bool(False)
+        corners = in_samples(places[b, v, i], places[b, v, j], places[b, v, k], size)
+        depth, box, wanted = lowest(corners)[2], box_of(corners, size), wp.bool(False)
         for row in range(box[0], box[1] + 1):
             for column in range(box[2], box[3] + 1):
                 wanted = wanted or depth < nearest[row, column][1]
         if not wanted:
             continue
-        lines = edge_lines(first, second, third)
+        lines = edge_lines(corners, size)
         for row in range(box[0], box[1] + 1):
             columns = columns_within(lines, row, box)
             for column in range(columns[0], columns[1] + 1):
@@ -168,12 +192,14 @@ def nearest_faces(
                     if t >= 0.0 and t < best[0] * (1.0 + TIE):
                         tied[row, column] = t > best[0] * (1.0 - TIE)
                         if t < best[0]:
-                            nearest[row, column] = wp.vec3(t, t * best[2], best[2])
+                            nearest[row, column] = wp.vec2(t, t * slopes[row, column])
                             faces[b, v, row, column] = f
     for row in range(size):
         for column in range(size):
             if tied[row, column]:
-                faces[b, v, row, column] = wp.mesh_query_ray(meshes[b], start, rays[row, column], far).face
+                query = wp.mesh_query_ray(meshes[b], start, rays[row, column], far)
+                if query.result:
+                    faces[b, v, row, column] = query.face
 
 
 @wp.kernel(enable_backward=False)
@@ -194,15 +220,14 @@ def cover_centres(
             hits[b, v, row, column] = -1
     for f in range(mesh.indices.shape[0] / 3):
         i, j, k = mesh.indices[3 * f], mesh.indices[3 * f + 1], mesh.indices[3 * f + 2]
-        first, second = in_samples(places[b, v, i], size), in_samples(places[b, v, j], size)
-        third = in_samples(places[b, v, k], size)
-        box, wanted = bounds(first, second, third, size), wp.bool(False)
+        corners = in_samples(places[b, v, i], places[b, v, j], places[b, v, k], size)
+        box, wanted = box_of(corners, size), wp.bool(False)
         for row in range(box[0], box[1] + 1):
             for column in range(box[2], box[3] + 1):
                 wanted = wanted or hits[b, v, row, column] < 0
         if not wanted:
             continue
-        lines = edge_lines(first, second, third)
+        lines = edge_lines(corners, size)
         for row in range(box[0], box[1] + 1):
             columns = columns_within(lines, row, box)
             for column in range(columns[0], columns[1] + 1):
@@ -231,7 +256,7 @@ def cover_outline(
     Scratch: pixels where they do not; samples that have not been hit yet.
     """
     b, v = wp.tid()
-    size, mesh = hits.shape[3], wp.mesh_get(meshes[b])
+    size, grid, mesh = hits.shape[3], hits.shape[3] * samples, wp.mesh_get(meshes[b])
     for row in range(size):
         for column in range(size):
             outline[row, column] = on_outline(hits, b, v, row, column)
@@ -242,15 +267,14 @@ def cover_outline(
                     missed[y, x] = outline[row, column]
     for f in range(mesh.indices.shape[0] / 3):
         i, j, k = mesh.indices[3 * f], mesh.indices[3 * f + 1], mesh.indices[3 * f + 2]
-        first, second = in_samples(places[b, v, i], size * samples), in_samples(places[b, v, j], size * samples)
-        third = in_samples(places[b, v, k], size * samples)
-        box, wanted = bounds(first, second, third, size * samples), wp.bool(False)
+        corners = in_samples(places[b, v, i], places[b, v, j], places[b, v, k], grid)
+        box, wanted = box_of(corners, grid), wp.bool(False)
         for row in range(box[0] / samples, box[1] / samples + 1):
             for column in range(box[2] / samples, box[3] / samples + 1):
                 wanted = wanted or outline[row, column]
         if not wanted:
             continue
-        lines = edge_lines(first, second, third)
+        lines = edge_lines(corners, grid)
         for row in range(box[0], box[1] + 1):
             columns = columns_within(lines, row, box)
             for column in range(columns[0], columns[1] + 1):

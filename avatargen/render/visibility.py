@@ -3,7 +3,7 @@
 One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel
 launch for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave
 this module. Runs on the CPU and on CUDA, on the device of the faces. On the CPU most images are made face by face, not
-ray by ray: the same to the bit, and sooner (see :mod:`avatargen.render.raster`). Source: NVIDIA Warp,
+ray by ray: the same, and sooner (see :mod:`avatargen.render.raster`). Source: NVIDIA Warp,
 https://github.com/NVIDIA/warp.
 """
 
@@ -26,7 +26,7 @@ wp.config.log_level = wp.LOG_ERROR
 
 FAR = 1.0e6  # metres; beyond every scene
 FACES_A_SAMPLE = 4
-"""From this many faces for each sample of a view, rays are faster on the CPU, too."""
+"""With more faces for each sample of a view, rays are faster on the CPU, too."""
 
 
 @wp.kernel(enable_backward=False)
@@ -104,7 +104,7 @@ class MeshBatch:
         layout: vertices (any units) that the hierarchies are built around before they are refitted. Which of
             two exactly tied hits counts depends on it, so it must not depend on what happens to be rendered
             first where a run must repeat itself to the bit. Without it, the first vertices given serve.
-        by_rays: make images ray by ray, not face by face; if None, whichever is faster.
+        by_rays: make images ray by ray, not face by face, as on a GPU always; if None, whichever is faster.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class MeshBatch:
     ):
         wp.init()
         self.device = wp.device_from_torch(faces.device)
-        self._by_rays = True if by_rays is None and not self.device.is_cpu else by_rays
+        self._by_rays = by_rays if self.device.is_cpu else True
         self._indices = wp.from_torch(faces.to(torch.int32).flatten().contiguous())
         self._layout = layout
         self._points: list[Tensor] = []
@@ -153,7 +153,7 @@ class MeshBatch:
         if self._rays_serve(size):
             wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *views, FAR, *outputs], device=self.device)
         else:
-            dtypes = (wp.vec3, wp.vec3, wp.bool)
+            dtypes = (wp.vec3, wp.float32, wp.vec2, wp.bool)
             scratch = [wp.empty((size, size), dtype=dtype, device=self.device) for dtype in dtypes]
             inputs = [self.ids, *views, FAR, self._places(frames), *scratch, *outputs]
             wp.launch(nearest_faces, dim=shape[:2], inputs=inputs, device=self.device)

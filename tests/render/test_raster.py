@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avatargen.render.geometry import camera_frames
+from avatargen.render.geometry import Frames, camera_frames, intersect
 from avatargen.render.visibility import FACES_A_SAMPLE, MeshBatch
+from avatargen.render.warp import WarpRenderer
 from tests.render.conftest import make_cameras
 
 
@@ -27,7 +28,27 @@ def assert_same(faces, vertices, cameras, size, samples=2):
     (coverage, hits), (share, centres) = walked.covered(frames, size, samples), cast.covered(frames, size, samples)
     assert torch.equal(coverage, share)
     assert torch.equal(hits >= 0, centres >= 0)
+    assert_hit(faces, vertices, frames, hits, directions)
     return expected
+
+
+def assert_hit(faces, vertices, frames, named, directions):
+    """Rays hit the faces that are named for them."""
+    batch, view, row, column = (named >= 0).nonzero().unbind(1)
+    corners = vertices[batch[:, None], faces.long()[named[batch, view, row, column].long()]].double()
+    origins, rays = frames.positions[batch, view].double(), directions[batch, view, row, column].double()
+    weights, _ = intersect(corners, origins, rays)
+    assert (weights > -0.01).all()
+
+
+def grid(side):
+    """A flat square of 2 x 2 m, of `side` x `side` quads: vertices (1, N, 3) and faces."""
+    line = torch.linspace(-1, 1, side + 1)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    vertices = torch.stack([x, y, torch.zeros_like(x)], dim=-1).view(1, -1, 3)
+    first = (torch.arange(side)[:, None] * (side + 1) + torch.arange(side)).flatten()
+    right, above = first + 1, first + side + 1
+    return vertices, torch.cat([torch.stack([first, right, above + 1], 1), torch.stack([first, above + 1, above], 1)])
 
 
 @pytest.mark.parametrize(("size", "samples"), [(24, 1), (64, 2), (45, 3)])
@@ -48,17 +69,30 @@ def test_folds_and_slivers(sphere):
     assert_same(topology.faces, torch.cat([crumpled, flat]), view, 64)
 
 
-def test_where_faces_tie_the_ray_decides(square):
+def test_where_faces_tie_the_ray_decides():
     """Every face twice, so that all distances are equal; which of two counts is the hierarchy's to say."""
-    vertices, topology = square
-    twice = torch.cat([topology.faces, topology.faces.flip(0).flip(1)])
-    view = make_cameras([0.0, 30.0], [0.0, 10.0], distance=3.0, fov=50.0)
-    seen = assert_same(twice, vertices, view, 32)
-    assert (seen >= 0).any()
+    vertices, faces = grid(4)
+    seen = assert_same(torch.cat([faces, faces.flip(1)]), vertices, make_cameras([30.0], [10.0], 3.0, 50.0), 32)
+    assert (seen >= len(faces)).any()
+    assert ((seen >= 0) & (seen < len(faces))).any()
+
+
+@pytest.mark.parametrize("size", [16, 33, 64])
+@pytest.mark.parametrize("distance", [1.7, 2.0, 3.0])
+def test_a_border_through_pixel_centres(size, distance):
+    """There a query may miss a box with all that is in it; faces that are seen must be there nonetheless."""
+    vertices, faces = grid(2)
+    forward = torch.tensor([[[[1.0, 0, 0], [0, 1, 0], [0, 0, -1]]]])
+    extent = torch.tensor([[size / (size - 1) / distance]])  # the outermost centres show the border
+    frames = Frames(torch.tensor([[[0.0, 0, distance]]]), forward, extent)
+    for doubled in (faces, torch.cat([faces, faces.flip(1)])):
+        walked, _ = both(doubled, vertices)
+        seen, directions = walked.visible_faces(frames, size)
+        assert (seen >= 0).sum() >= (size - 2) ** 2
+        assert_hit(doubled, vertices, frames, seen, directions)
 
 
 def test_heads_that_leave_the_image_and_surround_the_camera(sphere):
-    """A face with a corner behind the camera may be anywhere in the image."""
     vertices, topology = sphere
     vertices = vertices / vertices.abs().max()
     view = make_cameras([0.0, 120.0], [0.0, 60.0], distance=3.0, fov=30.0)
@@ -67,6 +101,31 @@ def test_heads_that_leave_the_image_and_surround_the_camera(sphere):
     assert 0.1 < (seen >= 0).float().mean() < 0.95
     inside = replace(view, distance=torch.full((1, 2), 0.9))
     assert (assert_same(topology.faces, vertices, inside, 16) >= 0).all()
+
+
+def test_faces_that_pass_the_camera():
+    """A corner behind it, or far off the image, has no place there; the face may be anywhere in it."""
+    below = torch.tensor([[[0.0, -0.2, -50.0], [-1.0, -0.2, 50.0], [1.0, -0.2, 50.0]]])
+    view = make_cameras([0.0, 15.0], [0.0, 5.0], distance=1.0, fov=60.0)
+    seen = assert_same(torch.tensor([[0, 1, 2]]), below, view, 32)
+    assert (seen >= 0).sum() > 500
+    generator = torch.Generator().manual_seed(1)
+    corners = torch.randn(1, 3000, 3, generator=generator) * torch.tensor([4.0, 4.0, 0.02]) + torch.tensor([0, 0, 0.96])
+    near = make_cameras([0.0, 2.0], [0.0, 1.0], distance=1.0, fov=8.0)
+    assert (assert_same(torch.arange(3000).view(-1, 3), corners, near, 32) >= 0).any()
+
+
+def test_gradients_of_silhouettes_are_the_same(head):
+    vertices, topology = head
+    view = make_cameras([20.0, 100.0], [0.0, 10.0])
+    found = []
+    for by_rays in (False, True):
+        renderer, moved = WarpRenderer(topology), vertices.clone().requires_grad_()
+        renderer._meshes = MeshBatch(topology.faces, vertices[0], by_rays=by_rays)
+        renderer.silhouette(moved, view, 64).square().sum().backward()
+        found.append(moved.grad)
+    assert found[0].abs().max() > 0
+    assert torch.equal(*found)
 
 
 def test_few_samples_of_many_faces_are_cast(sphere, monkeypatch):
