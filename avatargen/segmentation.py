@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from avatargen.distill import add_noise, guide, to_epsilon, to_sample
 from avatargen.priors.base import Prior
+from avatargen.priors.parts import DECODED, in_parts
 from avatargen.types import RenderOutput
 
 TOLERANCE, UNREST, SOFTNESS = 0.12, 2.0, 0.03
@@ -97,7 +98,8 @@ def foreground_change(
     They are noised and denoised; the foreground of what they were is subtracted from that of what they become.
     """
     clean = _denoise(prior, latents, noise, condition, unconditional, denoising)
-    return foreground(prior.decode(clean)) - foreground(prior.decode(latents))
+    became, was = (in_parts(lambda part: foreground(prior.decode(part)), DECODED, some) for some in (clean, latents))
+    return became - was
 
 
 def foreground(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1 H W"]:
