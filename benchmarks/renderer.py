@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def parts(timer: Timer, head) -> None:
     meshes, frames = MeshBatch(head[1].faces), camera_frames(case.cameras)
     calls = {
         "Warp: refit": lambda: meshes.update(case.vertices),
-        "Warp: 4,096 rays": lambda: meshes.visible_faces(frames, 64),
+        "Warp: what 4,096 samples see": lambda: meshes.visible_faces(frames, 64),
         "forward, texture": lambda: case.forward(normals=False),
         "forward, texture and normals": case.forward,
         "forward and backward, texture and coverage": lambda: case.step(normals=False),
@@ -132,6 +133,21 @@ def parts(timer: Timer, head) -> None:
     }
     rows = [[name, f"{timer(call):.1f}"] for name, call in calls.items()]
     table("One view, 64 x 64, 1 sample a pixel, texture 4 x 128 x 128:", ["part", "ms"], rows)
+
+
+def walked_and_cast(timer: Timer, head) -> None:
+    """What samples see and what they cover, face by face and by rays (on a GPU always by rays)."""
+    vertices, topology = head
+    frames, rows = camera_frames(evaluation_cameras(1, 4, device=vertices.device)), []
+    batches = [MeshBatch(topology.faces, vertices, by_rays=by_rays) for by_rays in (False, True)]
+    for meshes in batches:
+        meshes.update(vertices[None])
+    for size in (32, 64, 128, 256, 512):
+        seen = [timer(partial(meshes.visible_faces, frames, size)) for meshes in batches]
+        covered = [timer(partial(meshes.covered, frames, size, 2)) for meshes in batches]
+        rows.append([f"{size} x {size}", *(f"{ms:.1f}" for ms in (*seen, *covered))])
+    header = ["4 views", "seen, by faces, ms", "by rays, ms", "covered, by faces, ms", "by rays, ms"]
+    table(f"{len(topology.faces):,} faces, face by face and ray by ray:", header, rows)
 
 
 def scaling(timer: Timer, head) -> None:
@@ -169,6 +185,7 @@ def main() -> None:
     head, timer = load_head(arguments.device), Timer(arguments.repeats, arguments.device, arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.device}")
     parts(timer, head)
+    walked_and_cast(timer, head)
     scaling(timer, head)
 
 

@@ -1,11 +1,12 @@
 """What do samples see? On the CPU: faces walked one by one over the samples that their image may cover.
 
 Faces of a head are about as small as the spacing of samples. A ray descends a hierarchy to test a handful of them;
-walked face by face, each is tested at one or two samples. Of a head of 9,664 faces that takes a third of the rays' time
-at 64 x 64, of one of 38,068 a sixth at 512 x 512. The test is that of Warp's queries (Woop, Benthin and Wald,
-"Watertight Ray/Triangle Intersection", JCGT 2013) of the same ray, and where two faces tie to within rounding, as in
-folds, the query itself is asked: the same faces are seen as by rays, to the bit, except where a ray grazes a box of the
-hierarchy, which the query may miss with all that is in it.
+walked face by face, each is tested at one or two samples. Of a head of 9,664 faces that takes two thirds of the rays'
+time at 64 x 64 and a quarter at 512 x 512 (`benchmarks/renderer.py`, where caches are warm); amid a step of the method
+a third. The test is that of Warp's queries (Woop, Benthin and Wald, "Watertight Ray/Triangle Intersection", JCGT 2013)
+of the same ray, and where two faces tie to within rounding, as in folds, the query itself is asked: the same faces are
+seen as by rays, to the bit, except where a ray grazes a box of the hierarchy, which the query may miss with all that is
+in it.
 
 A kernel's thread walks a whole view, so that nothing races; Warp runs threads one after the other on the CPU.
 """
