@@ -21,7 +21,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from avatargen.headworld.tokens import write_tokenizer
+from tests.small_prior import write_words
 
 WIDTH = 16
 """Of all embeddings."""
@@ -49,7 +49,7 @@ def write_kandinsky(folder: Path) -> Path:
 
 
 def _embedder(words: Path) -> KandinskyV22PriorPipeline:
-    write_tokenizer(words, vocabulary=600)
+    write_words(words)
     tokenizer = CLIPTokenizer.from_pretrained(words)
     sizes = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = CLIPTextConfig(

@@ -1,6 +1,8 @@
 """Writes a small untrained StableDiffusionPipeline folder, in the format of the real ones."""
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
@@ -9,9 +11,23 @@ from avatargen.headworld.prior_parts import build_text_encoder
 from avatargen.headworld.tokens import write_tokenizer
 
 
+def write_words(folder: Path) -> None:
+    """A tokenizer of 600 words, which takes seconds to learn and is learnt once a session."""
+    folder.mkdir(parents=True)
+    for name, text in _words().items():
+        (folder / name).write_text(text)
+
+
+@cache
+def _words() -> dict[str, str]:
+    with TemporaryDirectory() as folder:
+        write_tokenizer(Path(folder), vocabulary=600)
+        return {path.name: path.read_text() for path in Path(folder).iterdir()}
+
+
 def write_pipeline(folder: Path, prediction: str) -> Path:
     """A KL autoencoder (x4), a one-level UNet and a text encoder, as `from_pretrained` expects them."""
-    write_tokenizer(folder / "words", vocabulary=600)
+    write_words(folder / "words")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "words")
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
