@@ -14,15 +14,15 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from avatargen import rayhead
 from avatargen.config import ROOT, RunConfig
 from avatargen.fingerprint import digest, of_avatars
-from avatargen.progress import Board
+from avatargen.progress import Board, Made, Running
 from avatargen.prompts import PromptItem
 from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_facts
 
@@ -117,7 +117,8 @@ def _serial(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board
     """All batches in this process."""
     worker = Worker(how.threads, how.gpus, how.spec)
     for batch in batches:
-        worker.steps = partial(board.step, run, len(batch))
+        avatars = len(batch)
+        worker.steps = lambda done, total, avatars=avatars: board.steps(run, [Running(avatars, done, total)])
         worker.make(run, batch)
         _report(run, batch, board)
 
@@ -143,10 +144,11 @@ def _ray(run: RunConfig, batches: list[list[Task]], how: Fanout, board: Board) -
         crew.dismiss()
 
 
-def _report(run: RunConfig, batch: list[Task], board: Board) -> None:
-    for task in batch:
-        facts = read_facts(task.folder / "done.json")
-        board.finished(run, task.item.prompt, facts.get("status", "error"), facts.get("seconds") or 0.0)
+def _report(run: RunConfig, batch: list[Task], board: Board, others: Sequence[Running] = ()) -> None:
+    """Tell the board of a batch that ended, beside `others` that run."""
+    facts = [(task.item.prompt, read_facts(task.folder / "done.json")) for task in batch]
+    made = [Made(prompt, one.get("status", "error"), one.get("seconds") or 0.0) for prompt, one in facts]
+    board.finished(run, made, others)
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class _Crew:
     run: RunConfig
     how: Fanout
     folder: Path
+    name: str = field(default_factory=lambda: secrets.token_hex(4))
     starting: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     idle: list[tuple[int, Any]] = field(default_factory=list)
     busy: dict[Any, tuple[int, Any, list[Task]]] = field(default_factory=dict)
@@ -220,6 +223,7 @@ class _Crew:
             while queue and self.idle:
                 slot, actor = self.idle.pop()
                 batch = queue.popleft()
+                self._heartbeat(slot).unlink(missing_ok=True)  # of the batch before
                 self.busy[actor.make.remote(run, batch)] = (slot, actor, batch)
             if not queue:
                 self._make_room()
@@ -229,7 +233,7 @@ class _Crew:
                     self._welcome(reference)
                 else:
                     self._settle(run, reference, queue, board)
-            self._show_steps(run, board)
+            board.steps(run, self._running())
             if self.connection.own_head and not any(node["Alive"] for node in ray.nodes()):
                 raise rayhead.RayUnavailableError(
                     "the workflow's Ray lost its node (raylet died); finished avatars stand, run the same command again"
@@ -238,6 +242,9 @@ class _Crew:
     def dismiss(self) -> None:
         """Leave the cluster. Detached actors stay with the head; others end with this connection."""
         self.connection.ray.shutdown()
+        if not self.connection.own_head:
+            for file in self.folder.glob(f".steps-{self.name}-*"):
+                file.unlink(missing_ok=True)
 
     def _welcome(self, reference: Any) -> None:
         """A worker has started, or cannot.
@@ -265,7 +272,7 @@ class _Crew:
             self.idle.append((slot, actor))
         except ray.exceptions.RayActorError as error:
             self._lost(run, slot, batch, queue, error)
-        _report(run, [task for task in batch if _is_recorded(task)], board)
+        _report(run, [task for task in batch if _is_recorded(task)], board, self._running())
 
     def _lost(self, run: RunConfig, slot: int, batch: list[Task], queue: deque, error: Exception) -> None:
         """A worker is dead for good: hire another; split its batch, or record a single avatar's failure."""
@@ -314,16 +321,18 @@ class _Crew:
         return room
 
     def _heartbeat(self, slot: int) -> Path:
-        return (self.folder / f".steps-{slot}").absolute()
+        """Where the worker of a slot says how far it is; workers of the workflow's own head outlive a crew."""
+        owner = "" if self.connection.own_head else f"{self.name}-"
+        return (self.folder / f".steps-{owner}{slot}").absolute()
 
-    def _show_steps(self, run: RunConfig, board: Board) -> None:
-        """Print how far the first running batch is."""
-        for slot, _, batch in list(self.busy.values())[:1]:
-            try:
+    def _running(self) -> list[Running]:
+        """How far the batches are that have begun."""
+        found = []
+        for slot, _, batch in self.busy.values():
+            with suppress(OSError, ValueError):
                 done, total = map(int, self._heartbeat(slot).read_text().split())
-            except (OSError, ValueError):
-                return
-            board.step(run, len(batch), done, total)
+                found.append(Running(len(batch), done, total))
+        return found
 
 
 def _is_recorded(task: Task) -> bool:

@@ -1,32 +1,58 @@
 """What whoever watches the terminal sees: each avatar as it finishes, with counts, time and an estimate.
 
 All drivers of a run share one board, a file of JSON lines: first what is expected, then one line for each
-avatar made. Appending is atomic, so that drivers need not know of each other.
+avatar made, and now and then one of how far a driver's unfinished batches are, of which its last one counts.
+Appending is atomic, so that drivers need not know of each other.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import TextIOBase
 from pathlib import Path
+from typing import Any
 
 from avatargen.config import RunConfig
 
 BOARD = "AVATARGEN_BOARD"
 STEP_LINE_S = 20.0
 _BAKE_WEIGHT = 5
+_MASKED_WEIGHT = 2.0
+"""Of a step of phase 2 with its share of the masks, beside one of phase 1: 2.1 on two cores (make bench)."""
 _TELLING = 0.05
 """Share of the work that must be done before what is left is estimated: loading models is no measure of it."""
 _LABEL = 34
 
 
+@dataclass(frozen=True)
+class Made:
+    """An avatar that ended: what it is called, how (``ok`` or how it failed), and the seconds it took."""
+
+    label: str
+    status: str
+    seconds: int | float
+
+
+@dataclass(frozen=True)
+class Running:
+    """How far a batch is: its avatars, and the steps that are done and that there are."""
+
+    avatars: int
+    done: int
+    total: int
+
+
 def weight(run: RunConfig) -> float:
-    """How long an avatar of this method takes, in optimisation steps."""
-    return float(run.method.steps + _BAKE_WEIGHT)
+    """How long an avatar of this method takes, in optimisation steps of phase 1."""
+    method = run.method
+    slow = method.phase2_steps if method.steps and method.segmentation_weight else 0
+    return method.steps + (_MASKED_WEIGHT - 1) * slow + _BAKE_WEIGHT
 
 
 class Board:
@@ -35,6 +61,7 @@ class Board:
     def __init__(self, path: Path, stream: TextIOBase | None = None):
         self.path = path
         self.stream = stream
+        self._driver = secrets.token_hex(4)
         self._last_step_line = time.monotonic()
 
     @classmethod
@@ -57,42 +84,65 @@ class Board:
         path = Path(os.environ.get(BOARD, ""))
         return cls(path) if path.is_file() else cls.create(otherwise, expected)
 
-    def finished(self, run: RunConfig, label: str, status: str, seconds: int | float) -> None:
-        """An avatar is there: count it and print its line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"weight": weight(run)}) + "\n")
-        made, avatars, left = self._state(0.0)
-        width = len(str(avatars))
-        verdict = "" if status == "ok" else f" · {status.replace('_', ' ').upper()}"
-        rest = f" · {duration(left)} left" if left and made < avatars else ""
-        name = f"{run.method_name} · {shorten(label)}"
-        self._print(f"[{made:>{width}}/{avatars}] {name}  {duration(seconds)}{verdict}{rest}")
+    def finished(self, run: RunConfig, avatars: Sequence[Made], others: Sequence[Running] = ()) -> None:
+        """The avatars of a batch are there: count them all, then print a line for each.
 
-    def step(self, run: RunConfig, batch: int, done: int, total: int) -> None:
-        """Steps of a running batch, now and then."""
-        if time.monotonic() - self._last_step_line < STEP_LINE_S or not total:
+        Args:
+            others: this driver's batches that are still running.
+        """
+        self._append({"driver": self._driver, "running": _under_way(run, others)})
+        made, *_ = self._state()
+        for _ in avatars:
+            self._append({"weight": weight(run)})
+        _, expected, left = self._state()
+        width = len(str(expected))
+        for number, avatar in enumerate(avatars, made + 1):
+            verdict = "" if avatar.status == "ok" else f" · {avatar.status.replace('_', ' ').upper()}"
+            rest = f" · {duration(left)} left" if left and number < expected else ""
+            name = f"{run.method_name} · {shorten(avatar.label)}"
+            self._print(f"[{number:>{width}}/{expected}] {name}  {duration(avatar.seconds)}{verdict}{rest}")
+
+    def steps(self, run: RunConfig, batches: Sequence[Running]) -> None:
+        """Steps of this driver's running batches, now and then."""
+        batches = [batch for batch in batches if batch.total]
+        if time.monotonic() - self._last_step_line < STEP_LINE_S or not batches:
             return
         self._last_step_line = time.monotonic()
-        _, avatars, left = self._state(batch * weight(run) * done / total)
-        width = 2 * len(str(avatars)) + 3
+        self._append({"driver": self._driver, "running": _under_way(run, batches)})
+        _, expected, left = self._state()
+        least, most = min(batch.done for batch in batches), max(batch.done for batch in batches)
+        at = f"{least}" if least == most else f"{least} to {most}"
         rest = f" · {duration(left)} left" if left else ""
-        self._print(f"{'':{width}} {run.method_name} · step {done}/{total} of {batch} avatars{rest}")
+        avatars = sum(batch.avatars for batch in batches)
+        name = f"{run.method_name} · step {at} of {batches[0].total}"
+        self._print(f"{'':{2 * len(str(expected)) + 3}} {name} · {avatars} avatars{rest}")
 
     def say(self, line: str) -> None:
         """Print a line of its own."""
         self._print(line)
 
-    def _state(self, running: float) -> tuple[int, int, float]:
+    def _append(self, row: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _state(self) -> tuple[int, int, float]:
         """(avatars made, avatars expected, seconds left or 0 where it is too early to say)."""
         first, *rest = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-        done = sum(row["weight"] for row in rest) + running
-        expected = max(first["avatars"], len(rest))
+        weights = [row["weight"] for row in rest if "weight" in row]
+        running = {row["driver"]: row["running"] for row in rest if "driver" in row}
+        done = sum(weights) + sum(running.values())
+        expected = max(first["avatars"], len(weights))
         elapsed = time.time() - first["started"]
         left = max(first["weight"] - done, 0.0)
-        return len(rest), expected, elapsed / done * left if done > _TELLING * first["weight"] else 0.0
+        return len(weights), expected, elapsed / done * left if done > _TELLING * first["weight"] else 0.0
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream or sys.stdout, flush=True)
+
+
+def _under_way(run: RunConfig, batches: Sequence[Running]) -> float:
+    """The weight of what is done of running batches."""
+    return sum((batch.avatars * weight(run) * batch.done / batch.total for batch in batches if batch.total), 0.0)
 
 
 def shorten(label: str, length: int = _LABEL) -> str:

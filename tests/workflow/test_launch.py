@@ -11,7 +11,7 @@ import pytest
 
 from avatargen import launch, watch
 from avatargen.config import ROOT
-from avatargen.progress import Board, duration, shorten
+from avatargen.progress import Board, Made, Running, duration, shorten, weight
 
 
 def start(code, *arguments):
@@ -90,8 +90,8 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
     monkeypatch.setattr(time, "time", lambda: now[0])
     board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
     now[0] += 100
-    board.finished(slow, "an old man with a beard and a very long name", "ok", 100)
-    Board(tmp_path / "board", stream).finished(slow, "a girl", "diverged", 90)
+    board.finished(slow, [Made("an old man with a beard and a very long name", "ok", 100)])
+    Board(tmp_path / "board", stream).finished(slow, [Made("a girl", "diverged", 90)])
     first, second = stream.getvalue().splitlines()
     assert first == "[1/4] full · an old man with a beard and a ver…  100 s · 3 min left".replace("100 s", "2 min")
     assert second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
@@ -102,8 +102,41 @@ def test_loading_models_is_no_measure_of_what_is_left(tmp_path, make_run, monkey
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
     monkeypatch.setattr(time, "time", lambda: 1030.0)
-    board.finished(quick, "a man", "ok", 0)
+    board.finished(quick, [Made("a man", "ok", 0)])
     assert stream.getvalue().startswith("[1/4] template · a man") and "left" not in stream.getvalue()
+
+
+def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkeypatch):
+    """Two drivers; the first has two batches of three. All eight avatars take a hundred seconds, at the same time."""
+    run, stream, now = make_run("full", steps=95), io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr("avatargen.progress.STEP_LINE_S", -1.0)
+    drivers = [Board.create(tmp_path / "board", [run] * 8, stream), Board(tmp_path / "board", stream)]
+    now[0] = 40.0
+    drivers[1].steps(run, [Running(2, 38, 95), Running(1, 0, 0)])
+    drivers[0].steps(run, [Running(3, 38, 95), Running(3, 38, 95)])
+    now[0] = 60.0
+    drivers[1].steps(run, [Running(2, 57, 95)])
+    drivers[0].steps(run, [Running(3, 76, 95), Running(3, 38, 95)])
+    now[0] = 80.0
+    drivers[1].steps(run, [Running(2, 76, 95)])
+    drivers[0].finished(run, [Made(name, "ok", 80) for name in "abc"], [Running(3, 57, 95)])
+    drivers[0].steps(run, [])
+    lines = [line.strip() for line in stream.getvalue().splitlines()]
+    assert lines[0].startswith("full · step 38 of 95 · 2 avatars")  # nothing is known of the others yet
+    assert lines[1] == "full · step 38 of 95 · 6 avatars · 60 s left"
+    assert lines[3] == "full · step 38 to 76 of 95 · 6 avatars · 40 s left"
+    assert [line.split(" · ")[-1] for line in lines[5:]] == ["20 s left"] * 3 and lines[7].startswith("[3/8] full · c")
+    assert len(lines) == 8
+
+
+def test_steps_with_masks_count_for_two(make_run):
+    plain = weight(make_run(steps=10))
+    masked = make_run(steps=10).model_copy(deep=True)
+    method = masked.method.model_copy(update={"phase2_steps": 10})
+    assert weight(masked.model_copy(update={"method": method})) == plain + 20
+    without = method.model_copy(update={"segmentation_weight": 0.0})
+    assert weight(masked.model_copy(update={"method": without})) == plain + 10
 
 
 def test_times_and_labels_as_a_person_says_them():
