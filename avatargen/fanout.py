@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +21,15 @@ from typing import Any, Literal
 
 from avatargen import rayhead
 from avatargen.config import ROOT, RunConfig
-from avatargen.fingerprint import digest, of_avatars
+from avatargen.fingerprint import digest, of_avatars, phase1_of
 from avatargen.progress import Board, Made, Running
 from avatargen.prompts import PromptItem
 from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_facts
 
 RESTARTS = 2
 POLL_S = 1.0
+PHASE1 = ".phase1"
+"""Folder beside the methods' folders."""
 PASSED_ON = ("AVATARGEN_CACHE", "AVATARGEN_FLAME")
 """Variables that say where files lie, which workers of a cluster need as well."""
 
@@ -56,7 +58,9 @@ class Fanout:
     spec: str = GENERATOR
 
 
-def make_chunk(run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: Fanout) -> list[dict[str, Any]]:
+def make_chunk(
+    run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: Fanout, beside: Iterable[RunConfig] = ()
+) -> list[dict[str, Any]]:
     """Make what is missing of a chunk, and list all of it.
 
     Args:
@@ -64,6 +68,7 @@ def make_chunk(run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: 
         items: the chunk's prompts and seeds.
         avatars: folder of the avatars' folders.
         how: where to run.
+        beside: the experiment's methods; phase 1 is made once for those that share it, see `avatargen.shared_start`.
 
     Returns:
         One manifest row for each item, in order, failures included.
@@ -73,7 +78,11 @@ def make_chunk(run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: 
         RayUnavailableError: Ray cannot be reached.
     """
     prints = of_avatars(run, items)
-    tasks = [Task(item, (avatars / item.id).absolute(), print_) for item, print_ in zip(items, prints, strict=True)]
+    starts = _starts(run, items, avatars.parents[1] / PHASE1, beside)
+    tasks = [
+        Task(item, (avatars / item.id).absolute(), print_, start)
+        for item, print_, start in zip(items, prints, starts, strict=True)
+    ]
     waiting = [task for task in tasks if not is_done(task)]
     if waiting:
         board = Board.shared(avatars.parent / ".board.jsonl", [run] * len(waiting))
@@ -81,6 +90,16 @@ def make_chunk(run: RunConfig, items: Sequence[PromptItem], avatars: Path, how: 
         spread = _serial if how.backend == "serial" else _ray
         spread(run, batches, how, board)
     return [row(run, task, avatars / task.item.id) for task in tasks]
+
+
+def _starts(
+    run: RunConfig, items: Sequence[PromptItem], folder: Path, beside: Iterable[RunConfig]
+) -> Sequence[Path | None]:
+    """Where the phase 1 of each avatar is kept, if another method has the same."""
+    phase1 = phase1_of(run)
+    if phase1 is None or sum(phase1_of(other) == phase1 for other in beside) < 2:
+        return [None] * len(items)
+    return [(folder / print_).absolute() for print_ in of_avatars(phase1, items)]
 
 
 def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from avatargen.errors import InputError
 from avatargen.mesh_files import find_mesh, parts_of
 from avatargen.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.prompts import PromptItem
-from avatargen.settings import PriorSettings
+from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.weights import prior_parts
 
 PACKAGES = ("avatargen", "eval")
@@ -45,9 +45,16 @@ STEERING = frozenset(
             "launch",
             "plan",
         ),
-        *("plugins", "progress", "prompts", "rayhead", "settings", "validate", "watch", "weights", "worker"),
+        *("plugins", "progress", "prompts", "rayhead", "settings", "shared_start", "validate", "watch", "weights"),
+        "worker",
     )
 ) | {"eval.finished", "eval.manifest"}
+PHASE2_ALONE = (
+    *("phase2_texture", "shape", "expression", "offsets", "segmentation_weight", "mask_period"),
+    *("lr_shape", "lr_expression", "lr_offsets", "geometry_decay", "offset_limit_mm"),
+    *("laplacian_weight", "offset_weight", "shape_prior_weight", "gradient_clip"),
+)
+"""Settings of a method that decide nothing before phase 2; a test runs phase 1 with each of them changed."""
 _HEAD_PACKAGES = {"anny": "anny"}
 _CACHE = Path(".cache/weights.json")
 
@@ -94,6 +101,15 @@ def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -
     if meshes is None:
         return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
     return [digest(*shared, _mesh_id(find_mesh(meshes, item, root), root)) for item in items]
+
+
+def phase1_of(run: RunConfig) -> RunConfig | None:
+    """What decides phase 1 of a method: the rest is as it is by default. None where there are not two phases."""
+    method = run.method
+    if method.source != "optimise" or not (method.phase1_steps and method.phase2_steps):
+        return None
+    usual = {name: MethodSettings.model_fields[name].default for name in PHASE2_ALONE}
+    return run.model_copy(update={"method_name": "phase 1", "method": method.model_copy(update=usual)})
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:

@@ -144,7 +144,7 @@ class Generator:
             recorder.add(state.step, losses)
             if on_step is not None:
                 on_step(state.step, run.method.steps)
-            if state.step % CHECKPOINT_STEPS == 0 or state.step == run.method.steps:
+            if state.step % CHECKPOINT_STEPS == 0 or state.step in (run.method.phase1_steps, run.method.steps):
                 since = _charge(state, since, len(items))
                 self._keep(run, state, recorder, folders)
         _charge(state, since, len(items))

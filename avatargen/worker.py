@@ -30,11 +30,16 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Task:
-    """One avatar to make: what, where, and the fingerprint it will carry."""
+    """One avatar to make: what, where, and the fingerprint it will carry.
+
+    Attributes:
+        start: where its phase 1 is kept, if methods share it; see `avatargen.shared_start`.
+    """
 
     item: PromptItem
     folder: Path
     fingerprint: str
+    start: Path | None = None
 
 
 @dataclass
@@ -83,7 +88,7 @@ class Worker:
         waiting = {task.item.id: task for task in tasks}
         items, folders = [task.item for task in tasks], [task.folder for task in tasks]
         try:
-            for avatar in generator.run(run, items, folders, self._on_step()):
+            for avatar in generator.run(run, items, folders, self._shared(run, tasks)):
                 record(waiting.pop(avatar.id), run, avatar)
         except Exception as error:
             if is_full(error):
@@ -114,6 +119,24 @@ class Worker:
             loader = getattr(import_module(module), name)
             self._loaded = {key: loader.load(run.head, run.renderer, run.prior, self.threads)}
         return self._loaded[key]
+
+    def _shared(self, run: RunConfig, tasks: list[Task]) -> OnStep | None:
+        """Begin where another method ended phase 1, or keep this one's: what the generator calls does that."""
+        told, starts = self._on_step(), [task.start for task in tasks if task.start]
+        if len(starts) < len(tasks):
+            return told
+        from avatargen import shared_start  # imports torch, which a driver does without
+
+        folders, last = [task.folder for task in tasks], run.method.phase1_steps
+        shared_start.begin(folders, starts)
+
+        def on_step(done: int, total: int) -> None:
+            if done == last + 1:  # the checkpoint at the end of phase 1 is written after that step was told
+                shared_start.keep(folders, starts, last)
+            if told:
+                told(done, total)
+
+        return on_step
 
     def _on_step(self) -> OnStep | None:
         """What the generator calls; a file is written at most once a second."""

@@ -17,7 +17,7 @@ with job(snakemake.log[0]):
     how = Fanout(
         experiment.backend, run.threads, experiment.gpus_per_worker, snakemake.threads, Path(head) if head else None
     )  # fmt: skip
-    rows = make_chunk(run, items, manifest.parents[1] / "avatars", how)
+    rows = make_chunk(run, items, manifest.parents[1] / "avatars", how, study.runs.values())
     if run.method.source != "imported":  # how often another system failed is a result, not a mishap
         check_failures(rows, experiment.max_failed_fraction)
     write_rows(manifest, rows)
