@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from avatargen import rayhead
 from avatargen.config import ROOT, RunConfig
-from avatargen.fingerprint import digest, of_avatars, phase1_of
+from avatargen.fingerprint import digest, of_avatars, shared_phase1
 from avatargen.progress import Board, Made, Running
 from avatargen.prompts import PromptItem
 from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_facts
@@ -29,7 +29,7 @@ from avatargen.worker import FINISHED, GENERATOR, Task, Worker, is_done, read_fa
 RESTARTS = 2
 POLL_S = 1.0
 PHASE1 = ".phase1"
-"""Folder beside the methods' folders."""
+"""Folder of kept phases 1, beside the methods' folders."""
 PASSED_ON = ("AVATARGEN_CACHE", "AVATARGEN_FLAME")
 """Variables that say where files lie, which workers of a cluster need as well."""
 
@@ -78,7 +78,7 @@ def make_chunk(
         RayUnavailableError: Ray cannot be reached.
     """
     prints = of_avatars(run, items)
-    starts = _starts(run, items, avatars.parents[1] / PHASE1, beside)
+    starts = starts_of(run, items, avatars.parents[1], beside)
     tasks = [
         Task(item, (avatars / item.id).absolute(), print_, start)
         for item, print_, start in zip(items, prints, starts, strict=True)
@@ -92,14 +92,14 @@ def make_chunk(
     return [row(run, task, avatars / task.item.id) for task in tasks]
 
 
-def _starts(
+def starts_of(
     run: RunConfig, items: Sequence[PromptItem], folder: Path, beside: Iterable[RunConfig]
 ) -> Sequence[Path | None]:
-    """Where the phase 1 of each avatar is kept, if another method has the same."""
-    phase1 = phase1_of(run)
-    if phase1 is None or sum(phase1_of(other) == phase1 for other in beside) < 2:
+    """Where the phase 1 of each avatar is kept below `folder` (of a list), if another method has the same."""
+    phase1 = shared_phase1(run, beside)
+    if phase1 is None:
         return [None] * len(items)
-    return [(folder / print_).absolute() for print_ in of_avatars(phase1, items)]
+    return [(folder / PHASE1 / print_).absolute() for print_ in of_avatars(phase1, items)]
 
 
 def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:

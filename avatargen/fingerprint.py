@@ -112,6 +112,12 @@ def phase1_of(run: RunConfig) -> RunConfig | None:
     return run.model_copy(update={"method_name": "phase 1", "method": method.model_copy(update=usual)})
 
 
+def shared_phase1(run: RunConfig, beside: Iterable[RunConfig]) -> RunConfig | None:
+    """`phase1_of` a method, if it is another's too among those `beside`, which hold the method itself."""
+    phase1 = phase1_of(run)
+    return phase1 if phase1 and sum(phase1_of(other) == phase1 for other in beside) > 1 else None
+
+
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
     """What all avatars of one method depend on, JSON-ready: code, settings, head model, and the weights that guide."""
     return (

@@ -19,6 +19,7 @@ from avatargen import rayhead, watch
 from avatargen.config import ROOT, Experiment, RunConfig
 from avatargen.disk import write_text
 from avatargen.errors import InputError, unknown
+from avatargen.fanout import PHASE1, starts_of
 from avatargen.fingerprint import digest, of_avatars, of_method
 from avatargen.plan import write_plan
 from avatargen.progress import BOARD, Board
@@ -111,6 +112,7 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     with _guard(STATE):
         note_owner()
     write_plan(study, Path(plan))
+    _forget_starts(study)
     waiting, own = list(_waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
     board = Board.create(own / "board.jsonl", waiting)
     os.environ[BOARD] = str(board.path.absolute())
@@ -146,6 +148,16 @@ def _runs(note: Path) -> bool:
         return watch.is_alive(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return True
+
+
+def _forget_starts(study: Study) -> None:
+    """Remove kept phases 1 that no method goes on from any more, since code, settings or prompts changed."""
+    for name in study.lists:
+        folder, runs = Path("results") / study.experiment.experiment / name, study.runs.values()
+        wanted = {start for run in runs for start in starts_of(run, study.items(name, run.method_name), folder, runs)}
+        for start in (folder / PHASE1).absolute().glob("*"):
+            if start not in wanted:
+                shutil.rmtree(start, ignore_errors=True)
 
 
 def _waiting(study: Study) -> Iterator[RunConfig]:

@@ -26,6 +26,7 @@ from avatargen.config import (
     resolve,
 )
 from avatargen.errors import InputError, unknown
+from avatargen.fingerprint import shared_phase1
 from avatargen.headworld.phrases import described
 from avatargen.mesh_files import mesh_problems
 from avatargen.plugins import HEADS, RENDERERS
@@ -147,14 +148,17 @@ def check_space(study: Study, results: Path) -> None:
         InputError: the disk has too little space.
     """
     settings = study.experiment.evaluation
-    needed = 0
+    needed, phases = 0, []
     for run in study.runs.values():
         for name in study.lists:
             folder = results / name / run.method_name / "avatars"
             items = study.items(name, run.method_name)
             missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
             needed += missing * disk.avatar_bytes(run, settings)
-            needed += min(missing, study.experiment.batch_size) * disk.checkpoint_bytes(run)
+            phase1 = shared_phase1(run, study.runs.values())
+            kept = missing if phase1 and (name, phase1) not in phases else min(missing, study.experiment.batch_size)
+            phases.append((name, phase1))
+            needed += kept * disk.checkpoint_bytes(run)
     problem = disk.space_problem(needed, results) if needed else None
     if problem:
         raise InputError([problem])

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from avatargen import shared_start
+from avatargen import launch, shared_start
 from avatargen.avatar_file import load_avatar
 from avatargen.config import RunConfig
-from avatargen.fanout import PHASE1, Fanout, make_chunk
+from avatargen.fanout import PHASE1, Fanout, make_chunk, starts_of
 from avatargen.fingerprint import PHASE2_ALONE, phase1_of
 from avatargen.generator import Generator
 from avatargen.history import History
@@ -136,3 +136,20 @@ def test_methods_that_differ_in_phase_one_or_have_not_two_phases_share_nothing(p
         assert phase1_of(run_of(prior, **changed)) != full
     assert phase1_of(run_of(prior, phase1_steps=0)) is None and phase1_of(run_of(prior, phase2_steps=0)) is None
     assert phase1_of(run_of(prior, source="template")) is None
+
+
+def test_starts_that_no_method_goes_on_from_are_removed_when_a_run_begins(workplace):
+    study = launch.study_of(
+        {"experiment": "embedded", "methods": ["full", "no_segmentation", "template"]}, check_disk=False
+    )
+    folder, runs = workplace / "results/embedded/embedded", list(study.runs.values())
+    wanted = starts_of(study.runs["full"], study.items("embedded", "full"), folder, runs)
+    assert wanted == starts_of(study.runs["no_segmentation"], study.items("embedded", "full"), folder, runs)
+    assert set(starts_of(study.runs["template"], study.items("embedded", "template"), folder, runs)) == {None}
+    for start in (*wanted, folder / PHASE1 / "stale"):
+        start.mkdir(parents=True)
+    launch._forget_starts(study)
+    assert sorted((folder / PHASE1).iterdir()) == sorted(wanted) and len(wanted) == 12
+    alone = launch.study_of({"experiment": "embedded", "methods": ["full", "template"]}, check_disk=False)
+    launch._forget_starts(alone)
+    assert not list((folder / PHASE1).iterdir())
