@@ -179,8 +179,12 @@ class Generator:
         return self._clips[key]
 
     def _keep(self, run: RunConfig, state: State, recorder: Recorder, folders: list[Path]) -> None:
-        """Histories, with a snapshot where one is due, then checkpoints, of all avatars."""
-        due = recorder.histories[0].is_due(state.step, run.method.steps)
+        """Histories, with a snapshot where one is due, then checkpoints, of all avatars.
+
+        The checkpoint at the end of phase 1 comes between others, and takes no snapshot.
+        """
+        regular = state.step % CHECKPOINT_STEPS == 0 or state.step == run.method.steps
+        due = regular and recorder.histories[0].is_due(state.step, run.method.steps)
         images = snapshots(self.studio, run.method, state).mul(255).round().byte() if due else None
         for row, (history, folder) in enumerate(zip(recorder.histories, folders, strict=True)):
             if images is not None:
