@@ -16,6 +16,8 @@ from safetensors import safe_open
 from avatargen.history import EVERY, HISTORY
 from avatargen.state import CHECKPOINT, checkpoint_place
 
+_FILES = (HISTORY, CHECKPOINT)
+
 
 def begin(folders: list[Path], starts: list[Path]) -> None:
     """Let avatars that have not begun go on from where others ended phase 1, if all of them can.
@@ -26,7 +28,7 @@ def begin(folders: list[Path], starts: list[Path]) -> None:
         folders: the avatars'; starts: where their phase 1 is kept, if it was made.
     """
     fresh = [pair for pair in zip(folders, starts, strict=True) if not (pair[0] / CHECKPOINT).exists()]
-    if all((start / CHECKPOINT).is_file() for _, start in fresh):
+    if all((start / name).is_file() for _, start in fresh for name in _FILES):
         for folder, start in fresh:
             _copy(start, folder)
 
@@ -47,7 +49,7 @@ def keep(folders: list[Path], starts: list[Path], steps: int) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """History, then checkpoint, which says that both are there; each whole or not at all."""
-    for name in (HISTORY, CHECKPOINT):
+    for name in _FILES:
         partial = target / f".{os.getpid()}-start-{name}"
         shutil.copyfile(source / name, partial)
         partial.replace(target / name)

@@ -7,18 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from avatargen import launch, shared_start
+from avatargen import disk, launch, shared_start
 from avatargen.avatar_file import load_avatar
 from avatargen.config import RunConfig
 from avatargen.fanout import PHASE1, Fanout, make_chunk, starts_of
 from avatargen.fingerprint import PHASE2_ALONE, phase1_of
 from avatargen.generator import Generator
-from avatargen.history import History
+from avatargen.history import HISTORY, History
 from avatargen.optimise import take_step
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, checkpoint_place
 from avatargen.studio import embed_prompts
+from avatargen.validate import check_space
 from tests.small_prior import write_pipeline
 
 ITEMS = [PromptItem("list", "a", "a man with green skin"), PromptItem("list", "b", "a girl", seed=3)]
@@ -123,6 +124,10 @@ def test_only_whole_batches_begin_late_and_only_those_that_are_well_are_kept(gen
     shared_start.keep(folders, starts, 9)
     assert not starts[1].exists()  # it does not stand there
     shared_start.keep(folders, starts, 10)
+    (starts[1] / HISTORY).rename(tmp_path / "history")
+    shared_start.begin(fresh, starts)
+    assert not any((folder / CHECKPOINT).exists() for folder in fresh)
+    (tmp_path / "history").rename(starts[1] / HISTORY)
     shared_start.begin(fresh, starts)
     assert [checkpoint_place(folder) for folder in fresh] == [(0, 10)] * 2
     assert len(History.load(fresh[1]).entries) == 1
@@ -153,3 +158,15 @@ def test_starts_that_no_method_goes_on_from_are_removed_when_a_run_begins(workpl
     alone = launch.study_of({"experiment": "embedded", "methods": ["full", "template"]}, check_disk=False)
     launch._forget_starts(alone)
     assert not list((folder / PHASE1).iterdir())
+
+
+def test_the_space_that_a_run_needs_counts_kept_phases_once(workplace, monkeypatch):
+    needed = []
+    monkeypatch.setattr(disk, "space_problem", lambda count, folder: needed.append(count))
+    for methods in (["full"], ["added_cue"], ["full", "added_cue"], ["full", "no_segmentation", "no_offsets"]):
+        study = launch.study_of({"experiment": "embedded", "methods": methods}, check_disk=False)
+        check_space(study, workplace / "results")
+    one, other, apart, together = needed
+    run, batch = study.runs["full"], study.experiment.batch_size
+    assert apart == one + other
+    assert together == 3 * one + (len(study.items("embedded", "full")) - batch) * disk.checkpoint_bytes(run)

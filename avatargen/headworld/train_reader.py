@@ -27,9 +27,9 @@ from avatargen.headworld.training import Budget, Trainer, fast_math
 from avatargen.priors.view_prompts import mirrored
 
 BUDGET = Budget(steps=7000, batch=96, lr=2e-3, cool=0.6)
-"""A reader that has seen less misleads: after 3,000 steps it named .58 of skins and .81 of hair styles rightly, and of
-700 steps with it, the prior's own samples read too, a judge found hair right in .75 of samples instead of .95, while
-the reader found less and less missing.
+"""3,000 steps were too few: that reader named .58 of skins and .81 of hair styles rightly in images it had learnt from.
+In 700 steps of a prior that it was asked about, it found less and less missing, and a judge found hair right in .75 of
+samples instead of .95.
 """
 WIDTHS = (48, 96, 192, 256)
 """Channels at 32 x 32, 16 x 16, 8 x 8 and 4 x 4."""
