@@ -36,7 +36,9 @@ STEERING = frozenset(
         *(
             "__init__",
             "__main__",
+            "calls",
             "config",
+            "crew",
             "disk",
             "errors",
             "fanout",

@@ -133,11 +133,6 @@ def serve_jobs(root: Path = ROOT) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), *others]))
 
 
-def has_cluster() -> bool:
-    """Whether the user points to a Ray cluster."""
-    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
-
-
 def _note(state: Path) -> Path:
     return state / f"owner-{os.getpid()}"
 

@@ -140,6 +140,30 @@ class Board:
         print(line, file=self.stream or sys.stdout, flush=True)
 
 
+class Tally:
+    """How far a job is that goes through the avatars of a chunk: a line now and then, where it takes long.
+
+    What is left is told from the second on: the first one waits for workers and networks too.
+    """
+
+    def __init__(self, name: str, expected: int, stream: TextIOBase | None = None):
+        self._name, self._expected, self._done, self._stream = name, expected, 0, stream
+        self._first = self._last_line = time.monotonic()
+
+    def one(self) -> None:
+        """One more is done."""
+        self._done, now = self._done + 1, time.monotonic()
+        if self._done == 1:
+            self._first = now
+        if now - self._last_line < STEP_LINE_S or self._done == self._expected:
+            return
+        self._last_line = now
+        pace = (now - self._first) / (self._done - 1) if self._done > 1 else 0.0
+        rest = f" · {duration(pace * (self._expected - self._done))} left" if pace else ""
+        line = f"{self._name} · {self._done} of {self._expected} avatars{rest}"
+        print(line, file=self._stream or sys.stdout, flush=True)
+
+
 def _under_way(run: RunConfig, batches: Sequence[Running]) -> float:
     """The weight of what is done of running batches."""
     return sum((batch.avatars * weight(run) * batch.done / batch.total for batch in batches if batch.total), 0.0)

@@ -3,6 +3,8 @@
 The same class runs as a Ray actor and, in the serial back end, in the driver's process. The work folder of
 an avatar holds ``work.json`` (the fingerprint its checkpoints belong to), the generator's checkpoints while
 it runs, then the avatar file, and last ``done.json``.
+
+What evaluation keeps networks loaded for, it calls too: see :mod:`avatargen.calls`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +60,7 @@ class Worker:
     gpus: float = 0.0
     spec: str = GENERATOR
     steps: OnStep | Path | None = None
-    _loaded: dict[str, Any] = field(default_factory=dict)
+    _loaded: dict[str, tuple[tuple[Any, ...], Any]] = field(default_factory=dict)
 
     def make(self, run: RunConfig, tasks: list[Task]) -> int:
         """Make avatars, all but those that are done. Returns how many it worked on.
@@ -76,6 +79,13 @@ class Worker:
                 raise DiskFullError(str(tasks[0].folder.parent)) from error
             raise
         return len(waiting)
+
+    def call(self, spec: str, loading: tuple[Any, ...], arguments: tuple[Any, ...]) -> None:
+        """Call what ``module:name`` makes of `loading` with `arguments`, in the place of a generator.
+
+        It is kept as a generator is: loaded networks serve all calls, and all drivers, that load the same.
+        """
+        self._load(spec, loading, alone=False)(*arguments)
 
     def fail(self, run: RunConfig, task: Task, status: str, message: str) -> None:
         """Record that an avatar could not be made: a template avatar with a status."""
@@ -111,14 +121,21 @@ class Worker:
             self.fail(run, task, status, message)
 
     def _generator(self, run: RunConfig) -> Any:
-        key = f"{run.head} {run.renderer} {run.prior.model_dump_json()} {run.threads}"
-        if key not in self._loaded:
+        return self._load(f"{self.spec}.load", (run.head, run.renderer, run.prior, self.threads), alone=True)
+
+    def _load(self, spec: str, arguments: tuple[Any, ...], alone: bool) -> Any:
+        """What ``module:name`` makes of `arguments`, kept for the next time: one for each `spec`, a generator `alone`.
+
+        A generator needs a batch's memory; what is called can stay beside each other, since drivers take turns.
+        """
+        if self._loaded.get(spec, (None, None))[0] != arguments:
             if not self.gpus:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-            module, _, name = self.spec.partition(":")
-            loader = getattr(import_module(module), name)
-            self._loaded = {key: loader.load(run.head, run.renderer, run.prior, self.threads)}
-        return self._loaded[key]
+            for other in [*self._loaded] if alone else [spec, f"{self.spec}.load"]:
+                self._loaded.pop(other, None)  # before the next one takes memory
+            module, _, name = spec.partition(":")
+            self._loaded[spec] = (arguments, attrgetter(name)(import_module(module))(*arguments))
+        return self._loaded[spec][1]
 
     def _shared(self, run: RunConfig, tasks: list[Task]) -> OnStep | None:
         """Begin where another method ended phase 1, or keep this one's: what the generator calls does that."""

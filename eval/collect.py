@@ -24,7 +24,8 @@ from avatargen.settings import PriorSettings
 from eval.claims import check_claims
 from eval.convergence import convergence
 from eval.diagnosis import FINDINGS, Diagnosis
-from eval.embed import Judge, load_embeddings
+from eval.embed import Judge
+from eval.embeddings import load_embeddings
 from eval.finished import RENDER_FACTS, TRUTH_FACTS, read_facts
 from eval.images import of_track, view_protocol
 from eval.manifest import Row

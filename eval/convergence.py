@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from avatargen.history import LOSSES, History
-from eval.embed import load_embeddings
+from eval.embeddings import load_embeddings
 from eval.manifest import Row
 
 CONVERGENCE = ("method", "measure", "step", "n", "mean", "low", "high")

@@ -31,7 +31,16 @@ from avatargen.history import History
 from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
 from avatargen.segmentation import Denoising, foreground_change
 from avatargen.types import Cameras
-from eval.views import RenderTools, colour_and_clay, neural_colour, neural_latents, some_views
+from eval.images import Images
+from eval.views import (
+    RenderTools,
+    colour_and_clay,
+    decode_views,
+    neural_colour,
+    neural_latents,
+    protocol_cameras,
+    some_views,
+)
 
 FINDINGS = {
     "misaligned": 0.25, "saturated": 0.25, "masks": 0.25, "at_bounds": 0.1, "at_limit": 0.02, "flicker": 0.03
@@ -69,12 +78,17 @@ class Diagnosis:
 
 
 @torch.no_grad()
-def diagnose(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, history: History) -> Diagnosis:
-    """Measure the failure signatures of one avatar, by the protocol's cameras."""
-    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
+def diagnose(
+    avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, shown: Images, history: History
+) -> Diagnosis:
+    """Measure the failure signatures of one avatar, by the protocol's cameras.
+
+    Args:
+        shown: its neural colours, as judges see them: the views `texture`.
+    """
+    cameras = protocol_cameras(settings)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, samples=2, gradients=False).coverage[0, :, 0]
-    shown = neural_colour(avatar, tools, cameras, settings.size, settings.background)
     clipped = np.minimum(shown, 255 - shown).min(-1) <= CLIPPED
     limit = avatar.config.get("method", {}).get("offset_limit_mm", math.inf) / 1e3
     offsets = avatar.offsets if avatar.topology is None else avatar.offsets[:0]  # those of a mesh are its vertices
@@ -127,7 +141,7 @@ def flicker(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) ->
     azimuth = torch.linspace(-0.5, 0.5, FRAMES)[None] * (FRAMES - 1) * STEP
     cameras = replace(one, azimuth=azimuth)
     exported = colour_and_clay(avatar, tools, cameras, settings.size, 2, settings.background)[0]
-    decoded = neural_colour(avatar, tools, cameras, settings.size, settings.background)
+    decoded = neural_colour(decode_views(avatar, tools, cameras, settings.background), settings.size)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, gradients=False).coverage[0, :, 0] > 0.99
     apart = (decoded.astype(np.float32) - exported.astype(np.float32)) / 255

@@ -3,15 +3,10 @@
 A judge is any model that open_clip loads: one of its names with a pretrained tag, or a folder with
 ``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings have unit
 norm.
-
-``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, ``progress`` (S, D) of
-the snapshots that generation left, and the strings ``fingerprint`` and ``protocol`` (the JSON that came with the
-views).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +24,7 @@ from avatargen.fingerprint import clip_id, digest
 from avatargen.history import History
 from avatargen.priors.clip import cut_short, load_clip
 from avatargen.priors.long_prompts import warn_of_cut
+from eval.embeddings import embeddings_path, is_embedded
 from eval.finished import replacing
 from eval.images import KINDS
 
@@ -86,23 +82,6 @@ class Judge:
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
 
-@dataclass(frozen=True)
-class Embeddings:
-    """An avatar's views under one judge.
-
-    Attributes:
-        kinds: unit-norm (V, D) arrays, one for each of :data:`eval.images.KINDS`.
-        progress: of the snapshots of generation; none where there are none.
-        protocol: how the views were made.
-        fingerprint: of the views and the judge.
-    """
-
-    kinds: dict[str, Float[np.ndarray, "V D"]]
-    progress: Float[np.ndarray, "S D"]
-    protocol: dict[str, Any]
-    fingerprint: str
-
-
 def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     """Embed the views in an avatar's folder, unless that is done under this fingerprint already.
 
@@ -126,32 +105,3 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     with replacing(path) as partial:
         np.savez(partial, progress=progress, **dict(zip(views, parts, strict=True)), **facts)
     return path
-
-
-def embeddings_path(folder: Path, judge: str) -> Path:
-    """Where an avatar's embeddings under a judge lie."""
-    return folder / f"embeddings-{judge}.npz"
-
-
-def is_embedded(folder: Path, judge: str, fingerprint: str) -> bool:
-    """Whether `folder` holds readable embeddings under this judge and fingerprint."""
-    try:
-        return load_embeddings(folder, judge).fingerprint == fingerprint
-    except InputError:
-        return False
-
-
-def load_embeddings(folder: Path, judge: str) -> Embeddings:
-    """Read what :func:`embed_avatar` wrote.
-
-    Raises:
-        InputError: missing or damaged.
-    """
-    path = embeddings_path(folder, judge)
-    try:
-        with np.load(path) as file:
-            kinds = {kind: file[kind] for kind in KINDS}
-            protocol, fingerprint = json.loads(str(file["protocol"])), str(file["fingerprint"])
-            return Embeddings(kinds, file["progress"], protocol, fingerprint)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError([f"{path}: not readable ({error}); embed the avatar's views first"]) from error

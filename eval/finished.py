@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from avatargen.avatar_file import write_json
-
 RENDER_FACTS, TRUTH_FACTS = "render.json", "truth.json"
+VIEW_FILES = ("views.npz", "turntable.mp4", "sheet.png")
+"""What a render writes for judges and people; see :mod:`eval.turntable`."""
 
 
 def is_current(folder: Path, name: str, fingerprint: str, products: Iterable[str] = ()) -> bool:
@@ -35,6 +35,8 @@ def read_facts(folder: Path, name: str) -> dict[str, Any]:
 
 def write_facts(folder: Path, name: str, fingerprint: str, **facts: Any) -> dict[str, Any]:
     """Write `name` atomically and return what it holds."""
+    from avatargen.avatar_file import write_json  # imports torch, which those that only ask do without
+
     content = {"fingerprint": fingerprint, **facts}
     write_json(folder / name, content)
     return content

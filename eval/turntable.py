@@ -19,18 +19,20 @@ from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
 
 from avatargen.avatar_file import Avatar
-from avatargen.cameras import evaluation_cameras, turntable_cameras
+from avatargen.cameras import turntable_cameras
 from avatargen.config import EvaluationSettings
 from avatargen.history import History
 from eval.diagnosis import diagnose
-from eval.finished import RENDER_FACTS, is_current, read_facts, replacing, write_facts
+from eval.finished import RENDER_FACTS, VIEW_FILES, is_current, read_facts, replacing, write_facts
 from eval.images import Images, view_protocol
 from eval.sheet import CELL, contact_sheet
-from eval.views import RenderTools, colour_and_clay, neural_colour, render_views
+from eval.views import RenderTools, colour_and_clay, decode_views, neural_colour, protocol_cameras, render_views
 
-FILES = ("views.npz", "turntable.mp4", "sheet.png")
 SHEET_SAMPLES = 2
 FRAMES_PER_SECOND = 16
 
@@ -50,29 +52,31 @@ def render_avatar(
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    if is_current(folder, RENDER_FACTS, fingerprint, FILES):
+    if is_current(folder, RENDER_FACTS, fingerprint, VIEW_FILES):
         return read_facts(folder, RENDER_FACTS)
     start, tools = time.perf_counter(), tools.fitting(avatar)
-    views = render_views(avatar, tools, settings)
+    decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
+    views = render_views(avatar, tools, settings, decoded)
     protocol = view_protocol(settings, tools.prior_settings)
     with replacing(folder / "views.npz") as path:
         np.savez_compressed(path, protocol=np.array(json.dumps(protocol, sort_keys=True)), **views)
     with replacing(folder / "sheet.png") as path:
-        sheet_of(avatar, tools, settings).save(path)
+        sheet_of(avatar, tools, settings, decoded).save(path)
     with replacing(folder / "turntable.mp4") as path:
         write_video(path, turntable_frames(avatar, tools, settings))
-    found = asdict(diagnose(avatar, tools, settings, History.load(folder)))
+    found = asdict(diagnose(avatar, tools, settings, views["texture"], History.load(folder)))
     known = {name: value if isfinite(value) else None for name, value in found.items()}
     seconds = round(time.perf_counter() - start, 3)
-    return write_facts(folder, RENDER_FACTS, fingerprint, files=list(FILES), seconds=seconds, diagnosis=known)
+    return write_facts(folder, RENDER_FACTS, fingerprint, files=list(VIEW_FILES), seconds=seconds, diagnosis=known)
 
 
-def sheet_of(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings):
-    """The contact sheet of an avatar, a PIL image, from the protocol's cameras."""
-    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
+def sheet_of(
+    avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, decoded: Float[Tensor, "V 3 h w"]
+) -> Image.Image:
+    """The contact sheet of an avatar, from the protocol's cameras, whose views are `decoded`."""
+    cameras = protocol_cameras(settings)
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
-    neural = neural_colour(avatar, tools, cameras, CELL, settings.background)
-    rows = {"Neural": neural, "Exported": baked, "Geometry": clay}
+    rows = {"Neural": neural_colour(decoded, CELL), "Exported": baked, "Geometry": clay}
     note = f"{avatar.method} · seed {avatar.seed}" + ("" if avatar.status == "ok" else f" · {avatar.status}")
     return contact_sheet(avatar.prompt, note, rows, cameras.azimuth[0].tolist())
 

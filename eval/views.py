@@ -64,12 +64,22 @@ class RenderTools:
 
 
 @torch.no_grad()
-def render_views(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> dict[str, Images]:
-    """The images of the protocol, one array for each of :data:`eval.images.KINDS`."""
-    cameras = evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
+def render_views(
+    avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, decoded: Float[Tensor, "V 3 h w"]
+) -> dict[str, Images]:
+    """The images of the protocol, one array for each of :data:`eval.images.KINDS`.
+
+    Args:
+        decoded: `decode_views` of the avatar by the protocol's cameras, which the contact sheet shows too.
+    """
+    cameras = protocol_cameras(settings)
     baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
-    texture = neural_colour(avatar, tools, cameras, settings.size, settings.background)
-    return {"texture": texture, "baked": baked, "geometry": geometry}
+    return {"texture": neural_colour(decoded, settings.size), "baked": baked, "geometry": geometry}
+
+
+def protocol_cameras(settings: EvaluationSettings) -> Cameras:
+    """The cameras of the protocol, for one head."""
+    return evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
 
 
 @torch.no_grad()
@@ -97,11 +107,15 @@ def colour_and_clay(
 
 
 @torch.no_grad()
-def neural_colour(
-    avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int, background: tuple[float, float, float]
-) -> Images:
-    """What the prior's decoder makes of an avatar's latents, resized."""
-    decoded = tools.prior.decode(neural_latents(avatar, tools, cameras, background))
+def decode_views(
+    avatar: Avatar, tools: RenderTools, cameras: Cameras, background: tuple[float, float, float]
+) -> Float[Tensor, "V 3 h w"]:
+    """What the prior's decoder makes of an avatar's latents, in [0, 1], on the prior's device."""
+    return tools.prior.decode(neural_latents(avatar, tools, cameras, background))
+
+
+def neural_colour(decoded: Float[Tensor, "V 3 h w"], size: int) -> Images:
+    """Decoded views, resized."""
     return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
 
 

@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from avatargen import rayhead
 from avatargen.config import MethodSettings, PriorSettings, RunConfig
 
 
@@ -35,3 +36,17 @@ def workplace(tmp_path, monkeypatch):
     for name in ("RAY_ADDRESS", "AVATARGEN_BOARD", "AVATARGEN_RAY_HEAD", "AVATARGEN_PARENT"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory):
+    """A Ray head of the workflow's kind for two workers, as its file.
+
+    One for all tests: a process that had left another head did not hear of the death of a worker of the next. The last
+    test of `test_fanout` kills it, and so those that need it come before.
+    """
+    folder = tmp_path_factory.mktemp("head")
+    process = rayhead.spawn(folder / "ray.json", 2, False, folder / "ray.log")
+    yield folder / "ray.json"
+    process.terminate()
+    process.wait(30)

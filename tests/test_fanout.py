@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from avatargen import fanout, rayhead
+from avatargen import crew, rayhead
 from avatargen.avatar_file import load_avatar
+from avatargen.crew import Fanout
 from avatargen.disk import DiskFullError
-from avatargen.fanout import Fanout, TooManyFailuresError, check_failures, make_chunk
+from avatargen.fanout import Batch, TooManyFailuresError, _Making, check_failures, make_chunk
 from avatargen.progress import Board
 from avatargen.prompts import PromptItem
 from avatargen.worker import Task, is_done
@@ -28,16 +29,6 @@ def items(*prompts):
 def steps_of(folder):
     log = folder / "steps.log"
     return len(log.read_text().splitlines()) if log.exists() else 0
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    """A Ray head of the workflow's kind, shared by the tests of this module."""
-    folder = tmp_path_factory.mktemp("head")
-    process = rayhead.spawn(folder / "ray.json", 2, False, folder / "ray.log")
-    yield folder / "ray.json"
-    process.terminate()
-    process.wait(30)
 
 
 @pytest.fixture
@@ -131,7 +122,7 @@ def test_a_killed_worker_comes_back(workplace, make_run, ray):
 
 
 def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make_run, ray, monkeypatch):
-    monkeypatch.setattr(fanout, "RESTARTS", 0)
+    monkeypatch.setattr(crew, "RESTARTS", 0)
     rows = make_chunk(make_run(), items("a", "die always b", "c"), workplace / "avatars", ray)
     assert [row["status"] for row in rows] == ["ok", "error", "ok"]
     assert "died" in rows[1]["message"]
@@ -180,21 +171,20 @@ def test_without_ray_a_machine_of_one_worker_goes_on(workplace, make_run, capsys
 
 def test_drivers_that_share_a_cluster_do_not_wait_for_each_other(workplace, make_run, monkeypatch, ray):
     """Two workers have room; each of two drivers has one of them, and another that waits for room."""
-    run, joined = make_run().model_copy(update={"batch_size": 1}), fanout._connect(ray).ray
+    run, joined = make_run().model_copy(update={"batch_size": 1}), crew.connect(ray).ray
     assert joined.cluster_resources()["CPU"] == 2
     for name in joined.util.list_named_actors():  # those of the tests before
         joined.kill(joined.get_actor(name))
-    crews = [fanout._Crew(fanout._Ray(joined, own_head=False), run, ray, workplace) for _ in range(2)]
+    crews = [crew.Crew(crew.Connection(joined, own_head=False), ray, workplace) for _ in range(2)]
     for slot in range(2):
-        for crew in crews:
-            crew._hire(slot)
-    monkeypatch.setattr(fanout._Crew, "_room", lambda crew: 0)  # all are hired
+        for one in crews:
+            one._hire(slot)
+    monkeypatch.setattr(crew.Crew, "_room", lambda _: 0)  # all are hired
 
     def work(number):
         tasks = [Task(item, workplace / f"{number}-{item.id}", "f") for item in items("a", "b", "c")]
-        crews[number].work(
-            run, [[task] for task in tasks], Board.create(workplace / f"{number}.jsonl", [run] * len(tasks))
-        )
+        board = Board.create(workplace / f"{number}.jsonl", [run] * len(tasks))
+        crews[number].work([Batch([task]) for task in tasks], _Making(run, board))
         return [is_done(task) for task in tasks]
 
     with ThreadPoolExecutor(2) as pool:

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from avatargen import disk, launch, shared_start
 from avatargen.avatar_file import load_avatar
 from avatargen.config import RunConfig
-from avatargen.fanout import PHASE1, Fanout, make_chunk, starts_of
+from avatargen.crew import Fanout
+from avatargen.fanout import PHASE1, make_chunk, starts_of
 from avatargen.fingerprint import PHASE2_ALONE, phase1_of
 from avatargen.generator import Generator
 from avatargen.history import HISTORY, History

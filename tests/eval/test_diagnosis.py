@@ -12,7 +12,7 @@ from avatargen.cameras import evaluation_cameras
 from avatargen.config import EvaluationSettings
 from avatargen.history import History
 from eval.diagnosis import FINDINGS, Diagnosis, diagnose, mask_change, outline_change
-from eval.views import RenderTools
+from eval.views import RenderTools, decode_views, neural_colour, protocol_cameras
 
 SETTINGS = EvaluationSettings(views=4, size=64)
 
@@ -29,7 +29,8 @@ def content(monkeypatch):
 
 
 def found(avatar, tools, history=None):
-    return diagnose(avatar, tools, SETTINGS, history or History())
+    decoded = decode_views(avatar, tools, protocol_cameras(SETTINGS), SETTINGS.background)
+    return diagnose(avatar, tools, SETTINGS, neural_colour(decoded, SETTINGS.size), history or History())
 
 
 def test_a_sound_avatar_has_no_findings(avatar, tools):

@@ -11,7 +11,8 @@ from PIL import Image
 from avatargen.config import JudgeSettings
 from avatargen.errors import InputError
 from avatargen.history import History
-from eval.embed import Judge, embed_avatar, embeddings_path, is_embedded, load_embeddings
+from eval.embed import Judge, embed_avatar
+from eval.embeddings import embeddings_path, is_embedded, load_embeddings
 from eval.images import KINDS
 
 

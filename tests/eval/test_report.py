@@ -15,7 +15,8 @@ from avatargen.history import History
 from avatargen.settings import MethodSettings
 from eval.collect import collect
 from eval.diagnosis import FINDINGS
-from eval.embed import Judge, embeddings_path, load_embeddings
+from eval.embed import Judge
+from eval.embeddings import embeddings_path, load_embeddings
 from eval.finished import write_facts
 from eval.images import KINDS, view_protocol
 from eval.plots import write_plots

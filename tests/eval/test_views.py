@@ -13,7 +13,7 @@ from avatargen.config import EvaluationSettings
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, KINDS
 from eval.sheet import contact_sheet
 from eval.turntable import render_avatar, soften
-from eval.views import RenderTools, neural_latents, render_views, shade_clay
+from eval.views import RenderTools, decode_views, neural_latents, protocol_cameras, render_views, shade_clay
 
 SETTINGS = EvaluationSettings(views=4, size=64, samples=2, turntable_frames=4, turntable_size=65)
 
@@ -23,8 +23,14 @@ def tools(head, renderer, resize_prior, prior_settings) -> RenderTools:
     return RenderTools(head, renderer, resize_prior, prior_settings)
 
 
+def seen(avatar, tools):
+    """The views of the protocol."""
+    decoded = decode_views(avatar, tools, protocol_cameras(SETTINGS), SETTINGS.background)
+    return render_views(avatar, tools, SETTINGS, decoded)
+
+
 def test_front_and_back_show_their_colours_on_grey(avatar, tools):
-    views = render_views(avatar, tools, SETTINGS)
+    views = seen(avatar, tools)
     assert tuple(views) == KINDS
     for kind, tolerance in {"texture": 12, "baked": 1}.items():
         images = views[kind].astype(int)
@@ -42,7 +48,7 @@ def test_latents_are_made_where_the_prior_is(avatar, distant_tools, texture):
 
 
 def test_clay_is_grey_and_does_not_depend_on_the_view_of_a_sphere(avatar, tools):
-    clay = render_views(avatar, tools, SETTINGS)["geometry"].astype(int)
+    clay = seen(avatar, tools)["geometry"].astype(int)
     assert (clay.max(axis=-1) == clay.min(axis=-1)).all()
     assert np.abs(clay[0] - clay[1]).mean() < 1
     assert clay[0, 22, 24].max() > clay[0, 42, 40].max() + 40  # lit from above and from the left
@@ -60,7 +66,7 @@ def test_clay_by_hand():
 
 def test_without_a_latent_texture_the_baked_render_passes_through_the_autoencoder(avatar, tools):
     oracle = type(avatar)(**{**vars(avatar), "latent_texture": None})
-    views = render_views(oracle, tools, SETTINGS)
+    views = seen(oracle, tools)
     texture, baked = views["texture"].astype(int), views["baked"].astype(int)
     assert np.abs(texture[::2, 32, 32] - baked[::2, 32, 32]).max() <= 1  # flat: kept
     rim = np.abs(texture - baked).max(axis=-1)  # ResizePrior blurs edges, and only those

@@ -5,6 +5,7 @@ import sys
 sys.path.insert(0, str(workflow.basedir))
 
 from avatargen import fingerprint, launch
+from avatargen.crew import has_cluster
 from avatargen.errors import InputError
 from avatargen.prompts import negatives_of
 from snakemake.exceptions import WorkflowError
@@ -54,7 +55,7 @@ def hash_of(*models):
 
 def generate_threads(wildcards):
     """All cores for the one chunk that runs on this machine; one for the driver of a cluster's workers."""
-    if launch.has_cluster():
+    if has_cluster():
         return 1
     return workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
 

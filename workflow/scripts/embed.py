@@ -1,23 +1,27 @@
 """Rule embed: what each judge sees in the renders."""
 
-from functools import cache
 from pathlib import Path
 
 from avatargen import fingerprint
-from avatargen.config import ROOT
+from avatargen.calls import Call, call_each
+from avatargen.crew import Fanout
 from avatargen.job import job, read_rows, write_rows
 from avatargen.plan import read_plan
-from eval.embed import Judge, embed_avatar, is_embedded
+from avatargen.progress import Tally
+from eval.embeddings import is_embedded
 
 with job(snakemake.log[0], snakemake.threads):
-    judges = read_plan(snakemake.params.plan).judges
-    load = cache(lambda name: Judge.load(name, judges[name], ROOT))  # only where there is work
-    done = []
+    study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
+    experiment, judges = study.experiment, study.judges
+    how = Fanout.of_job(study.runs[method], experiment.backend, experiment.gpus_per_worker, snakemake.threads)
+    calls, done = [], []
     for row in read_rows(snakemake.input[0]):
-        folder, prints = Path(row["folder"]), {}
-        for name, settings in judges.items():
-            prints[name] = fingerprint.of_embedding(row["fingerprint"], name, settings)
-            if not is_embedded(folder, name, prints[name]):
-                embed_avatar(folder, load(name), prints[name])
+        folder = Path(row["folder"])
+        prints = {name: fingerprint.of_embedding(row["fingerprint"], name, judge) for name, judge in judges.items()}
+        missing = {name: print_ for name, print_ in prints.items() if not is_embedded(folder, name, print_)}
+        if missing:
+            calls.append(Call(row["id"], (folder.absolute(), missing)))
         done.append({"id": row["id"], "folder": row["folder"], "fingerprints": prints})
+    loading = (judges, 1)  # judges are on the CPU
+    call_each("eval.stages:Judges", loading, calls, how, Tally(f"embed · {method}", len(calls)))
     write_rows(snakemake.output[0], done)

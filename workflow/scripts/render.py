@@ -1,36 +1,31 @@
 """Rule render: turntables, contact sheets, the judges' views, and distances to the true heads."""
 
-import os
-from functools import cache
 from pathlib import Path
 
 from avatargen import fingerprint
-from avatargen.avatar_file import load_avatar
-from avatargen.config import ROOT
+from avatargen.calls import Call, call_each
+from avatargen.crew import Fanout
 from avatargen.job import job, read_rows, write_rows
 from avatargen.plan import read_plan
+from avatargen.progress import Tally
 from avatargen.validate import WORLD_HEAD
-from eval.finished import RENDER_FACTS, TRUTH_FACTS, is_current
+from eval.finished import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
 from eval.manifest import Row
-from eval.truth import measure_avatar
-from eval.turntable import FILES, render_avatar
-from eval.views import RenderTools
 
 with job(snakemake.log[0], snakemake.threads):
-    study = read_plan(snakemake.params.plan)
-    if not study.experiment.gpus_per_worker:  # where avatars were made on the CPU, they are decoded there too
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    run, settings = study.runs[snakemake.wildcards.method], study.experiment.evaluation
-    tools = cache(lambda: RenderTools.load(run.head, run.renderer, study.prior, ROOT))  # only where there is work
-    done = []
+    study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
+    experiment, run = study.experiment, study.runs[method]
+    how = Fanout.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
+    threads = max(how.threads, snakemake.threads) if how.gpus else 1  # with a GPU no image depends on how many
+    comparable = run.head == WORLD_HEAD and run.method.source != "imported"
+    calls, done = [], []
     for facts in read_rows(snakemake.input[0]):
         row, folder = Row.model_validate(facts), Path(facts["folder"])
-        render = fingerprint.of_render(row.fingerprint, row.status, run, settings, study.prior)
+        render = fingerprint.of_render(row.fingerprint, row.status, run, experiment.evaluation, study.prior)
         truth = fingerprint.of_truth(row.fingerprint, row.status, run)
-        if not is_current(folder, RENDER_FACTS, render, FILES):
-            render_avatar(load_avatar(folder), tools(), settings, folder, render)
-        if not is_current(folder, TRUTH_FACTS, truth):
-            comparable = run.head == WORLD_HEAD and run.method.source != "imported"
-            measure_avatar(row, folder, tools().head if comparable else None, truth)
+        if not (is_current(folder, RENDER_FACTS, render, VIEW_FILES) and is_current(folder, TRUTH_FACTS, truth)):
+            calls.append(Call(row.prompt, (row, folder.absolute(), comparable, render, truth)))
         done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
+    loading = (run.head, run.renderer, study.prior, experiment.evaluation, threads)
+    call_each("eval.stages:Renders", loading, calls, how, Tally(f"render · {method}", len(calls)))
     write_rows(snakemake.output[0], done)

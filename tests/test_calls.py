@@ -1,0 +1,116 @@
+"""Calls on workers and in this process: loaded once, errors as they were raised, killed workers come back."""
+
+import io
+
+import pytest
+
+from avatargen import progress
+from avatargen.calls import Call, WorkerDiedError, call_each
+from avatargen.crew import Fanout
+from avatargen.errors import InputError
+from avatargen.progress import Tally
+from avatargen.prompts import PromptItem
+from avatargen.worker import Task, Worker
+
+NOTING = "tests.workflow.fake_calls:Noting"
+FAKE = "tests.workflow.fake_generator:FakeGenerator"
+
+
+@pytest.fixture
+def ray(head):
+    return Fanout("ray", threads=1, head_file=head, spec=FAKE)  # the workers that the tests of fan-out have
+
+
+@pytest.fixture(params=["serial", "ray"])
+def how(request):
+    return Fanout("serial", threads=1) if request.param == "serial" else request.getfixturevalue("ray")
+
+
+def make(log, words, how):
+    """Call with each word. Returns the tally's lines."""
+    tally = Tally("render · full", len(words), io.StringIO())
+    call_each(NOTING, (log,), [Call(word, (log, word)) for word in words], how, tally)
+    return tally
+
+
+def noted(log):
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [tuple(line.split(" ", 1)) for line in lines]
+
+
+def test_every_call_is_made_and_each_worker_loads_once(workplace, how):
+    log = workplace / "log"
+    for words in (["a", "b", "c", "d"], ["e", "f"]):
+        make(log, words, how)
+    workers = {process for process, _ in noted(log)}
+    loaded = [process for process, word in noted(log) if word == "loaded"]
+    assert sorted(word for _, word in noted(log) if word != "loaded") == [*"abcdef"]
+    if how.backend == "ray":  # kept from one driver to the next
+        assert len(workers) <= 2 and len(loaded) == len(set(loaded))
+    else:
+        assert len(workers) == 1 and len(loaded) == 2
+
+
+def test_an_error_is_what_the_call_raised(workplace, how):
+    with pytest.raises(InputError, match="the word is wrong"):
+        make(workplace / "log", ["wrong"], how)
+    make(workplace / "log", ["right"], how)
+    assert noted(workplace / "log")[-1][1] == "right"
+
+
+def test_without_calls_nothing_is_loaded(workplace, how):
+    make(workplace / "log", [], how)
+    assert not noted(workplace / "log")
+
+
+def test_a_killed_worker_is_given_its_call_again(workplace, ray):
+    make(workplace / "log", ["die once", "b"], ray)
+    words = [word for _, word in noted(workplace / "log")]
+    assert words.count("die once") == 2 and words.count("b") == 1
+
+
+def test_a_call_that_takes_its_worker_down_each_time_is_said(workplace, ray):
+    with pytest.raises(WorkerDiedError, match="die always: its worker died 3 times"):
+        make(workplace / "log", ["die always"], ray)
+
+
+def test_where_gpus_hold_the_workers_each_job_works_by_itself(workplace):
+    """It would wait for a head that never comes."""
+    log = workplace / "log"
+    make(log, ["a"], Fanout("ray", threads=1, gpus=1.0, head_file=workplace / "none.json"))
+    assert [word for _, word in noted(log)] == ["loaded", "a"]
+
+
+def test_where_ray_did_not_start_this_process_makes_the_calls(workplace):
+    (workplace / "ray.failed").write_text("too busy")
+    make(workplace / "log", ["a"], Fanout("ray", threads=1, head_file=workplace / "ray.json"))
+    assert [word for _, word in noted(workplace / "log")] == ["loaded", "a"]
+
+
+def test_a_worker_keeps_either_a_generator_or_what_it_calls(workplace, make_run):
+    log, item = workplace / "log", PromptItem("list", "p", "a")
+    other = workplace / "other"
+    worker = Worker(1, spec=FAKE)
+    for target in (log, other):
+        for _ in range(2):
+            worker.call(NOTING, (target,), (target, "called"))
+    assert [word for _, word in noted(other)] == ["loaded", "called", "called"]  # for the other, in its place
+    assert len(worker._loaded) == 1
+    worker.make(make_run(), [Task(item, workplace / "avatar", "print")])
+    assert [*worker._loaded] == [f"{FAKE}.load"]
+    worker.call(NOTING, (log,), (log, "again"))
+    assert [*worker._loaded] == [NOTING]
+
+
+def test_a_long_job_says_how_far_it_is(monkeypatch):
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    tally = Tally("render · full", 250, stream)
+    for seconds in (60.0, *[3.0] * 14):  # the first waits
+        now[0] += seconds
+        tally.one()
+    assert stream.getvalue().splitlines() == [
+        "render · full · 1 of 250 avatars",
+        "render · full · 8 of 250 avatars · 12 min left",
+        "render · full · 15 of 250 avatars · 12 min left",
+    ]
