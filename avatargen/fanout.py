@@ -16,7 +16,7 @@ from avatargen import rayhead
 from avatargen.config import RunConfig
 from avatargen.crew import RESTARTS, Crew, Duty, Fanout, connect
 from avatargen.fingerprint import of_avatars, shared_phase1
-from avatargen.progress import Board, Made, Running
+from avatargen.progress import Board, Made, Running, weight
 from avatargen.prompts import PromptItem
 from avatargen.worker import FINISHED, Task, Worker, is_done, read_facts
 
@@ -55,8 +55,10 @@ def make_chunk(
     ]
     waiting = [task for task in tasks if not is_done(task)]
     if waiting:
-        board = Board.shared(avatars.parent / ".board.jsonl", [run] * len(waiting))
-        batches = [Batch(waiting[i : i + run.batch_size]) for i in range(0, len(waiting), run.batch_size)]
+        parts = [waiting[i : i + run.batch_size] for i in range(0, len(waiting), run.batch_size)]
+        batches = [Batch(part, _begins(run, part)) for part in parts]
+        expected = [weight(run, batch.begun) for batch in batches for _ in batch.tasks]
+        board = Board.shared(avatars.parent / ".board.jsonl", expected)
         spread = _serial if how.backend == "serial" else _ray
         spread(run, batches, how, board)
     return [row(run, task, avatars / task.item.id) for task in tasks]
@@ -70,6 +72,11 @@ def starts_of(
     if phase1 is None:
         return [None] * len(items)
     return [(folder / PHASE1 / print_).absolute() for print_ in of_avatars(phase1, items)]
+
+
+def _begins(run: RunConfig, tasks: Sequence[Task]) -> int:
+    """The step at which avatars that are made together begin."""
+    return run.method.phase1_steps if all(task.start and task.start.is_dir() for task in tasks) else 0
 
 
 def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:
@@ -107,10 +114,12 @@ class Batch:
     """Avatars that are made together.
 
     Attributes:
+        begun: the step that they go on from, if another method has made their phase 1.
         failure: what is recorded of a single one instead, whose worker died each time.
     """
 
     tasks: list[Task]
+    begun: int = 0
     failure: str = ""
 
 
@@ -128,14 +137,14 @@ class _Making(Duty[Batch]):
 
     def ended(self, job: Batch, others: Sequence[tuple[Batch, int, int]]) -> None:
         recorded = [task for task in job.tasks if _is_recorded(task)]
-        _report(self.run, recorded, self.board, _under_way(others))
+        _report(self.run, Batch(recorded, job.begun), self.board, _under_way(others))
 
     def lost(self, job: Batch, error: Exception) -> list[Batch]:
         if job.failure:  # not even that can be recorded
             raise error
         if len(job.tasks) > 1:
-            return [Batch([task]) for task in job.tasks if not _is_recorded(task)]
-        return [Batch(job.tasks, f"the worker died {RESTARTS + 1} times: {str(error).splitlines()[0]}")]
+            return [Batch([task], job.begun) for task in job.tasks if not _is_recorded(task)]
+        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {str(error).splitlines()[0]}")]
 
     def look(self, running: Sequence[tuple[Batch, int, int]]) -> None:
         self.board.steps(self.run, _under_way(running))
@@ -145,10 +154,9 @@ def _serial(run: RunConfig, batches: list[Batch], how: Fanout, board: Board) -> 
     """All batches in this process."""
     worker = Worker(how.threads, how.gpus, how.spec)
     for batch in batches:
-        avatars = len(batch.tasks)
-        worker.steps = lambda done, total, avatars=avatars: board.steps(run, [Running(avatars, done, total)])
+        worker.steps = lambda done, total, batch=batch: board.steps(run, _under_way([(batch, done, total)]))
         worker.make(run, batch.tasks)
-        _report(run, batch.tasks, board)
+        _report(run, batch, board)
 
 
 def _ray(run: RunConfig, batches: list[Batch], how: Fanout, board: Board) -> None:
@@ -172,16 +180,16 @@ def _ray(run: RunConfig, batches: list[Batch], how: Fanout, board: Board) -> Non
         crew.dismiss()
 
 
-def _report(run: RunConfig, tasks: list[Task], board: Board, others: Sequence[Running] = ()) -> None:
+def _report(run: RunConfig, batch: Batch, board: Board, others: Sequence[Running] = ()) -> None:
     """Tell the board of a batch that ended, beside `others` that run."""
-    facts = [(task.item.prompt, read_facts(task.folder / "done.json")) for task in tasks]
+    facts = [(task.item.prompt, read_facts(task.folder / "done.json")) for task in batch.tasks]
     made = [Made(prompt, one.get("status", "error"), one.get("seconds") or 0.0) for prompt, one in facts]
-    board.finished(run, made, others)
+    board.finished(run, made, others, batch.begun)
 
 
 def _under_way(running: Sequence[tuple[Batch, int, int]]) -> list[Running]:
     """How far batches are, for the board."""
-    return [Running(len(batch.tasks), done, total) for batch, done, total in running]
+    return [Running(len(batch.tasks), done, total, batch.begun) for batch, done, total in running]
 
 
 def _is_recorded(task: Task) -> bool:

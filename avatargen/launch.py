@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from avatargen import rayhead, watch
-from avatargen.config import ROOT, Experiment, RunConfig
+from avatargen.config import ROOT, Experiment
 from avatargen.disk import write_text
 from avatargen.errors import InputError, unknown
 from avatargen.fanout import PHASE1, starts_of
 from avatargen.fingerprint import digest, of_avatars, of_method
 from avatargen.plan import write_plan
-from avatargen.progress import BOARD, Board
+from avatargen.progress import BOARD, Board, weight
 from avatargen.validate import Study, check_space, validate_all
 from avatargen.worker import Task, is_done
 
@@ -155,15 +155,18 @@ def _forget_starts(study: Study) -> None:
                 shutil.rmtree(start, ignore_errors=True)
 
 
-def _waiting(study: Study) -> Iterator[RunConfig]:
-    """The method of each avatar that is not there yet."""
-    results = Path("results") / study.experiment.experiment
-    for run in study.runs.values():
+def _waiting(study: Study) -> Iterator[float]:
+    """How long each avatar takes that is not there yet; phase 1 counts once for the methods that share it."""
+    results, runs, begun = Path("results") / study.experiment.experiment, study.runs.values(), set()
+    for run in runs:
         for name in study.lists:
             avatars, items = results / name / run.method_name / "avatars", study.items(name, run.method_name)
-            for item, fingerprint in zip(items, of_avatars(run, items), strict=True):
+            starts = starts_of(run, items, results / name, runs)
+            for item, fingerprint, start in zip(items, of_avatars(run, items), starts, strict=True):
                 if not is_done(Task(item, avatars / item.id, fingerprint)):
-                    yield run
+                    goes_on = start is not None and (start in begun or start.is_dir())
+                    yield weight(run, run.method.phase1_steps if goes_on else 0)
+                    begun.add(start)
 
 
 @contextmanager

@@ -41,18 +41,23 @@ class Made:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a batch is: its avatars, and the steps that are done and that there are."""
+    """How far a batch is: its avatars, the steps that are done and that there are, and at which it began."""
 
     avatars: int
     done: int
     total: int
+    begun: int = 0
 
 
-def weight(run: RunConfig) -> float:
-    """How long an avatar of this method takes, in optimisation steps of phase 1."""
+def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
+    """How long an avatar of this method takes from step `begun` to step `done`, in optimisation steps of phase 1.
+
+    Without `done` to its end, baking included.
+    """
     method = run.method
-    slow = method.phase2_steps if method.steps and method.segmentation_weight else 0
-    return method.steps + (_MASKED_WEIGHT - 1) * slow + _BAKE_WEIGHT
+    end = method.steps if done is None else done
+    slow = max(end - max(begun, method.phase1_steps), 0) if method.segmentation_weight else 0
+    return end - begun + (_MASKED_WEIGHT - 1) * slow + (_BAKE_WEIGHT if done is None else 0)
 
 
 class Board:
@@ -65,35 +70,36 @@ class Board:
         self._last_step_line = time.monotonic()
 
     @classmethod
-    def create(cls, path: Path, expected: Iterable[RunConfig], stream: TextIOBase | None = None) -> Board:
+    def create(cls, path: Path, expected: Iterable[float], stream: TextIOBase | None = None) -> Board:
         """A board for a new run.
 
         Args:
             path: its file; an old one is replaced.
-            expected: the method of each avatar that is to be made.
+            expected: the `weight` of each avatar that is to be made.
         """
-        weights = [weight(run) for run in expected]
+        weights = [*expected]
         path.parent.mkdir(parents=True, exist_ok=True)
         first = {"avatars": len(weights), "weight": sum(weights), "started": time.time()}
         path.write_text(json.dumps(first) + "\n", encoding="utf-8")
         return cls(path, stream)
 
     @classmethod
-    def shared(cls, otherwise: Path, expected: Iterable[RunConfig]) -> Board:
+    def shared(cls, otherwise: Path, expected: Iterable[float]) -> Board:
         """The board of this run of the workflow, or a new one where there is none (on another machine)."""
         path = Path(os.environ.get(BOARD, ""))
         return cls(path) if path.is_file() else cls.create(otherwise, expected)
 
-    def finished(self, run: RunConfig, avatars: Sequence[Made], others: Sequence[Running] = ()) -> None:
+    def finished(self, run: RunConfig, avatars: Sequence[Made], others: Sequence[Running] = (), begun: int = 0) -> None:
         """The avatars of a batch are there: count them all, then print a line for each.
 
         Args:
             others: this driver's batches that are still running.
+            begun: the step at which these began.
         """
         self._append({"driver": self._driver, "running": _under_way(run, others)})
         made, *_ = self._state()
         for _ in avatars:
-            self._append({"weight": weight(run)})
+            self._append({"weight": weight(run, begun)})
         _, expected, left = self._state()
         width = len(str(expected))
         for number, avatar in enumerate(avatars, made + 1):
@@ -166,7 +172,8 @@ class Tally:
 
 def _under_way(run: RunConfig, batches: Sequence[Running]) -> float:
     """The weight of what is done of running batches."""
-    return sum((batch.avatars * weight(run) * batch.done / batch.total for batch in batches if batch.total), 0.0)
+    running = [batch for batch in batches if batch.total]
+    return sum((batch.avatars * weight(run, batch.begun, max(batch.done, batch.begun)) for batch in running), 0.0)
 
 
 def shorten(label: str, length: int = _LABEL) -> str:

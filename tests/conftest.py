@@ -17,7 +17,7 @@ def make_run():
     def make(name="full", batch_size=2, steps=2, **method):
         return RunConfig(
             method_name=name,
-            method=MethodSettings(phase1_steps=steps, phase2_steps=0, **method),
+            method=MethodSettings(**{"phase1_steps": steps, "phase2_steps": 0, **method}),
             prior_name="none",
             prior=PriorSettings(path="no/such/prior", texture_size=16),
             head="anny",

@@ -14,7 +14,7 @@ from avatargen.avatar_file import load_avatar
 from avatargen.crew import Fanout
 from avatargen.disk import DiskFullError
 from avatargen.fanout import Batch, TooManyFailuresError, _Making, check_failures, make_chunk
-from avatargen.progress import Board
+from avatargen.progress import Board, weight
 from avatargen.prompts import PromptItem
 from avatargen.worker import Task, is_done
 
@@ -183,7 +183,7 @@ def test_drivers_that_share_a_cluster_do_not_wait_for_each_other(workplace, make
 
     def work(number):
         tasks = [Task(item, workplace / f"{number}-{item.id}", "f") for item in items("a", "b", "c")]
-        board = Board.create(workplace / f"{number}.jsonl", [run] * len(tasks))
+        board = Board.create(workplace / f"{number}.jsonl", [weight(run)] * len(tasks))
         crews[number].work([Batch([task]) for task in tasks], _Making(run, board))
         return [is_done(task) for task in tasks]
 

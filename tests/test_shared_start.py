@@ -16,6 +16,7 @@ from avatargen.fingerprint import PHASE2_ALONE, phase1_of
 from avatargen.generator import Generator
 from avatargen.history import HISTORY, History
 from avatargen.optimise import take_step
+from avatargen.progress import weight
 from avatargen.prompts import PromptItem
 from avatargen.settings import MethodSettings, PriorSettings
 from avatargen.state import CHECKPOINT, checkpoint_place
@@ -159,6 +160,16 @@ def test_starts_that_no_method_goes_on_from_are_removed_when_a_run_begins(workpl
     alone = launch.study_of({"experiment": "embedded", "methods": ["full", "template"]}, check_disk=False)
     launch._forget_starts(alone)
     assert not list((folder / PHASE1).iterdir())
+
+
+def test_what_is_left_counts_a_shared_phase_once(workplace):
+    study = launch.study_of({"experiment": "embedded", "methods": ["full", "no_segmentation"]}, check_disk=False)
+    full, ablation = study.runs.values()
+    steps, folder = full.method.phase1_steps, workplace / "results/embedded/embedded"
+    assert [*launch._waiting(study)] == [weight(full)] * 12 + [weight(ablation, steps)] * 12
+    for start in starts_of(full, study.items("embedded", "full"), folder, [full, ablation]):
+        start.mkdir(parents=True)
+    assert [*launch._waiting(study)] == [weight(full, steps)] * 12 + [weight(ablation, steps)] * 12
 
 
 def test_the_space_that_a_run_needs_counts_kept_phases_once(workplace, monkeypatch):

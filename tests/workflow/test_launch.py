@@ -88,7 +88,7 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
     stream = io.StringIO()
     now = [1000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
+    board = Board.create(tmp_path / "board", map(weight, [quick, *[slow] * 3]), stream)
     now[0] += 100
     board.finished(slow, [Made("an old man with a beard and a very long name", "ok", 100)])
     Board(tmp_path / "board", stream).finished(slow, [Made("a girl", "diverged", 90)])
@@ -100,33 +100,33 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
 def test_loading_models_is_no_measure_of_what_is_left(tmp_path, make_run, monkeypatch):
     quick, slow, stream = make_run("template", source="template"), make_run("full", steps=95), io.StringIO()
     monkeypatch.setattr(time, "time", lambda: 1000.0)
-    board = Board.create(tmp_path / "board", [quick, *[slow] * 3], stream)
+    board = Board.create(tmp_path / "board", map(weight, [quick, *[slow] * 3]), stream)
     monkeypatch.setattr(time, "time", lambda: 1030.0)
     board.finished(quick, [Made("a man", "ok", 0)])
     assert stream.getvalue().startswith("[1/4] template · a man") and "left" not in stream.getvalue()
 
 
 def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkeypatch):
-    """Two drivers; the first has two batches of three. All eight avatars take a hundred seconds, at the same time."""
+    """Two drivers; the first has two batches of three. All eight avatars take a second a step, at the same time."""
     run, stream, now = make_run("full", steps=95), io.StringIO(), [0.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr("avatargen.progress.STEP_LINE_S", -1.0)
-    drivers = [Board.create(tmp_path / "board", [run] * 8, stream), Board(tmp_path / "board", stream)]
-    now[0] = 40.0
+    drivers = [Board.create(tmp_path / "board", [weight(run)] * 8, stream), Board(tmp_path / "board", stream)]
+    now[0] = 38.0
     drivers[1].steps(run, [Running(2, 38, 95), Running(1, 0, 0)])
     drivers[0].steps(run, [Running(3, 38, 95), Running(3, 38, 95)])
-    now[0] = 60.0
+    now[0] = 57.0
     drivers[1].steps(run, [Running(2, 57, 95)])
     drivers[0].steps(run, [Running(3, 76, 95), Running(3, 38, 95)])
-    now[0] = 80.0
+    now[0] = 76.0
     drivers[1].steps(run, [Running(2, 76, 95)])
     drivers[0].finished(run, [Made(name, "ok", 80) for name in "abc"], [Running(3, 57, 95)])
     drivers[0].steps(run, [])
     lines = [line.strip() for line in stream.getvalue().splitlines()]
     assert lines[0].startswith("full · step 38 of 95 · 2 avatars")  # nothing is known of the others yet
-    assert lines[1] == "full · step 38 of 95 · 6 avatars · 60 s left"
-    assert lines[3] == "full · step 38 to 76 of 95 · 6 avatars · 40 s left"
-    assert [line.split(" · ")[-1] for line in lines[5:]] == ["20 s left"] * 3 and lines[7].startswith("[3/8] full · c")
+    assert lines[1] == "full · step 38 of 95 · 6 avatars · 62 s left"
+    assert lines[3] == "full · step 38 to 76 of 95 · 6 avatars · 43 s left"
+    assert [line.split(" · ")[-1] for line in lines[5:]] == ["22 s left"] * 3 and lines[7].startswith("[3/8] full · c")
     assert len(lines) == 8
 
 
@@ -137,6 +137,24 @@ def test_steps_with_masks_count_for_two(make_run):
     assert weight(masked.model_copy(update={"method": method})) == plain + 20
     without = method.model_copy(update={"segmentation_weight": 0.0})
     assert weight(masked.model_copy(update={"method": without})) == plain + 10
+    whole = masked.model_copy(update={"method": method})
+    assert [weight(whole, done=done) for done in (0, 10, 15, 20)] == [0, 10, 20, 30]
+    assert weight(whole, 10, 15) == 10 and weight(whole, 10) == weight(whole) - 10
+
+
+def test_avatars_that_go_on_from_a_shared_start_count_for_what_is_left_of_them(tmp_path, make_run, monkeypatch):
+    """Of two hundred steps, at one a second, a hundred were another method's."""
+    run, stream, now = make_run("full", steps=100, phase2_steps=100, segmentation_weight=0.0), io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr("avatargen.progress.STEP_LINE_S", -1.0)
+    board = Board.create(tmp_path / "board", [weight(run, 100)] * 2, stream)
+    for done in (100, 150):
+        now[0] = done - 100.0
+        board.steps(run, [Running(1, done, 200, 100)])
+    now[0] = 105.0
+    board.finished(run, [Made("a", "ok", 205)], begun=100)
+    lines = stream.getvalue().splitlines()
+    assert "left" not in lines[0] and lines[1].endswith("3 min left") and lines[2].endswith("2 min left")
 
 
 def test_times_and_labels_as_a_person_says_them():
