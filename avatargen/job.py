@@ -20,6 +20,8 @@ from avatargen.config import ROOT
 from avatargen.disk import DiskFullError, is_full, write_text
 
 PACKAGES = ("torch", "warp-lang", "anny", "diffusers", "transformers", "open_clip_torch", "snakemake", "ray")
+INTERRUPTED = 130
+"""Exit status of what Ctrl-C ended, as shells have it."""
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
     """Run a job's work, with as many threads as it was given.
 
     The log gets everything that goes to stderr; stdout stays the terminal's. An error is written in full to
-    the log (which Snakemake shows) and ends the process with status 1. A killed Snakemake ends it too.
+    the log (which Snakemake shows) and ends the process with status 1; Ctrl-C is no error. A killed Snakemake
+    ends it too.
     """
     watch.end_with(os.environ.get(watch.PARENT))
     if "torch" in sys.modules:
@@ -44,6 +47,9 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
         _tell(error)
         sys.stderr.flush()
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("Interrupted; what is finished stands, run the same command again.", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def test_the_lock_of_a_killed_run_is_removed_and_no_other(tmp_path, sleeper):
     assert not launch.clear_after_crash(state, locks), "this process has taken over"
     launch.forget_owner(state)
     assert not list(state.glob("owner-*"))
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("KeyboardInterrupt", 130, r"Interrupted; what is finished stands, .*\n"),
+        ("ValueError('no')", 1, r"(?s).*ValueError: no\n"),
+    ],
+)
+def test_a_job_ends_with_a_status_and_says_why_in_its_log(tmp_path, what, status, said):
+    code = "import sys; from avatargen.job import job\nwith job(sys.argv[1]):\n    raise " + what
+    log = tmp_path / "logs" / "job.log"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code, str(log)], env=environment).returncode == status
+    assert re.fullmatch(said, log.read_text())
 
 
 def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, monkeypatch):
