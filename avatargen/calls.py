@@ -1,14 +1,14 @@
-"""Calls that need loaded networks, one for each avatar, spread over the workers that made the avatars.
+"""Calls that need loaded networks, one for each avatar, spread over workers.
 
-Evaluation renders and judges with them: the workers of the workflow's own Ray have the libraries imported already,
-which takes longer than to render an avatar; and on a cluster, all its machines take part.
+Evaluation renders and judges with them. The workers of the workflow's own Ray, which made the avatars, have the
+libraries imported already, which takes longer than to render an avatar; and on a cluster, all its machines take part.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from avatargen.crew import RESTARTS, Crew, Duty, Fanout, connect, has_cluster
 from avatargen.progress import BOARD, Tally
 from avatargen.worker import Worker
 
+EACH = 8
+"""Calls that make it worth to start a worker of a cluster, which ends with its driver."""
+HEAD_TIMEOUT_S = 60.0
+"""For the workflow's own Ray, which generation has waited for."""
+
 
 class WorkerDiedError(RuntimeError):
     """The worker of a call died each time it was tried."""
@@ -24,59 +29,72 @@ class WorkerDiedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Call:
-    """One call: its arguments, and what it is about, for messages."""
+    """One call.
+
+    Attributes:
+        about: the avatar, for messages.
+        losses: how many workers it has lost.
+    """
 
     about: str
     arguments: tuple[Any, ...]
+    losses: int = 0
 
 
-def call_each(spec: str, loading: tuple[Any, ...], calls: Sequence[Call], how: Fanout, tally: Tally) -> None:
-    """Make all calls; in this process where no Ray is at hand, see `_has_workers`.
+def call_each(
+    spec: str, loading: tuple[Any, ...], calls: Sequence[Call], how: Fanout, tally: Tally, gpu: bool = False
+) -> None:
+    """Make all calls; in this process where workers would not be faster, see `_workers`.
 
     Args:
         spec: ``module:name`` of what to load, a class or a function; what it returns is called.
-        loading: its arguments. Workers keep what was loaded for as long as they are asked for the same.
+        loading: its arguments; torch's threads follow as the last one. Workers keep what was loaded for as long as
+            they are asked for the same.
         calls: nothing is loaded if there are none.
-        how: where to run.
+        how: where the avatars were made; its cores are those of this process.
         tally: told of each call that has ended.
+        gpu: whether calls use a GPU, if workers have one.
 
     Raises:
-        WorkerDiedError: one takes its worker down.
+        WorkerDiedError: one takes its workers down.
         Exception: what a call raised; no more are made then.
     """
-    if not calls:
-        return
-    crew = _crew(how) if _has_workers(how) else None
-    if crew is None:
+    workers = _workers(how, gpu)
+    crew = _crew(workers) if calls and workers else None
+    if workers is None or crew is None:
         worker = Worker(how.threads, how.gpus)
         for call in calls:
-            worker.call(spec, loading, call.arguments)
+            worker.call(spec, (*loading, how.cores), call.arguments)
             tally.one()
         return
     try:
-        crew.work(calls, _Calling(spec, loading, tally))
+        crew.work(calls, _Calling(spec, (*loading, workers.threads), tally))
     finally:
         crew.dismiss()
 
 
-def _has_workers(how: Fanout) -> bool:
-    """Whether there are workers that would be faster than this process.
+def _workers(how: Fanout, gpu: bool) -> Fanout | None:
+    """Workers that would be faster than this process, if there are.
 
-    Of this machine's cores, workers that hold GPUs leave most idle, and most of a render is not the GPU's: there each
-    job works by itself, and Snakemake runs several.
+    A call takes one thread, but for what a GPU does. On this machine, where Snakemake runs a job on each core, workers
+    of several threads, or with GPUs, would leave most cores idle.
     """
-    return how.backend == "ray" and (has_cluster() or (how.head_file is not None and not how.gpus))
+    if how.backend == "serial":
+        return None
+    if has_cluster():
+        return how if gpu and how.gpus else replace(how, threads=1, gpus=0.0)
+    return how if how.head_file and how.threads == 1 and not how.gpus else None
 
 
 def _crew(how: Fanout) -> Crew[Call] | None:
     """Workers; None where the workflow's own Ray did not start, and this process does as well."""
     try:
-        connection = connect(how)
+        connection = connect(how, HEAD_TIMEOUT_S)
     except rayhead.RayUnavailableError:
         if has_cluster():
             raise
         return None
-    return Crew[Call](connection, how, Path(os.environ.get(BOARD, "")).parent)
+    return Crew(connection, how, Path(os.environ.get(BOARD, "")).parent, 1 if connection.own_head else EACH)
 
 
 @dataclass(frozen=True)
@@ -94,5 +112,8 @@ class _Calling(Duty[Call]):
         self.tally.one()
 
     def lost(self, job: Call, error: Exception) -> list[Call]:
-        reason = str(error).splitlines()[0]
-        raise WorkerDiedError(f"{job.about}: its worker died {RESTARTS + 1} times: {reason}") from error
+        """Other drivers use the same workers: it may have been one of their calls that took this one down."""
+        if job.losses == RESTARTS:
+            reason = str(error).splitlines()[0]
+            raise WorkerDiedError(f"{job.about}: {RESTARTS + 1} workers died over it: {reason}") from error
+        return [replace(job, losses=job.losses + 1)]

@@ -9,6 +9,7 @@ A worker that is killed is restarted by Ray and is given its job again.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from abc import ABC, abstractmethod
@@ -26,8 +27,10 @@ from avatargen.worker import GENERATOR, Worker
 
 RESTARTS = 2
 POLL_S = 1.0
-PASSED_ON = ("AVATARGEN_CACHE", "AVATARGEN_FLAME")
+PLACES = ("AVATARGEN_CACHE", "AVATARGEN_FLAME", "HF_HOME", "HF_HUB_CACHE")
 """Variables that say where files lie, which workers of a cluster need as well."""
+PASSED_ON = ("HF_HUB_OFFLINE",)
+"""Others that they need."""
 
 Job = TypeVar("Job")
 
@@ -90,14 +93,17 @@ class Connection:
     own_head: bool
 
 
-def connect(how: Fanout) -> Connection:
+def connect(how: Fanout, timeout_s: int | float = rayhead.START_TIMEOUT_S) -> Connection:
     """Connect to RAY_ADDRESS, else to the workflow's head, else start a Ray for this process alone.
+
+    Args:
+        timeout_s: how long the workflow's head may take to start.
 
     Raises:
         RayUnavailableError: Ray cannot be reached; says what to do.
     """
     address, token = os.environ.get("RAY_ADDRESS") or "local", None
-    head = rayhead.reach(how.head_file) if address == "local" and how.head_file else None
+    head = rayhead.reach(how.head_file, timeout_s) if address == "local" and how.head_file else None
     if head:
         address, token = head.address, head.token
     alone = address == "local"
@@ -109,7 +115,8 @@ def connect(how: Fanout) -> Connection:
         options |= {"num_cpus": max(how.threads, how.cores), "num_gpus": None if how.gpus else 0}
         options |= {"include_dashboard": False, "object_store_memory": rayhead.OBJECT_STORE_BYTES}
     elif not head:
-        own = {name: str(Path(os.environ[name]).absolute()) for name in PASSED_ON if os.environ.get(name)}
+        own = {name: str(Path(os.environ[name]).absolute()) for name in PLACES if os.environ.get(name)}
+        own |= {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT), **own}}}
     try:
         ray.init(address, **options)
@@ -136,11 +143,13 @@ class Crew(Generic[Job]):
 
     Attributes:
         folder: where workers say how far they are.
+        each: jobs that make another worker worth its start.
     """
 
     connection: Connection
     how: Fanout
     folder: Path
+    each: int = 1
     name: str = field(default_factory=lambda: secrets.token_hex(4))
     starting: dict[Any, tuple[int, Any]] = field(default_factory=dict)
     idle: list[tuple[int, Any]] = field(default_factory=list)
@@ -151,11 +160,11 @@ class Crew(Generic[Job]):
 
         Raises:
             RayUnavailableError: no worker fits or starts, or the workflow's own Ray lost its only node.
-            Exception: what a job raised; those that run go on to their end.
+            Exception: what a job raised; others that run go on to their end where actors are kept.
         """
         ray = self.connection.ray
         queue = deque(jobs)
-        for slot in range(min(len(queue), self._room())):
+        for slot in range(min(math.ceil(len(queue) / self.each), self._room())):
             self._hire(slot)
         while queue or self.busy:
             while queue and self.idle:
@@ -195,7 +204,7 @@ class Crew(Generic[Job]):
         slot, actor = self.starting.pop(reference)
         try:
             ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except (*self._deaths(), ray.exceptions.ActorUnschedulableError) as error:
             if not (self.starting or self.idle or self.busy):
                 reason = str(error).splitlines()[0]
                 raise rayhead.RayUnavailableError(f"no worker starts: {reason}; what is finished stands") from error
@@ -209,12 +218,17 @@ class Crew(Generic[Job]):
         try:
             ray.get(reference)
             self.idle.append((slot, actor))
-        except ray.exceptions.RayActorError as error:
+        except self._deaths() as error:
             queue.extendleft(reversed(duty.lost(job, error)))
             self._hire(slot)
         except ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, Exception) else error from error
         duty.ended(job, self._running())
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        """How Ray says that a worker is dead for good: by itself, with its node, or by Ray's own watch on memory."""
+        errors = self.connection.ray.exceptions
+        return errors.RayActorError, errors.NodeDiedError, errors.OutOfMemoryError
 
     def _make_room(self) -> None:
         """Nothing waits: let go of workers without work. Those of the workflow's own head wait for the next driver."""

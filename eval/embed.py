@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     try:
         with np.load(folder / "views.npz") as file:
             views, protocol = {kind: file[kind] for kind in KINDS}, str(file["protocol"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError([f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]) from error
     stacked = judge.embed_images(np.concatenate(list(views.values())))
     parts = np.split(stacked, np.cumsum([len(images) for images in views.values()])[:-1])

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -61,5 +62,5 @@ def load_embeddings(folder: Path, judge: str) -> Embeddings:
             kinds = {kind: file[kind] for kind in KINDS}
             protocol, fingerprint = json.loads(str(file["protocol"])), str(file["fingerprint"])
             return Embeddings(kinds, file["progress"], protocol, fingerprint)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError([f"{path}: not readable ({error}); embed the avatar's views first"]) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -44,8 +45,13 @@ def write_facts(folder: Path, name: str, fingerprint: str, **facts: Any) -> dict
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block ends without an error."""
+    """A path beside `path` to write to; it takes the place of `path` when the block ends without an error.
+
+    What a killed process left beside it is removed: a file has one writer at a time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".[0-9]*-{glob.escape(path.name)}"):
+        stale.unlink(missing_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which writers go by
     try:
         yield partial

@@ -39,11 +39,11 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def head(tmp_path_factory):
+def ray_head(tmp_path_factory):
     """A Ray head of the workflow's kind for two workers, as its file.
 
-    One for all tests: a process that had left another head did not hear of the death of a worker of the next. The last
-    test of `test_fanout` kills it, and so those that need it come before.
+    One for all tests, since Ray keeps the first token that a process was given. The last test of `test_fanout` kills
+    it: those that need it come before.
     """
     folder = tmp_path_factory.mktemp("head")
     process = rayhead.spawn(folder / "ray.json", 2, False, folder / "ray.log")

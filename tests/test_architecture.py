@@ -88,6 +88,18 @@ def test_parsing_the_snakefile_imports_nothing_heavy():
     assert found.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("name", ["generate", "render", "embed"])
+def test_jobs_that_workers_do_the_work_of_import_nothing_heavy(name):
+    """Each of them would take seconds more, at every chunk."""
+    modules = {module for module in imported(ROOT / f"workflow/scripts/{name}.py") if "." in module}
+    modules = sorted(module for module in modules if (ROOT / f"{module.replace('.', '/')}.py").is_file())
+    assert "avatargen.plan" in modules and "avatargen.crew" in modules
+    heavy = "{'torch', 'pandas', 'ray', 'open_clip', 'PIL'}"
+    code = f"import sys, {', '.join(modules)}; print({heavy} & {{*sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_sizes(path):
     tree = ast.parse(path.read_bytes())

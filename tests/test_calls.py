@@ -1,12 +1,15 @@
 """Calls on workers and in this process: loaded once, errors as they were raised, killed workers come back."""
 
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from avatargen import progress
-from avatargen.calls import Call, WorkerDiedError, call_each
-from avatargen.crew import Fanout
+from avatargen import crew, progress, rayhead
+from avatargen.calls import EACH, Call, WorkerDiedError, _Calling, call_each
+from avatargen.crew import Crew, Fanout
 from avatargen.errors import InputError
 from avatargen.progress import Tally
 from avatargen.prompts import PromptItem
@@ -17,8 +20,17 @@ FAKE = "tests.workflow.fake_generator:FakeGenerator"
 
 
 @pytest.fixture
-def ray(head):
-    return Fanout("ray", threads=1, head_file=head, spec=FAKE)  # the workers that the tests of fan-out have
+def ray(ray_head):
+    return Fanout("ray", threads=1, head_file=ray_head, spec=FAKE)  # the workers that the tests of fan-out have
+
+
+@pytest.fixture
+def nobody(ray):
+    """No workers of the tests before, who would keep their places."""
+    joined = crew.connect(ray).ray
+    for name in joined.util.list_named_actors():
+        joined.kill(joined.get_actor(name))
+    joined.shutdown()
 
 
 @pytest.fixture(params=["serial", "ray"])
@@ -69,15 +81,56 @@ def test_a_killed_worker_is_given_its_call_again(workplace, ray):
     assert words.count("die once") == 2 and words.count("b") == 1
 
 
-def test_a_call_that_takes_its_worker_down_each_time_is_said(workplace, ray):
-    with pytest.raises(WorkerDiedError, match="die always: its worker died 3 times"):
-        make(workplace / "log", ["die always"], ray)
+def test_a_call_that_takes_its_workers_down_is_said_and_no_other_drivers_calls_are_lost(
+    workplace, ray, monkeypatch, nobody
+):
+    monkeypatch.setattr(crew, "RESTARTS", 0)  # or it takes nine workers
+    connection = crew.connect(ray)
+    logs = [workplace / "guilty", workplace / "innocent"]
+
+    def work(log, words):
+        tally = Tally("render", len(words), io.StringIO())
+        calls = [Call(word, (log, word)) for word in words]
+        Crew(connection, ray, workplace).work(calls, _Calling(NOTING, (log,), tally))
+
+    with ThreadPoolExecutor(2) as pool:
+        guilty = pool.submit(work, logs[0], ["die always"])
+        innocent = pool.submit(work, logs[1], [*"abcdef"])
+        with pytest.raises(WorkerDiedError, match="die always: 3 workers died over it"):
+            guilty.result(timeout=120)
+        innocent.result(timeout=120)
+    assert {*"abcdef"} <= {word for _, word in noted(logs[1])}
+    connection.ray.shutdown()
 
 
-def test_where_gpus_hold_the_workers_each_job_works_by_itself(workplace):
+def test_workers_that_died_of_earlier_calls_are_not_held_against_the_next(workplace, ray):
+    for number in range(4):
+        make(workplace / f"log-{number}", ["die once"], ray)
+        assert noted(workplace / f"log-{number}")[-1][1] == "die once"
+
+
+@pytest.mark.parametrize(("calls", "workers"), [(EACH, 1), (EACH + 1, 2)])
+def test_a_cluster_starts_workers_that_have_enough_to_do(workplace, ray_head, monkeypatch, nobody, calls, workers):
+    """They end with their driver."""
+    joined = rayhead.reach(ray_head)
+    for name, value in (("ADDRESS", joined.address), ("AUTH_MODE", "token"), ("AUTH_TOKEN", joined.token)):
+        monkeypatch.setenv(f"RAY_{name}", value)
+    log, how = workplace / "log", Fanout("ray", threads=2, gpus=1.0)  # neither of which the calls need
+    words = [str(number) for number in range(calls)]
+    make(log, words, how)
+    started = [process for process, word in noted(log) if word == "loaded"]
+    assert len(started) == workers and sorted(word for _, word in noted(log)) == sorted(words + ["loaded"] * workers)
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{process}").exists() for process in started):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("few", [{"threads": 1, "gpus": 1.0}, {"threads": 2}])
+def test_where_workers_would_leave_cores_idle_each_job_works_by_itself(workplace, few):
     """It would wait for a head that never comes."""
     log = workplace / "log"
-    make(log, ["a"], Fanout("ray", threads=1, gpus=1.0, head_file=workplace / "none.json"))
+    make(log, ["a"], Fanout("ray", **few, head_file=workplace / "none.json"))
     assert [word for _, word in noted(log)] == ["loaded", "a"]
 
 

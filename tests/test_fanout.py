@@ -32,8 +32,8 @@ def steps_of(folder):
 
 
 @pytest.fixture
-def ray(head):
-    return Fanout("ray", threads=1, head_file=head, spec=FAKE)
+def ray(ray_head):
+    return Fanout("ray", threads=1, head_file=ray_head, spec=FAKE)
 
 
 @pytest.fixture(params=["serial", "ray"])
@@ -136,15 +136,15 @@ def test_methods_with_other_settings_of_the_prior_share_the_workers(workplace, m
         assert [row["status"] for row in rows] == ["ok", "ok"]
 
 
-def test_a_worker_that_does_not_fit_is_said(workplace, make_run, head):
+def test_a_worker_that_does_not_fit_is_said(workplace, make_run, ray_head):
     with pytest.raises(rayhead.RayUnavailableError, match="cpus_per_worker"):
-        make_chunk(make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=head, spec=FAKE))
+        make_chunk(make_run(), items("a"), workplace / "avatars", Fanout("ray", 64, head_file=ray_head, spec=FAKE))
 
 
-def test_only_its_user_can_read_how_to_reach_the_head(head):
-    rayhead.reach(head)
-    assert head.stat().st_mode & 0o077 == 0
-    assert json.loads(head.read_text())["host"] == os.uname().nodename
+def test_only_its_user_can_read_how_to_reach_the_head(ray_head):
+    rayhead.reach(ray_head)
+    assert ray_head.stat().st_mode & 0o077 == 0
+    assert json.loads(ray_head.read_text())["host"] == os.uname().nodename
 
 
 def test_a_head_that_does_not_come_is_said(workplace):

@@ -10,7 +10,7 @@ from avatargen.errors import InputError
 class Noting:
     """Notes its loading and its calls: (process, word)."""
 
-    def __init__(self, log: Path):
+    def __init__(self, log: Path, threads: int = 1):
         self._note(log, "loaded")
 
     def __call__(self, log: Path, word: str) -> None:

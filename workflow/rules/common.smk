@@ -61,9 +61,10 @@ def generate_threads(wildcards):
 
 
 def render_threads(wildcards):
-    """One; where the prior decodes on a GPU, half of the cores, so that no more than two jobs share it."""
+    """One; where the prior decodes on this machine's GPU, half of the cores: no more than two jobs share it."""
     cores = workflow.resource_settings.cores or 2
-    return max(1, cores // 2) if EXPERIMENT.gpus_per_worker and workflow.local_exec else 1
+    own_gpu = EXPERIMENT.gpus_per_worker and workflow.local_exec and not has_cluster()
+    return max(1, cores // 2) if own_gpu else 1
 
 
 def begin_run():

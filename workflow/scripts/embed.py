@@ -22,6 +22,5 @@ with job(snakemake.log[0], snakemake.threads):
         if missing:
             calls.append(Call(row["id"], (folder.absolute(), missing)))
         done.append({"id": row["id"], "folder": row["folder"], "fingerprints": prints})
-    loading = (judges, 1)  # judges are on the CPU
-    call_each("eval.stages:Judges", loading, calls, how, Tally(f"embed · {method}", len(calls)))
+    call_each("eval.stages:Judges", (judges,), calls, how, Tally(f"embed · {method}", len(calls)))
     write_rows(snakemake.output[0], done)

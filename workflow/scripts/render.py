@@ -16,7 +16,6 @@ with job(snakemake.log[0], snakemake.threads):
     study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
     experiment, run = study.experiment, study.runs[method]
     how = Fanout.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
-    threads = max(how.threads, snakemake.threads) if how.gpus else 1  # with a GPU no image depends on how many
     comparable = run.head == WORLD_HEAD and run.method.source != "imported"
     calls, done = [], []
     for facts in read_rows(snakemake.input[0]):
@@ -24,8 +23,8 @@ with job(snakemake.log[0], snakemake.threads):
         render = fingerprint.of_render(row.fingerprint, row.status, run, experiment.evaluation, study.prior)
         truth = fingerprint.of_truth(row.fingerprint, row.status, run)
         if not (is_current(folder, RENDER_FACTS, render, VIEW_FILES) and is_current(folder, TRUTH_FACTS, truth)):
-            calls.append(Call(row.prompt, (row, folder.absolute(), comparable, render, truth)))
+            calls.append(Call(row.id, (row, folder.absolute(), comparable, render, truth)))
         done.append({"id": row.id, "folder": row.folder, "fingerprint": render})
-    loading = (run.head, run.renderer, study.prior, experiment.evaluation, threads)
-    call_each("eval.stages:Renders", loading, calls, how, Tally(f"render · {method}", len(calls)))
+    loading = (run.head, run.renderer, study.prior, experiment.evaluation)
+    call_each("eval.stages:Renders", loading, calls, how, Tally(f"render · {method}", len(calls)), gpu=True)
     write_rows(snakemake.output[0], done)

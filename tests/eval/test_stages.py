@@ -1,0 +1,53 @@
+"""What workers are called for: an avatar's renders and distance, and what judges see of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from avatargen.avatar_file import AvatarFileError, save_avatar
+from avatargen.config import EvaluationSettings, JudgeSettings
+from eval.embeddings import is_embedded
+from eval.finished import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
+from eval.stages import Judges, Renders
+from eval.views import RenderTools
+
+SETTINGS = EvaluationSettings(views=2, size=64, samples=1, turntable_frames=4, turntable_size=64)
+
+
+@pytest.fixture
+def renders(head, renderer, resize_prior, prior_settings, monkeypatch) -> Renders:
+    tools = RenderTools(head, renderer, resize_prior, prior_settings)
+    monkeypatch.setattr(RenderTools, "load", lambda *_: tools)
+    return Renders("sphere", "warp", prior_settings, SETTINGS, 1)
+
+
+def test_renders_and_distances_are_written_and_only_those_that_are_missing(renders, avatar, make_row, tmp_path):
+    save_avatar(tmp_path, avatar)
+    renders(make_row(), tmp_path, False, "r1", "t1")
+    assert is_current(tmp_path, RENDER_FACTS, "r1", VIEW_FILES) and is_current(tmp_path, TRUTH_FACTS, "t1")
+    rendered = (tmp_path / RENDER_FACTS).stat().st_mtime_ns
+    renders(make_row(), tmp_path, False, "r1", "t2")
+    assert (tmp_path / RENDER_FACTS).stat().st_mtime_ns == rendered and is_current(tmp_path, TRUTH_FACTS, "t2")
+    assert torch.get_num_threads() == 1
+
+
+def test_an_avatar_that_is_missing_is_said(renders, make_row, tmp_path):
+    with pytest.raises(AvatarFileError, match=tmp_path.name):
+        renders(make_row(), tmp_path, False, "r", "t")
+
+
+def test_judges_see_what_they_are_asked_for_and_no_other_is_loaded(renders, avatar, make_row, clip_folder, tmp_path):
+    save_avatar(tmp_path, avatar)
+    renders(make_row(), tmp_path, False, "r", "t")
+    judges = {"tiny": JudgeSettings(model=str(clip_folder)), "absent": JudgeSettings(model="no-such-model")}
+    Judges(judges, 1)(tmp_path, {"tiny": "e1"})
+    assert is_embedded(tmp_path, "tiny", "e1")
+    path = tmp_path / "embeddings-tiny.npz"
+    half = path.read_bytes()[: path.stat().st_size // 2]
+    path.write_bytes(half)
+    (tmp_path / f".123-{path.name}").write_bytes(half)  # of a killed worker
+    assert not is_embedded(tmp_path, "tiny", "e1")
+    Judges(judges, 1)(tmp_path, {"tiny": "e1"})
+    assert is_embedded(tmp_path, "tiny", "e1") and not [*tmp_path.glob(".*")]
+    with np.load(tmp_path / "views.npz") as views, np.load(path) as seen:
+        assert len(views["texture"]) == len(seen["texture"]) == 2
