@@ -1,8 +1,9 @@
 """What whoever watches the terminal sees: each avatar as it finishes, with counts, time and an estimate.
 
 All drivers of a run share one board, a file of JSON lines: first what is expected, then one line for each
-avatar made, and now and then one of how far a driver's unfinished batches are, of which its last one counts.
-Appending is atomic, so that drivers need not know of each other.
+avatar made, and now and then one of how far a driver's unfinished batches are, of which its last one counts. Its first
+one comes with its first step: the pace is measured from there on, without the time that networks took to load and
+without what batches had done in earlier runs. Appending is atomic, so that drivers need not know of each other.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BAKE_WEIGHT = 5
 _MASKED_WEIGHT = 2.0
 """Of a step of phase 2 with its share of the masks, beside one of phase 1: 2.1 on two cores (make bench)."""
 _TELLING = 0.05
-"""Share of the work that must be done before what is left is estimated: loading models is no measure of it."""
+"""Share of the work that must be done before what is left is estimated."""
 _LABEL = 34
 
 
@@ -68,6 +69,7 @@ class Board:
         self.stream = stream
         self._driver = secrets.token_hex(4)
         self._last_step_line = time.monotonic()
+        self._has_begun = False
 
     @classmethod
     def create(cls, path: Path, expected: Iterable[float], stream: TextIOBase | None = None) -> Board:
@@ -111,6 +113,9 @@ class Board:
     def steps(self, run: RunConfig, batches: Sequence[Running]) -> None:
         """Steps of this driver's running batches, now and then."""
         batches = [batch for batch in batches if batch.total]
+        if not self._has_begun and batches:
+            self._has_begun = True
+            self._append({"driver": self._driver, "running": _under_way(run, batches), "begins": time.time()})
         if time.monotonic() - self._last_step_line < STEP_LINE_S or not batches:
             return
         self._last_step_line = time.monotonic()
@@ -137,10 +142,12 @@ class Board:
         weights = [row["weight"] for row in rest if "weight" in row]
         running = {row["driver"]: row["running"] for row in rest if "driver" in row}
         done = sum(weights) + sum(running.values())
-        expected = max(first["avatars"], len(weights))
-        elapsed = time.time() - first["started"]
+        begins = [row for row in rest if "begins" in row]
+        made = done - sum(row["running"] for row in begins)
+        elapsed = time.time() - (begins[0]["begins"] if begins else first["started"])
         left = max(first["weight"] - done, 0.0)
-        return len(weights), expected, elapsed / done * left if done > _TELLING * first["weight"] else 0.0
+        is_early = made <= _TELLING * first["weight"]
+        return len(weights), max(first["avatars"], len(weights)), 0.0 if is_early else elapsed / made * left
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream or sys.stdout, flush=True)

@@ -128,8 +128,10 @@ def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkey
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr("avatargen.progress.STEP_LINE_S", -1.0)
     drivers = [Board.create(tmp_path / "board", [weight(run)] * 8, stream), Board(tmp_path / "board", stream)]
+    drivers[1].steps(run, [Running(2, 0, 95), Running(1, 0, 0)])
+    drivers[0].steps(run, [Running(3, 0, 95), Running(3, 0, 95)])
     now[0] = 38.0
-    drivers[1].steps(run, [Running(2, 38, 95), Running(1, 0, 0)])
+    drivers[1].steps(run, [Running(2, 38, 95)])
     drivers[0].steps(run, [Running(3, 38, 95), Running(3, 38, 95)])
     now[0] = 57.0
     drivers[1].steps(run, [Running(2, 57, 95)])
@@ -139,11 +141,23 @@ def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkey
     drivers[0].finished(run, [Made(name, "ok", 80) for name in "abc"], [Running(3, 57, 95)])
     drivers[0].steps(run, [])
     lines = [line.strip() for line in stream.getvalue().splitlines()]
-    assert lines[0].startswith("full · step 38 of 95 · 2 avatars")  # nothing is known of the others yet
-    assert lines[1] == "full · step 38 of 95 · 6 avatars · 62 s left"
-    assert lines[3] == "full · step 38 to 76 of 95 · 6 avatars · 43 s left"
-    assert [line.split(" · ")[-1] for line in lines[5:]] == ["22 s left"] * 3 and lines[7].startswith("[3/8] full · c")
-    assert len(lines) == 8
+    assert lines[:2] == ["full · step 0 of 95 · 2 avatars", "full · step 0 of 95 · 6 avatars"]
+    assert lines[3] == "full · step 38 of 95 · 6 avatars · 62 s left"
+    assert lines[5] == "full · step 38 to 76 of 95 · 6 avatars · 43 s left"
+    assert [line.split(" · ")[-1] for line in lines[7:]] == ["22 s left"] * 3 and lines[9].startswith("[3/8] full · c")
+    assert len(lines) == 10
+
+
+def test_neither_loading_nor_what_earlier_runs_did_makes_the_pace(tmp_path, make_run, monkeypatch):
+    """A minute of loading; half of an avatar is there; then a step a second."""
+    run, stream, now = make_run("full", steps=95), io.StringIO(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr("avatargen.progress.STEP_LINE_S", -1.0)
+    board = Board.create(tmp_path / "board", [weight(run)], stream)
+    for now[0], done in ((60.0, 50), (80.0, 70)):
+        board.steps(run, [Running(1, done, 95)])
+    first, second = stream.getvalue().splitlines()
+    assert "left" not in first and second.endswith("· 30 s left")
 
 
 def test_steps_with_masks_count_for_two(make_run):
