@@ -95,6 +95,7 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in (*_TENSORS, "topology")}
     partial = folder / f".avatar-{os.getpid()}.safetensors"
     save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
+    partial.chmod(folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
     partial.replace(folder / "avatar.safetensors")
     write_json(folder / "avatar.json", {"version": VERSION, **facts})
 

@@ -148,7 +148,8 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     stated = read_yaml(path)
     if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
         raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
-    return parse(Experiment, {"experiment": path.stem, **merged(stated, changes or {})}, shown(path))
+    where = f"{shown(path)} with --config" if changes else shown(path)
+    return parse(Experiment, {"experiment": path.stem, **merged(stated, changes or {})}, where)
 
 
 def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
@@ -241,7 +242,10 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError([_problem(model, fault, where) for fault in error.errors()]) from error
+        faults = error.errors()
+        deeper = {fault["loc"][:-1] for fault in faults}  # a list is also too short where all that is in it is wrong
+        told = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in deeper]
+        raise InputError([_problem(model, fault, where) for fault in told]) from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Read a mesh that another system made, and put it where our heads are.
 
 Colours are taken as they are written and shown unlit: a texture, else colours of vertices or faces (written into a
-texture, one small chart for each triangle), else the material's, else mid-grey. A GLB's factor multiplies them as light
-does. A scene of several meshes becomes one, their textures one below the other. Not known here: transparency, vertex
-colours on top of a texture, and, of a texture in a scene of several, what repeats beyond its border.
+texture, one small chart for each triangle), else the material's, else the grey that all bare heads have. A GLB's
+factor multiplies them as light does. A scene of several meshes becomes one, their textures one below the other. Not
+known here: transparency, vertex colours on top of a texture, and, of a texture in a scene of several, what repeats
+beyond its border.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from avatargen.avatar_file import GREY
 from avatargen.mesh_files import LARGEST, parts_of
 from avatargen.settings import Axis, MeshSettings
 from avatargen.types import HeadTopology
 
 CELL = 2
 """Texels on each side of a triangle's chart: colours are linear between the centres of four."""
-GREY = 0.5
 GAMMA = 2.2
 """Of sRGB, nearly."""
 

@@ -7,8 +7,10 @@ needs: a Ray head and the board of progress.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -21,7 +23,7 @@ from avatargen.disk import write_text
 from avatargen.errors import InputError, unknown
 from avatargen.fanout import PHASE1, starts_of
 from avatargen.fingerprint import digest, of_avatars, of_method
-from avatargen.plan import write_plan
+from avatargen.plan import read_plan, write_plan
 from avatargen.progress import BOARD, Board, weight
 from avatargen.validate import Study, check_space, validate_all
 from avatargen.worker import Task, is_done
@@ -43,11 +45,14 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     """
     known = {name for name in Experiment.model_fields if name != "evaluation"} | {"evaluation"}
     bad = [unknown("key", key, known, "--config") for key in config if key not in known]
+    name = str(config.get("experiment", DEFAULT_EXPERIMENT))
+    changes = {key: _as_tuple(key, config[key]) for key in config if key in known and key != "experiment"}
+    try:
+        study = validate_all(name, changes, root)
+    except InputError as error:
+        raise InputError([*bad, *error.problems]) from None
     if bad:
         raise InputError(bad)
-    name = str(config.get("experiment", DEFAULT_EXPERIMENT))
-    changes = {key: _as_tuple(key, value) for key, value in config.items() if key != "experiment"}
-    study = validate_all(name, changes, root)
     if check_disk:
         check_space(study, Path("results") / study.experiment.experiment)
     return study
@@ -111,6 +116,8 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     """
     with _guard(STATE):
         note_owner()
+    if note := former_report(study, plan):
+        print(note, file=sys.stderr)
     write_plan(study, Path(plan))
     _forget_starts(study)
     waiting, own = list(_waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
@@ -124,6 +131,37 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     os.environ[rayhead.HEAD_FILE] = str(file)
     cpus = max(cores, experiment.cpus_per_worker)
     rayhead.spawn(file, cpus, experiment.gpus_per_worker > 0, own / "ray.log")
+
+
+def former_report(study: Study, plan: str) -> str | None:
+    """A line about the report that this run replaces, if that is of lists or methods which this one is without."""
+    try:
+        former = read_plan(plan)
+    except (OSError, ValueError, KeyError):
+        return None
+    gone = [*(former.lists.keys() - study.lists.keys()), *(former.runs.keys() - study.runs.keys())]
+    if not gone:
+        return None
+    place = f"results/{study.experiment.experiment}"
+    return (
+        f"{place}: tables, plots and report are made anew, without {', '.join(sorted(gone))}; the avatars stay. "
+        "An experiment of its own (workflow/config/NAME.yaml) has a report of its own."
+    )
+
+
+def failures(study: Study) -> str | None:
+    """A line about avatars that failed, for the end of a run."""
+    place = Path("results") / study.experiment.experiment
+    chunks = [(name, method) for name in study.lists for method in study.runs]
+    files = [
+        place / name / method / "generate" / f"{chunk}.jsonl"
+        for name, method in chunks
+        for chunk in study.chunks(name, method)
+    ]
+    files = filter(Path.is_file, files)  # not all are there where somebody asked for a part
+    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    failed = sum(row["status"] != "ok" for row in rows)
+    return f"{failed} of {len(rows)} avatars failed: {place}/tables/failures.csv" if failed else None
 
 
 def serve_jobs(root: Path = ROOT) -> None:
@@ -179,6 +217,8 @@ def _guard(state: Path) -> Iterator[None]:
 
 
 def _as_tuple(key: str, value: Any) -> Any:
-    """``methods=full`` on the command line means a list of one."""
-    is_list = key in ("lists", "methods", "judges", "seeds")
-    return [value] if is_list and not isinstance(value, list | tuple) else value
+    """``methods=full`` on the command line means a list of one, ``methods=full,template`` one of two."""
+    if key not in ("lists", "methods", "judges", "seeds") or isinstance(value, list | tuple):
+        return value
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
+    return [int(part) if key == "seeds" and str(part).isdigit() else part for part in parts]

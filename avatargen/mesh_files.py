@@ -52,7 +52,7 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
     """What is wrong with a method's meshes, as far as can be told without reading their geometry."""
     folder, where = root / meshes.folder, f"methods.yaml: {method}: meshes"
     if not folder.is_dir():
-        return [f"{where}: {meshes.folder}: no such folder"]
+        return [f"{where}: folder: got '{meshes.folder}'; expected a folder, absolute or in {root}"]
     found = {mesh_name(item): find_mesh(meshes, item, root) for item in items}
     lines = [f"{where}: {problem}" for path in found.values() if path for problem in _file_problems(path)]
     missing = [name for name, path in found.items() if path is None]

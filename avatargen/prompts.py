@@ -1,7 +1,7 @@
 """Prompt lists: one file in ``prompts/`` is one list.
 
 ``NAME.txt``  one prompt a line; empty lines and lines that start with ``#`` are skipped.
-``NAME.tsv``  a header ``id, prompt, tags[, geometry]`` and one prompt a line, separated by tabs. `tags` are
+``NAME.tsv``  a header ``id, prompt[, tags, geometry]`` and one prompt a line, separated by tabs. `tags` are
               ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of the
               prompt (its caption in CLIP-R's geometry track); empty or absent means the prompt itself, less the
               colours if the closed world knows all its words (see `eval.manifest`).
@@ -23,7 +23,8 @@ from avatargen.errors import InputError, unknown
 
 MAX_PROMPT = 300
 COLUMNS = ("id", "prompt", "tags", "geometry")
-_REQUIRED = COLUMNS[:3]
+NEGATIVES = ".negatives.txt"
+_REQUIRED = COLUMNS[:2]
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 
@@ -82,7 +83,8 @@ def find_list(name: str, folders: Sequence[Path]) -> Path:
             raise InputError([f"{folder}: list '{name}' is there twice: {found[0].name} and {found[1].name}"])
         if found:
             return found[0]
-    known = {path.stem for folder in folders for path in folder.glob("*.t[sx][vt]")}
+    files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
+    known = {path.stem for path in files if not path.name.endswith(NEGATIVES)}
     where = " or ".join(str(folder) for folder in folders)
     if not known:
         raise InputError([f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"])
@@ -116,7 +118,7 @@ def read_captions(path: Path) -> tuple[str, ...]:
 
 def negatives_of(file: Path) -> Path:
     """Where the hard negatives of a list would lie: beside its file."""
-    return file.with_name(f"{file.stem}.negatives.txt")
+    return file.with_name(f"{file.stem}{NEGATIVES}")
 
 
 def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[PromptItem, ...]:
@@ -168,7 +170,7 @@ def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[
             problems.append(f"{path}:{number}: {len(cells)} columns; expected {len(columns)}")
             continue
         row = dict(zip(columns, cells, strict=True))
-        tags = tuple(tag.strip() for tag in row["tags"].split(";") if tag.strip())
+        tags = tuple(tag.strip() for tag in row.get("tags", "").split(";") if tag.strip())
         geometry = row.get("geometry") or None
         items.append((number, PromptItem(path.stem, row["id"], row["prompt"], tags, geometry)))
     return items, problems

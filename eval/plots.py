@@ -55,6 +55,8 @@ STYLE = {
     "svg.hashsalt": "avatargen",  # the same plot is the same file
     "figure.constrained_layout.use": True,
 }
+NARROWEST = 4
+"""Columns that a panel's title takes."""
 TITLES = {"texture": "Texture (colour renders)", "geometry": "Geometry (clay renders)"}
 
 
@@ -196,7 +198,7 @@ def plot_misses(table: pd.DataFrame) -> Figure:
     parts = [first.loc[first["track"] == track, shares].reindex(methods) for track in TRACKS]
     parts = [part.loc[:, (part > 0).any() | (part.columns == "missed")] for part in parts]
     figure = Figure(figsize=(9.6, 2.1 + 0.3 * max(len(methods), 2)))
-    axes = figure.subplots(1, len(TRACKS), sharey=True, width_ratios=[part.shape[1] for part in parts])
+    axes = figure.subplots(1, len(TRACKS), sharey=True, width_ratios=[max(part.shape[1], NARROWEST) for part in parts])
     for axis, track, part in zip(axes, TRACKS, parts, strict=True):
         values = part.to_numpy(dtype=float)
         axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -198,10 +198,14 @@ def protocols(tables: Path) -> list[dict[str, Any]]:
     return [{"hash": name, **value} for name, value in facts.items()]
 
 
+NOT_ASKED = "not asked for"
+"""Of a method and a prompt that do not go together: reduced methods, true heads that are not known."""
+
+
 def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:
     cell = {
         "method": method,
-        "status": "missing",
+        "status": NOT_ASKED,
         "message": "",
         "still": None,
         "sheet": None,

@@ -24,6 +24,12 @@ def test_what_is_saved_is_loaded(tmp_path):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs, name
 
 
+def test_whoever_may_read_the_folder_may_read_the_avatar(tmp_path):
+    tmp_path.chmod(0o750)
+    save_avatar(tmp_path, AVATAR)
+    assert (tmp_path / "avatar.safetensors").stat().st_mode & 0o777 == 0o640
+
+
 def test_equal_avatars_are_equal_files(tmp_path):
     for n in range(8):
         save_avatar(tmp_path / str(n), AVATAR)

@@ -3,11 +3,12 @@
 import json
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
-from avatargen import disk
+from avatargen import disk, launch
 from avatargen.config import (
     ROOT,
     Experiment,
@@ -21,7 +22,9 @@ from avatargen.config import (
 )
 from avatargen.errors import InputError
 from avatargen.heads.flame_files import VARIABLE
+from avatargen.job import write_rows
 from avatargen.launch import asked, study_of
+from avatargen.plan import write_plan
 from avatargen.settings import PriorSettings, provenance_table
 from avatargen.validate import check_space, guiding_judges, validate_all
 from avatargen.weights import clip_problems, prior_problems
@@ -168,6 +171,31 @@ def test_an_unknown_experiment(place):
     assert "did you mean 'mine'?" in problems_of(validate_all, "mien")[0]
     assert "unknown experiment 'methods'" in problems_of(validate_all, "methods")[0]
     assert "unknown key 'experimnt'; did you mean 'experiment'?" in problems_of(study_of, {"experimnt": 1}, False)[0]
+
+
+def test_lists_on_the_command_line(place):
+    study = study_of({"experiment": "mine", "seeds": "2,3", "methods": "full, template"}, False)
+    assert study.experiment.seeds == (2, 3) and [*study.runs] == ["full", "template"]
+    assert study_of({"experiment": "mine", "seeds": 4}, False).experiment.seeds == (4,)
+
+
+def test_the_command_line_is_checked_with_all_else(place):
+    asked = {"experiment": "mine", "sees": 1, "lists": "few,fwe", "methods": "ful"}
+    problems = problems_of(study_of, asked, False)
+    assert [word in line for word, line in zip(("'sees'", "'fwe'", "'ful'"), problems, strict=True)] == [True] * 3
+    (problem,) = problems_of(study_of, {"experiment": "mine", "seeds": "x"}, False)  # and not that none is left
+    assert "mine.yaml with --config: seeds.0" in problem
+
+
+def test_what_a_run_replaces_and_what_failed_is_said(place):
+    study = study_of({"experiment": "mine", "methods": ["full", "template"]}, False)
+    assert launch.former_report(study, "plan.json") is None and launch.failures(study) is None
+    write_plan(study, Path("plan.json"))
+    assert launch.former_report(study, "plan.json") is None
+    (note,) = launch.former_report(study_of({"experiment": "mine"}, False), "plan.json").splitlines()
+    assert "results/mine: tables, plots and report are made anew, without template;" in note
+    write_rows("results/mine/few/full/generate/0000.jsonl", [{"status": "ok"}, {"status": "error"}])
+    assert launch.failures(study) == "1 of 2 avatars failed: results/mine/tables/failures.csv"
 
 
 def test_missing_weights(place):

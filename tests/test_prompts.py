@@ -88,8 +88,16 @@ def test_columns_are_checked(tmp_path):
     assert "column 'prompt' is missing" in problems[1]
 
 
+def test_tags_are_optional(tmp_path):
+    (item,) = read_list(write(tmp_path, "a.tsv", "id\tprompt\na\ta man\n"))
+    assert (item.item, item.prompt, item.tags, item.geometry) == ("a", "a man", (), None)
+
+
 def test_lists_are_found_by_name(tmp_path):
     path = write(tmp_path, "embedded.txt", "a\n")
+    write(tmp_path, "embedded.negatives.txt", "b\n")
+    with pytest.raises(InputError, match=r"expected one of: embedded$"):
+        find_list("something", [tmp_path])
     assert find_list("embedded", [tmp_path / "none", tmp_path]) == path
     with pytest.raises(InputError, match="did you mean 'embedded'"):
         find_list("embeded", [tmp_path])
