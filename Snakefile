@@ -2,7 +2,7 @@
 #
 #   snakemake --cores all                                   the embedded experiment, on any machine
 #   snakemake --cores all --config experiment=NAME          workflow/config/NAME.yaml
-#   snakemake --cores all --config batch_size=8 seeds=0,1  with fields of the experiment changed
+#   snakemake --cores all --config batch_size=8 seeds=0,1   with fields of the experiment changed
 #
 # Everything a run needs is checked here, before the first job.
 from snakemake.utils import min_version
