@@ -198,14 +198,11 @@ def protocols(tables: Path) -> list[dict[str, Any]]:
     return [{"hash": name, **value} for name, value in facts.items()]
 
 
-NOT_ASKED = "not asked for"
-"""Of a method and a prompt that do not go together: reduced methods, true heads that are not known."""
-
-
 def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:
     cell = {
         "method": method,
-        "status": NOT_ASKED,
+        "asked": row is not None,  # or it is a reduced method, or a true head that is not known
+        "status": "not asked for",
         "message": "",
         "still": None,
         "sheet": None,

@@ -237,6 +237,11 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     assert '<span class="soft" title="taken for: head b">texture #5</span>' in page
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
     assert re.search(r"prior\.guidance</code>.*6\.5", page) and "prior.weighting" not in page
+    failed, unasked = '<div class="none">error: &lt;b&gt;boom', '<div class="none blank">not asked for</div>'
+    assert failed in page and unasked not in page
+    fewer = replace(inputs, rows=[row for row in rows if (row.method, row.item) != ("template", "c")])
+    page = write_report(collected / "report" / "fewer.html", fewer).read_text(encoding="utf-8")
+    assert failed in page and page.count(unasked) == 1
 
 
 def test_tables_escape_for_markdown_and_latex(tmp_path):
