@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.distill import guide, to_epsilon, to_sample
+from avatargen.distill import add_noise, guide, to_epsilon, to_sample
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import SHAPE, VALUES, Attributes
 from avatargen.headworld.dataset import WORDS, Recipe, photograph, random_cameras, random_lights, stack
@@ -33,6 +33,11 @@ GUIDED_FROM = 0.2
 """Share of the schedule below which samples are not guided (arXiv 2404.07724): details there are, and colours, which
 guidance only burns. A judge found the captions of 72% of 240 samples for a private list, of 65% of those guided to the
 end; another judge of 61% and 54%. From .3, .4 and with guidance 3 or 6 it was no more.
+"""
+AGAIN, BETWEEN = 2, (0.3, 0.6)
+"""How often samples get noise again, and between which shares of the schedule: Restart sampling (arXiv 2306.14878),
+which forgets errors on the way. On a private list (300 samples each, same noise) a judge found .797 of captions instead
+of .773, mean log-probability -.529 instead of -.577; the other judge, which nothing had worn, .543 instead of .573.
 """
 RECIPE = Recipe(heads=0, seed=44, fov=(15.0, 17.0))
 
@@ -119,14 +124,20 @@ def sample_heads(prior: Prior, prompts: list[str], count: int, guidance: float, 
 def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, seed: int = 0) -> np.ndarray:
     """Plain samples of a prior, uint8 (N, H, W, 3), by DDIM (arXiv 2010.02502, eq. 12 with sigma = 0).
 
-    They are guided from GUIDED_FROM on alone, see there.
+    They are guided from GUIDED_FROM on alone, and get noise again, see there and AGAIN.
+
+    Args:
+        steps: from noise to image; those that are made again come on top.
     """
-    x = torch.randn(len(prompts), prior.latent_channels, 32, 32, generator=torch.Generator().manual_seed(seed))
-    x = x.to(prior.device)
+    generator, shape = torch.Generator().manual_seed(seed), (len(prompts), prior.latent_channels, 32, 32)
+    x = torch.randn(shape, generator=generator).to(prior.device)
     condition, empty = prior.embed(prompts), prior.embed([""]).expand(len(prompts), -1, -1)
     last = len(prior.alphas_cumprod) - 1
-    for now, then in pairwise(torch.linspace(last, 0, steps + 1).long().to(x.device)):
+    for now, then in pairwise(_timesteps(steps, last).to(x.device)):
         a, b = prior.alphas_cumprod[now], prior.alphas_cumprod[then]
+        if then > now:
+            x = add_noise(x, torch.randn(shape, generator=generator).to(x.device), (b / a).expand(len(x)))
+            continue
         if now >= GUIDED_FROM * last:
             outputs = prior.predict(torch.cat([x, x]), now.repeat(2 * len(x)), torch.cat([empty, condition]))
             output = guide(*outputs.chunk(2), guidance)
@@ -136,6 +147,15 @@ def ddim(prior: Prior, prompts: list[str], guidance: float, steps: int = 30, see
         clean = to_sample(epsilon, x, a.expand(len(x)))
         x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
     return (prior.decode(clean) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _timesteps(steps: int, last: int) -> Int[Tensor, " S"]:
+    """From `last` down to 0, and AGAIN up and down BETWEEN two shares of that."""
+    low, high = (int(share * last) for share in BETWEEN)
+    ways = ((last, low), *((high, low),) * AGAIN, (low, 0))
+    counts = [round(steps * (start - end) / last) for start, end in ways]
+    parts = [torch.linspace(start, end, n + 1).long() for (start, end), n in zip(ways, counts, strict=True)]
+    return torch.cat([*parts[:-1], parts[-1][1:]])
 
 
 @torch.no_grad()

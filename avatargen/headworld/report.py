@@ -21,6 +21,8 @@ from avatargen.config import ROOT
 from avatargen.heads.anny import AnnyHead
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.measures import (
+    AGAIN,
+    BETWEEN,
     GUIDED_FROM,
     Judge,
     Pictures,
@@ -46,6 +48,13 @@ RENDERS = 32
 """Renders, and samples, of each of the 36 prompts: 1,152, so that a rate is known to within a hundredth or so."""
 NOISE = 0.2
 """Deviation of the noise in latents that judges have to see past."""
+JUDGED = (
+    "A true head has what its prompt leaves unsaid at the template's value, and is what avatars are compared with; "
+    "others of its caption are of other individuals. Cameras, light and backgrounds are random. Samples are told "
+    f"each of 16 directions in turn, and get noise again {AGAIN} times, from {BETWEEN[0]:g} of the schedule to "
+    f"{BETWEEN[1]:g} (Restart sampling, arXiv 2306.14878)."
+)
+"""What a reader of the judges' table has to know."""
 Rows = list[tuple[str, ...]]
 
 
@@ -104,9 +113,7 @@ def write_report(
         _table(("figure", "value"), _prior_rows(assets, prior, front)),
         "![renders above, their reconstructions below](reconstructions.png)",
         "## Judges: R@1",
-        "A true head has what its prompt leaves unsaid at the template's value, and is what avatars are compared with; "
-        "others of its caption are of other individuals. Cameras, light and backgrounds are random. Samples are told "
-        "each of 16 directions in turn.",
+        JUDGED,
         _table(("judge", "pictures", "pool", "within 60°", "side and back"), _judge_rows(loaded, heads, shown)),
         "## Attribute by attribute",
         "How often the judge picks the right one of captions that differ in this attribute alone; azimuth within 60°.",

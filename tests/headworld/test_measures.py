@@ -9,6 +9,8 @@ from avatargen.headworld import measures
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.looks import make_look
 from avatargen.headworld.measures import (
+    AGAIN,
+    BETWEEN,
     GUIDED_FROM,
     Judge,
     Pictures,
@@ -111,6 +113,29 @@ def test_samples_are_guided_where_they_are_decided_and_not_where_that_only_burns
     assert {count for t, count in prior.asked if t >= GUIDED_FROM * 99} == {2}
     assert {count for t, count in prior.asked if t < GUIDED_FROM * 99} == {1}
     assert np.abs(made - np.array([230, 51, 128])).max() <= 1  # guided to the end it would be four times as bright
+
+
+class WatchingPrior(KnowingPrior):
+    """Keeps the timesteps that it is asked about, and the deviation of the noise that it finds then; one is right."""
+
+    def __init__(self):
+        self.asked, self.noise = [], []
+
+    def predict(self, noisy, timesteps, condition):
+        self.asked.append(int(timesteps[0]))
+        self.noise.append(super().predict(noisy, timesteps, condition).std().item())
+        return super().predict(noisy, timesteps, condition)
+
+
+def test_samples_get_noise_again_as_much_as_their_timestep_says():
+    prior = WatchingPrior()
+    ddim(prior, ["a", "b"], guidance=1.0)
+    rises = [k for k in range(1, len(prior.asked)) if prior.asked[k] > prior.asked[k - 1]]
+    low, high = (int(share * 99) for share in BETWEEN)
+    assert [prior.asked[k] for k in rises] == [high] * AGAIN
+    assert prior.asked[0] == 99 and len(prior.asked) == 30 + AGAIN * round(30 * (high - low) / 99)
+    assert prior.noise == pytest.approx([1.0] * len(prior.noise), abs=0.05)
+    assert len({round(prior.noise[k], 6) for k in (0, *rises)}) == 1 + AGAIN  # other noise each time
 
 
 class ListeningPrior(KnowingPrior):
