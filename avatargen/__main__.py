@@ -24,8 +24,9 @@ from rich.progress import (
 
 from avatargen.config import ROOT, Experiment, Library, RunConfig, load_experiment, load_library, resolve
 from avatargen.disk import DiskFullError, write_text
-from avatargen.errors import InputError
+from avatargen.errors import InputError, Problems
 from avatargen.fingerprint import digest, of_avatar
+from avatargen.headworld.phrases import described
 from avatargen.launch import DEFAULT_EXPERIMENT
 from avatargen.prompts import PromptItem, item_problems, slug
 from avatargen.validate import WORLD_HEAD
@@ -47,8 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
-        run, experiment = configure(options)
-        item = make_item(options)
+        item, run, experiment = asked(options)
         task = Task(item, (options.out / folder_name(run, item)).absolute(), of_avatar(run, item))
         if not is_done(task):
             make(task, run, experiment.gpus_per_worker, console)
@@ -104,11 +104,23 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def asked(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experiment]:
+    """What to make, and with what.
+
+    Raises:
+        InputError: prompt or settings are not right: all that is wrong.
+    """
+    problems = Problems()
+    item, settings = problems.of(lambda: make_item(options)), problems.of(lambda: configure(options))
+    problems.check()
+    return item, *settings
+
+
 def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     """The method to run, for a batch of one, with its steps scaled.
 
     Raises:
-        InputError: the experiment, its prior or the method is not right.
+        InputError: the experiment, its prior or the method is not right, or the method makes no head of this prompt.
     """
     if not 0 < options.steps_scale <= 100:
         raise InputError([f"--steps-scale: got {options.steps_scale:g}; expected more than 0, at most 100"])
@@ -118,6 +130,9 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     problems = prior_problems(experiment.prior, library) + head_problems(run.head)
     if run.method.source == "oracle" and run.head != WORLD_HEAD:
         problems.append(f"--method: '{options.method}' makes true heads, which are of '{WORLD_HEAD}'; got '{run.head}'")
+    if run.method.source == "oracle" and options.prompt.strip() and described(options.prompt) is None:
+        known = "true heads, which are known of captions like those in prompts/embedded.tsv"
+        problems.append(f"--method: '{options.method}' makes {known}; got '{options.prompt}'")
     if run.method.meshes:
         problems.append(f"--method: '{options.method}' takes meshes that are named for a list's prompts; use snakemake")
     if problems:

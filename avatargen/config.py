@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from avatargen.errors import InputError, unknown
+from avatargen.errors import InputError, Problems, unknown
 from avatargen.settings import Frozen, MethodSettings, PriorSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,19 +137,29 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     Raises:
         InputError: no such file, not YAML, unknown keys, values out of bounds.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
+    stated, path = _stated(name, root, changes or {})
+    return parse(Experiment, stated, f"{shown(path)} with --config" if changes else shown(path))
+
+
+def without_faults(name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> Experiment | None:
+    """What is left of an experiment without its faulty fields, to look for faults in what the others name.
+
+    It is None where it has no fault, or where nothing is left to look at: no file, no lists, no methods.
+    """
+    try:
+        stated, _ = _stated(name, root, changes or {})
+        Experiment.model_validate(stated)
+    except InputError:
+        return None
+    except ValidationError as error:
+        wrong = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+        wrong |= {"reduced"} if "seeds" in wrong else set()  # it is a choice of them
     else:
-        found = [folder / f"{name}.yaml" for folder in config_folders(root)]
-        path = next((path for path in found if path.is_file()), None)
-        if path is None or name in _TABLES:
-            known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
-            raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
-    stated = read_yaml(path)
-    if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
-        raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
-    where = f"{shown(path)} with --config" if changes else shown(path)
-    return parse(Experiment, {"experiment": path.stem, **merged(stated, changes or {})}, where)
+        return None
+    try:
+        return Experiment.model_validate({key: value for key, value in stated.items() if key not in wrong})
+    except ValidationError:
+        return None
 
 
 def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
@@ -173,14 +183,9 @@ def load_library(root: Path = ROOT) -> Library:
     Raises:
         InputError: problems of the three files, together.
     """
-    tables, problems = [], []
-    for load in (load_methods, load_priors, load_judges):
-        try:
-            tables.append(load(root))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems = Problems()
+    tables = [problems.of(lambda step=load: step(root)) for load in (load_methods, load_priors, load_judges)]
+    problems.check()
     return Library(*tables)
 
 
@@ -294,26 +299,34 @@ def _folders(inside: str, root: Path) -> tuple[Path, ...]:
     return (here, repository)
 
 
+def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
+    """An experiment's fields as they are written, and its file. Raises InputError: see `load_experiment`."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        found = [folder / f"{name}.yaml" for folder in config_folders(root)]
+        path = next((path for path in found if path.is_file()), None)
+        if path is None or name in _TABLES:
+            known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
+            raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
+    stated = read_yaml(path)
+    if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
+        raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
+    return {"experiment": path.stem, **merged(stated, changes)}, path
+
+
 def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
     """The entries of ``NAME.yaml`` in each configuration folder; the working directory's win."""
     table: dict[str, Model] = {}
-    problems: list[str] = []
+    problems = Problems()
     files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
     for path in [file for file in files if file.is_file() or file.parent == root / "workflow/config"]:
-        try:
-            entries = read_yaml(path)
-        except InputError as error:
-            problems += error.problems
-            continue
-        for key, values in entries.items():
-            try:
-                table[key] = parse(model, values, f"{shown(path)}: {key}")
-            except InputError as error:
-                problems += error.problems
+        for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
+            entry = problems.of(lambda k=key, v=values, p=path: parse(model, v, f"{shown(p)}: {k}"))
+            table |= {key: entry} if entry else {}
     wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]
-    problems += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]
-    if problems:
-        raise InputError(problems)
+    problems.lines += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]
+    problems.check()
     return table
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class InputError(ValueError):
@@ -21,6 +24,30 @@ class InputError(ValueError):
 
     def __reduce__(self):
         return type(self), (self.problems,)
+
+
+class Problems:
+    """Collects the problems of several steps, so that one message says all of them.
+
+    Attributes:
+        lines: one for each problem so far.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def of(self, step: Callable[[], Value]) -> Value | None:
+        """What a step returns; None, and its problems are collected, where it raises InputError."""
+        try:
+            return step()
+        except InputError as error:
+            self.lines += [line for line in error.problems if line not in self.lines]
+            return None
+
+    def check(self) -> None:
+        """Raises InputError: there are problems."""
+        if self.lines:
+            raise InputError(self.lines)
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:

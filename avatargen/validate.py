@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from avatargen import disk
 from avatargen.config import (
@@ -24,8 +24,9 @@ from avatargen.config import (
     load_experiment,
     load_library,
     resolve,
+    without_faults,
 )
-from avatargen.errors import InputError, unknown
+from avatargen.errors import InputError, Problems, unknown
 from avatargen.fingerprint import shared_phase1
 from avatargen.headworld.phrases import described
 from avatargen.mesh_files import mesh_problems
@@ -39,7 +40,6 @@ WORLD_HEAD = "anny"
 """The head model of the head world: true heads are of no other."""
 NAMED = 3
 """How many items a line names of those that have the same problem."""
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,22 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
         InputError: unknown keys, methods, lists, priors, judges, heads; bad lists; missing weights; a wrong
             or unreachable RAY_ADDRESS; all of them together.
     """
-    problems = _Problems()
-    experiment = problems.of(lambda: load_experiment(name, root, changes))
+    problems = Problems()
+    whole = problems.of(lambda: load_experiment(name, root, changes))
     library = problems.of(lambda: load_library(root))
-    if experiment is None or library is None:
+    experiment = whole or without_faults(name, root, changes)
+    if experiment is None:
         problems.check()
     lists, files = _read_lists(experiment, root, problems)
+    pool_file = _geometry_pool(experiment, root, problems)
+    problems.lines += _names(experiment) + _machine(experiment)
+    if library is None:
+        problems.check()
     runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
     judges = _judges(experiment, library, root, problems)
-    pool_file = _geometry_pool(experiment, root, problems)
-    problems.lines += _names(experiment) + _machine(experiment) + _guides(experiment, runs, library, root)
-    for method, run in runs.items():
-        if run and run.method.meshes:
-            asked = [item for items in lists.values() for item in _reduced(experiment, method, items)]
-            problems.lines += mesh_problems(method, run.method.meshes, asked, root)
+    problems.lines += _guides(experiment, runs, library, root)
+    if whole:  # which meshes are asked for is known only where nothing is wrong with seeds
+        problems.lines += _meshes(whole, runs, lists, root)
     if experiment.prior in library.priors:
         problems.lines += prior_problems(experiment.prior, library, root)
     problems.check()
@@ -164,25 +166,7 @@ def check_space(study: Study, results: Path) -> None:
         raise InputError([problem])
 
 
-class _Problems:
-    """Collects the problems of several steps."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def of(self, step: Callable[[], Value]) -> Value | None:
-        try:
-            return step()
-        except InputError as error:
-            self.lines += [line for line in error.problems if line not in self.lines]
-            return None
-
-    def check(self) -> None:
-        if self.lines:
-            raise InputError(self.lines)
-
-
-def _read_lists(experiment: Experiment, root: Path, problems: _Problems):
+def _read_lists(experiment: Experiment, root: Path, problems: Problems):
     """The prompts and the file of each list that can be read."""
     lists: dict[str, tuple[PromptItem, ...]] = {}
     files: dict[str, Path] = {}
@@ -196,7 +180,7 @@ def _read_lists(experiment: Experiment, root: Path, problems: _Problems):
     return lists, files
 
 
-def _geometry_pool(experiment: Experiment, root: Path, problems: _Problems) -> Path | None:
+def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Path | None:
     """The file of the list that pools the geometry track, if the experiment names one, and it can be read."""
     name = experiment.geometry_pool
     path = problems.of(lambda: find_list(str(name), list_folders(root))) if name else None
@@ -205,7 +189,7 @@ def _geometry_pool(experiment: Experiment, root: Path, problems: _Problems) -> P
     return path
 
 
-def _judges(experiment: Experiment, library: Library, root: Path, problems: _Problems) -> dict[str, JudgeSettings]:
+def _judges(experiment: Experiment, library: Library, root: Path, problems: Problems) -> dict[str, JudgeSettings]:
     """The judges that are known and whose weights are there."""
     found = {}
     for name in experiment.judges:
@@ -215,6 +199,16 @@ def _judges(experiment: Experiment, library: Library, root: Path, problems: _Pro
         found[name] = library.judges[name]
         problems.lines += clip_problems(name, found[name], root)
     return found
+
+
+def _meshes(experiment: Experiment, runs: Mapping[str, RunConfig | None], lists: Mapping, root: Path) -> list[str]:
+    """Meshes of another system that are asked for and cannot be read."""
+    lines = []
+    for method, run in runs.items():
+        if run and run.method.meshes:
+            asked = [item for items in lists.values() for item in _reduced(experiment, method, items)]
+            lines += mesh_problems(method, run.method.meshes, asked, root)
+    return lines
 
 
 def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], library: Library, root: Path) -> list[str]:

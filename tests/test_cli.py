@@ -36,7 +36,9 @@ def fake(monkeypatch, workplace):
         (["  "], "the prompt is empty"),
         (["x" * 301], "301 characters; expected at most 300"),
         (["a man", "--steps-scale", "0"], "--steps-scale: got 0"),
+        (["  ", "--method", "ful"], "2 problems"),
         (["a man", "--experiment", "paper", "--method", "oracle"], "true heads, which are of 'anny'; got 'flame'"),
+        (["a pirate", "--method", "oracle"], "known of captions like those in prompts/embedded.tsv; got 'a pirate'"),
     ],
 )
 def test_wrong_input_is_said_and_nothing_is_made(fake, capsys, arguments, message):

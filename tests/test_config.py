@@ -136,6 +136,20 @@ def test_all_kinds_of_problems_come_in_one_message(place, monkeypatch):
         assert part in text
 
 
+def test_a_wrong_field_or_table_hides_no_problem_of_what_others_name(place):
+    changes = {"batchsize": 4, "seeds": ["x"], "reduced": {"methods": ["full"], "prompts": 1, "seeds": [1]}}
+    problems = problems_of(validate_all, "mine", changes | {"lists": ["fwe"], "methods": ["ful"]})
+    for part, line in zip(("'batchsize'", "seeds.0", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True):
+        assert part in line
+    (place / "workflow/config/methods.yaml").write_text("full: {reason: why, overides: {}}")
+    problems = problems_of(validate_all, "mine", {"lists": ["fwe"]})
+    assert [part in line for part, line in zip(("'overides'", "'fwe'"), problems, strict=True)] == [True, True]
+
+
+def _order(line):
+    return [part in line for part in ("'batchsize'", "seeds.0", "'fwe'", "'ful'")].index(True)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
