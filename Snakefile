@@ -28,9 +28,7 @@ onstart:
 
 onsuccess:
     launch.forget_owner()
-    if failed := launch.failures(STUDY):
-        print(failed)
-    print(f"Report: {RESULTS}/report/index.html")
+    print(*launch.remarks(STUDY), f"Report: {RESULTS}/report/index.html", sep="\n")
 
 
 onerror:

@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not is_done(task):
             make(task, run, experiment.gpus_per_worker, console)
         facts = read_facts(task.folder / "done.json")
+        for reader in facts.get("cut_by", []):
+            console.print(f"{reader} does not read this prompt to its end.", style="yellow", markup=False)
         shown = show(task, options, console)
     except InputError as error:
         console.print(str(error), style="red", markup=False, highlight=False)

@@ -90,6 +90,7 @@ def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:
         "message": facts.get("message", "no record was written"),
         "seconds": facts.get("seconds"),
         "peak_memory_mb": facts.get("peak_memory_mb"),
+        "cut_by": facts.get("cut_by", []),
         "fingerprint": task.fingerprint,
         "folder": str(folder),
     }

@@ -39,6 +39,7 @@ STEERING = frozenset(
             "calls",
             "config",
             "crew",
+            "cut_prompts",
             "disk",
             "errors",
             "fanout",

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from operator import attrgetter
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from avatargen.config import RunConfig
+from avatargen.cut_prompts import notice_cuts
 from avatargen.disk import DiskFullError, is_full, write_text
 from avatargen.prompts import PromptItem
 
@@ -98,8 +99,9 @@ class Worker:
         waiting = {task.item.id: task for task in tasks}
         items, folders = [task.item for task in tasks], [task.folder for task in tasks]
         try:
-            for avatar in generator.run(run, items, folders, self._shared(run, tasks)):
-                record(waiting.pop(avatar.id), run, avatar)
+            with notice_cuts() as noticed:
+                for avatar in generator.run(run, items, folders, self._shared(run, tasks)):
+                    record(waiting.pop(avatar.id), run, avatar, noticed.of(avatar.prompt))
         except Exception as error:
             if is_full(error):
                 raise
@@ -189,8 +191,8 @@ def prepare(task: Task) -> None:
     write_text(task.folder / "work.json", json.dumps({"fingerprint": task.fingerprint}))
 
 
-def record(task: Task, run: RunConfig, avatar: Any) -> None:
-    """Write an avatar, then what says that it is done."""
+def record(task: Task, run: RunConfig, avatar: Any, cut_by: Sequence[str] = ()) -> None:
+    """Write an avatar, then what says that it is done, and who did not read its prompt to the end."""
     from avatargen.avatar_file import save_avatar  # imports torch, which a driver does without
 
     provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
@@ -204,6 +206,7 @@ def record(task: Task, run: RunConfig, avatar: Any) -> None:
         "message": avatar.message,
         "seconds": avatar.cost.get("seconds"),
         "peak_memory_mb": avatar.cost.get("peak_memory_mb"),
+        "cut_by": list(cut_by),
     }
     write_text(task.folder / "done.json", json.dumps(facts, indent=1, sort_keys=True))
 

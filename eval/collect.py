@@ -105,7 +105,9 @@ def collect(
     write_table(frame, tables, "records", readable=False)
     write_table(read_diagnoses(rows, root), tables, "diagnosis_records", readable=False)
     write_table(truths, tables, "truth_records", readable=False)
-    write_json(tables / "protocols.json", {protocol.hash: _facts(protocol) for protocol in protocols})
+    known = {judge.id: judge for judge in judges.values()}
+    facts = {protocol.hash: _facts(protocol, known[protocol.judge]) for protocol in protocols}
+    write_json(tables / "protocols.json", facts)
 
 
 def score(
@@ -196,12 +198,14 @@ def _retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D
     return retrieve(images, captions, own) if np.isfinite(images).all() else None
 
 
-def _facts(protocol: Protocol) -> dict[str, Any]:
+def _facts(protocol: Protocol, judge: Judge) -> dict[str, Any]:
+    """A protocol spelt out, with the captions that its judge does not read to the end."""
     return {
         "judge": protocol.judge,
         "track": protocol.track,
         "pool": protocol.pool,
         "pool_size": len(protocol.captions),
         "captions": list(protocol.captions),
+        "cut": judge.cut(protocol.captions),
         "views": protocol.views,
     }

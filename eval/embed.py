@@ -24,7 +24,6 @@ from avatargen.errors import InputError
 from avatargen.fingerprint import clip_id, digest
 from avatargen.history import History
 from avatargen.priors.clip import cut_short, load_clip
-from avatargen.priors.long_prompts import warn_of_cut
 from eval.embeddings import embeddings_path, is_embedded
 from eval.finished import replacing
 from eval.images import KINDS
@@ -68,19 +67,18 @@ class Judge:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], batch: int = 256) -> Float[np.ndarray, "N D"]:
-        """Unit-norm embeddings of captions, as they are (no template around them).
-
-        A caption longer than the model reads is cut by its tokenizer, with a warning.
-        """
+        """Unit-norm embeddings of captions, as they are (no template around them), to the length that it reads."""
         device = next(self.model.parameters()).device
-        for text, cut in zip(texts, cut_short(self.tokenize, list(texts)), strict=True):
-            if cut:
-                warn_of_cut(text, f"judge {self.name}")
         parts = [
             self.model.encode_text(self.tokenize(list(texts[start : start + batch])).to(device))
             for start in range(0, len(texts), batch)
         ]
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Which captions are longer than the model reads: its tokenizer leaves out their ends. Each once."""
+        texts = list(dict.fromkeys(texts))
+        return [text for text, is_cut in zip(texts, cut_short(self.tokenize, texts), strict=True) if is_cut]
 
 
 def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:

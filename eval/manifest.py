@@ -21,6 +21,7 @@ class Row(BaseModel):
         id: of the avatar, from prompt and seed; item: of the prompt in its list.
         tags: of the prompt; ``geometry=<caption>`` says what a textureless render of it can show.
         status: ``ok``, or what went wrong.
+        cut_by: priors, and CLIPs that guide, which did not read the prompt to its end.
         folder: where its files lie, relative to the repository or absolute.
     """
 
@@ -37,6 +38,7 @@ class Row(BaseModel):
     message: str = ""
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    cut_by: tuple[str, ...] = ()
     fingerprint: str = ""
     folder: str
     geometry: str | None = Field(None, description="caption for the geometry track; see `geometry_caption`")

@@ -212,10 +212,11 @@ def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[N
         return {**cell, "notes": []}
     folder = root / row.folder
     images = {name: getattr(thumbnails, name)(folder) for name in ("still", "sheet", "turning")}
+    cut = [Note("prompt cut", f"its end is not read by {', '.join(row.cut_by)}")] if row.cut_by else []
     shown = images if row.status == "ok" else {}
     return {
         **cell, **shown, "status": row.status, "message": row.message,
-        "notes": notes.get((method, row.unit), []),
+        "notes": [*notes.get((method, row.unit), []), *cut],
     }  # fmt: skip
 
 

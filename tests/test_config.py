@@ -203,13 +203,21 @@ def test_the_command_line_is_checked_with_all_else(place):
 
 def test_what_a_run_replaces_and_what_failed_is_said(place):
     study = study_of({"experiment": "mine", "methods": ["full", "template"]}, False)
-    assert launch.former_report(study, "plan.json") is None and launch.failures(study) is None
+    assert launch.former_report(study, "plan.json") is None and launch.remarks(study) == []
     write_plan(study, Path("plan.json"))
     assert launch.former_report(study, "plan.json") is None
     (note,) = launch.former_report(study_of({"experiment": "mine"}, False), "plan.json").splitlines()
     assert "results/mine: tables, plots and report are made anew, without template;" in note
     write_rows("results/mine/few/full/generate/0000.jsonl", [{"status": "ok"}, {"status": "error"}])
-    assert launch.failures(study) == "1 of 2 avatars failed: results/mine/tables/failures.csv"
+    assert launch.remarks(study) == ["1 of 2 avatars failed: results/mine/tables/failures.csv"]
+    Path("results/mine/tables").mkdir()
+    facts = {"judge": "own:1", "track": "texture", "pool_size": 9, "cut": ["a man of many words"]}
+    Path("results/mine/tables/protocols.json").write_text(json.dumps({"a": facts, "b": {**facts, "cut": []}}))
+    made = {"status": "ok", "prompt": "so many words", "cut_by": ["prior own"]}
+    write_rows("results/mine/few/template/generate/0000.jsonl", [made, made])
+    _, said, line = launch.remarks(study)
+    assert said == "prior own does not read all prompts to their ends, as 'so many words'"
+    assert line.startswith("1 of 9 captions of the texture pool are longer than judge own:1 reads, as 'a man of many")
 
 
 def test_missing_weights(place):

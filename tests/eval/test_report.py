@@ -244,6 +244,20 @@ def test_the_report_is_whole_and_escapes_what_comes_from_outside(collected, expe
     assert failed in page and page.count(unasked) == 1
 
 
+def test_captions_that_a_judge_does_not_read_whole_are_said(experiment, prior_settings, rows, judge, tmp_path):
+    long, tables = "a head of " + "many " * 80 + "words", tmp_path / "tables"
+    collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tables, ["short", long])
+    found = json.loads((tables / "protocols.json").read_text()).values()
+    assert {facts["track"]: facts["cut"] for facts in found} == {"texture": [long], "geometry": []}
+    write_plots(tables, tmp_path / "plots")
+    rows = [row.model_copy(update={"cut_by": ("prior <x>",)}) if row.item == "b" else row for row in rows]
+    inputs = ReportInputs(experiment, rows, {}, prior_settings, tmp_path, tables, tmp_path / "plots")
+    page = write_report(tmp_path / "report.html", inputs).read_text(encoding="utf-8")
+    assert page.count('<p class="cut">') == 1 and "1 of 6</b> captions of the texture pool" in page
+    assert page.count('title="its end is not read by prior &lt;x&gt;">prompt cut</span>') == 2
+    assert page.count(f'<li class="cut" title="its end is not read">{long}</li>') == 1 and "<li>short</li>" in page
+
+
 def test_tables_escape_for_markdown_and_latex(tmp_path):
     table = pd.DataFrame({"prompt": ["100% | a_b & c", "NA"], "r_at_1": [0.5, np.nan], "n": [3, 4]})
     write_table(table, tmp_path, "odd")
