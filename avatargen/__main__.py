@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             make(task, run, experiment.gpus_per_worker, console)
         facts = read_facts(task.folder / "done.json")
         for reader in facts.get("cut_by", []):
-            console.print(f"{reader} does not read this prompt to its end.", style="yellow", markup=False)
+            cut = f"{reader} does not read this prompt to its end."
+            console.print(cut, style="yellow", markup=False, highlight=False)
         shown = show(task, options, console)
     except InputError as error:
         console.print(str(error), style="red", markup=False, highlight=False)
@@ -113,7 +114,12 @@ def asked(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experimen
         InputError: prompt or settings are not right: all that is wrong.
     """
     problems = Problems()
+    if not 0 < options.steps_scale <= 100:
+        problems.add([f"--steps-scale: got {options.steps_scale:g}; expected more than 0, at most 100"])
     item, settings = problems.of(lambda: make_item(options)), problems.of(lambda: configure(options))
+    if item and settings and settings[0].method.source == "oracle" and described(item.prompt) is None:
+        known = "true heads, which are known of captions like those in prompts/embedded.tsv"
+        problems.add([f"--method: '{options.method}' makes {known}; got '{item.prompt}'"])
     problems.check()
     return item, *settings
 
@@ -122,19 +128,14 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     """The method to run, for a batch of one, with its steps scaled.
 
     Raises:
-        InputError: the experiment, its prior or the method is not right, or the method makes no head of this prompt.
+        InputError: the experiment, its prior or the method is not right.
     """
-    if not 0 < options.steps_scale <= 100:
-        raise InputError([f"--steps-scale: got {options.steps_scale:g}; expected more than 0, at most 100"])
     library: Library = load_library()
     experiment = load_experiment(options.experiment).model_copy(update={"batch_size": 1})
     run = resolve(experiment, options.method, library)
     problems = prior_problems(experiment.prior, library) + head_problems(run.head)
     if run.method.source == "oracle" and run.head != WORLD_HEAD:
         problems.append(f"--method: '{options.method}' makes true heads, which are of '{WORLD_HEAD}'; got '{run.head}'")
-    if run.method.source == "oracle" and options.prompt.strip() and described(options.prompt) is None:
-        known = "true heads, which are known of captions like those in prompts/embedded.tsv"
-        problems.append(f"--method: '{options.method}' makes {known}; got '{options.prompt}'")
     if run.method.meshes:
         problems.append(f"--method: '{options.method}' takes meshes that are named for a list's prompts; use snakemake")
     if problems:

@@ -138,28 +138,38 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
         InputError: no such file, not YAML, unknown keys, values out of bounds.
     """
     stated, path = _stated(name, root, changes or {})
-    return parse(Experiment, stated, f"{shown(path)} with --config" if changes else shown(path))
+    problems = Problems()
+    where = f"{shown(path)} with --config" if changes else shown(path)
+    experiment = problems.of(lambda: parse(Experiment, stated, where))
+    if path.stem != stated["experiment"] and not name.endswith((".yaml", ".yml")):
+        problems.add([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
+    problems.check()
+    return experiment
 
 
-def without_faults(name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> Experiment | None:
-    """What is left of an experiment without its faulty fields, to look for faults in what the others name.
+def as_far_as_right(
+    name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None
+) -> tuple[Experiment | None, set[str]]:
+    """An experiment that has faults, to look for others in what its right fields name; and its faulty fields.
 
-    It is None where it has no fault, or where nothing is left to look at: no file, no lists, no methods.
+    These have their defaults, lists and methods none, the experiment the name of its file. It is None where there is
+    no such file, or it holds no fields.
     """
     try:
-        stated, _ = _stated(name, root, changes or {})
-        Experiment.model_validate(stated)
+        stated, path = _stated(name, root, changes or {})
     except InputError:
-        return None
-    except ValidationError as error:
-        wrong = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
-        wrong |= {"reduced"} if "seeds" in wrong else set()  # it is a choice of them
-    else:
-        return None
+        return None, set()
+    wrong: set[str] = set()
     try:
-        return Experiment.model_validate({key: value for key, value in stated.items() if key not in wrong})
-    except ValidationError:
-        return None
+        Experiment.model_validate(stated)
+    except ValidationError as error:
+        wrong = {str(fault["loc"][0]) for fault in error.errors()}
+    if "seeds" in wrong:
+        wrong.add("reduced")  # which chooses some of them
+    empty = {key: value for key, value in {"experiment": path.stem, "lists": (), "methods": ()}.items() if key in wrong}
+    right = {key: value for key, value in stated.items() if key not in wrong}
+    valid = Experiment.model_validate({"experiment": "x", "lists": ["x"], "methods": ["x"], **right})
+    return valid.model_copy(update=empty), wrong
 
 
 def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
@@ -310,8 +320,6 @@ def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str
             known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
             raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
     stated = read_yaml(path)
-    if path.stem != stated.get("experiment", path.stem) and not name.endswith((".yaml", ".yml")):
-        raise InputError([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
     return {"experiment": path.stem, **merged(stated, changes)}, path
 
 

@@ -1,6 +1,6 @@
 """Prompts that a prior, or the CLIP that guides, did not read to the end: noticed while a batch is made.
 
-Priors warn of them in the log, which is a worker's, and so is read by nobody; results say it too.
+Priors say so by a warning of `avatargen.priors.long_prompts`, which in a worker no log shows: results tell it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Noticed:
-    """The readers of each prompt that was cut."""
+    """The readers of each prompt that was cut, less the words of a view at its end."""
 
     readers: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, prompt: str) -> list[str]:
         """Who did not read this prompt to its end."""
-        return self.readers.get(prompt, [])
+        from avatargen.priors.long_prompts import view_of  # imports torch, which a driver does without
+
+        texts = (prompt, prompt.removesuffix(view_of(prompt)))
+        return list(dict.fromkeys(reader for text in texts for reader in self.readers.get(text, [])))
 
 
 @contextmanager

@@ -41,8 +41,12 @@ class Problems:
         try:
             return step()
         except InputError as error:
-            self.lines += [line for line in error.problems if line not in self.lines]
+            self.add(error.problems)
             return None
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Collect lines, each once."""
+        self.lines += [line for line in dict.fromkeys(lines) if line not in self.lines]
 
     def check(self) -> None:
         """Raises InputError: there are problems."""

@@ -150,7 +150,7 @@ def former_report(study: Study, plan: str) -> str | None:
 
 
 def remarks(study: Study) -> list[str]:
-    """What the end of a run should say of its results: avatars that failed, captions that a judge read in part."""
+    """What the end of a run should say of its results: avatars that failed, texts that were read in part."""
     place = Path("results") / study.experiment.experiment
     chunks = [(name, method) for name in study.lists for method in study.runs]
     files = [
@@ -162,13 +162,13 @@ def remarks(study: Study) -> list[str]:
     rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     failed = sum(row["status"] != "ok" for row in rows)
     lines = [f"{failed} of {len(rows)} avatars failed: {place}/tables/failures.csv"] if failed else []
-    cut = {reader: row["prompt"] for row in rows for reader in row.get("cut_by", ())}
-    lines += [f"{reader} does not read all prompts to their ends, as '{prompt}'" for reader, prompt in cut.items()]
+    long = {reader: row["prompt"] for row in rows for reader in row.get("cut_by", ())}
+    lines += [f"{reader} does not read all prompts to their ends, as '{prompt}'" for reader, prompt in long.items()]
     protocols = place / "tables/protocols.json"
     for facts in json.loads(protocols.read_text(encoding="utf-8")).values() if protocols.is_file() else ():
-        if cut := facts.get("cut"):
+        if (cut := facts.get("cut")) and facts["name"] in study.judges:
             what = f"{len(cut)} of {facts['pool_size']} captions of the {facts['track']} pool"
-            lines.append(f"{what} are longer than judge {facts['judge']} reads, as '{cut[0]}': {protocols}")
+            lines.append(f"{what} are longer than judge '{facts['name']}' reads, as '{cut[0]}': {protocols}")
     return lines
 
 

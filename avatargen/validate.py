@@ -20,11 +20,11 @@ from avatargen.config import (
     JudgeSettings,
     Library,
     RunConfig,
+    as_far_as_right,
     list_folders,
     load_experiment,
     load_library,
     resolve,
-    without_faults,
 )
 from avatargen.errors import InputError, Problems, unknown
 from avatargen.fingerprint import shared_phase1
@@ -104,21 +104,21 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems = Problems()
     whole = problems.of(lambda: load_experiment(name, root, changes))
     library = problems.of(lambda: load_library(root))
-    experiment = whole or without_faults(name, root, changes)
+    experiment, wrong = (whole, set()) if whole else as_far_as_right(name, root, changes)
     if experiment is None:
         problems.check()
     lists, files = _read_lists(experiment, root, problems)
     pool_file = _geometry_pool(experiment, root, problems)
-    problems.lines += _names(experiment) + _machine(experiment)
+    problems.add(_names(experiment))
+    problems.add(_machine(experiment) if "backend" not in wrong else ())
     if library is None:
         problems.check()
     runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
-    judges = _judges(experiment, library, root, problems)
-    problems.lines += _guides(experiment, runs, library, root)
-    if whole:  # which meshes are asked for is known only where nothing is wrong with seeds
-        problems.lines += _meshes(whole, runs, lists, root)
-    if experiment.prior in library.priors:
-        problems.lines += prior_problems(experiment.prior, library, root)
+    judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
+    problems.add(_guides(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
+    problems.add(_meshes(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
+    if experiment.prior in library.priors and "prior" not in wrong:
+        problems.add(prior_problems(experiment.prior, library, root))
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     prior = library.priors[experiment.prior]
@@ -194,10 +194,10 @@ def _judges(experiment: Experiment, library: Library, root: Path, problems: Prob
     found = {}
     for name in experiment.judges:
         if name not in library.judges:
-            problems.lines.append(unknown("judge", name, library.judges, f"{experiment.experiment}: judges"))
+            problems.add([unknown("judge", name, library.judges, f"{experiment.experiment}: judges")])
             continue
         found[name] = library.judges[name]
-        problems.lines += clip_problems(name, found[name], root)
+        problems.add(clip_problems(name, found[name], root))
     return found
 
 

@@ -101,7 +101,9 @@ class Worker:
         try:
             with notice_cuts() as noticed:
                 for avatar in generator.run(run, items, folders, self._shared(run, tasks)):
-                    record(waiting.pop(avatar.id), run, avatar, noticed.of(avatar.prompt))
+                    named = {f"prior {generator.prior.id}": f"prior '{run.prior_name}'"}
+                    cut_by = [named.get(reader, reader) for reader in noticed.of(avatar.prompt)]
+                    record(waiting.pop(avatar.id), run, avatar, cut_by)
         except Exception as error:
             if is_full(error):
                 raise

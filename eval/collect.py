@@ -3,7 +3,7 @@
 Files in the folder of tables: ``clip_r``, ``paired``, ``claims``, ``truth``, ``truth_regions``, ``baked_gap``,
 ``judges``, ``misses``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
 ``truth_records.csv`` and ``diagnosis_records.csv`` with one line an avatar; ``convergence.csv``, see
-:mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes.
+:mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes, and the captions that judges cut.
 """
 
 from __future__ import annotations
@@ -202,6 +202,7 @@ def _facts(protocol: Protocol, judge: Judge) -> dict[str, Any]:
     """A protocol spelt out, with the captions that its judge does not read to the end."""
     return {
         "judge": protocol.judge,
+        "name": judge.name,
         "track": protocol.track,
         "pool": protocol.pool,
         "pool_size": len(protocol.captions),

@@ -21,7 +21,8 @@ class Row(BaseModel):
         id: of the avatar, from prompt and seed; item: of the prompt in its list.
         tags: of the prompt; ``geometry=<caption>`` says what a textureless render of it can show.
         status: ``ok``, or what went wrong.
-        cut_by: priors, and CLIPs that guide, which did not read the prompt to its end.
+        cut_by: the prior, and the CLIP that guides, where they did not read the prompt to its end; of avatars that an
+            older version made nothing is known.
         folder: where its files lie, relative to the repository or absolute.
     """
 

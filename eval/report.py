@@ -119,6 +119,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "experiment": inputs.experiment,
         "counts": counts(inputs.rows),
+        "cut_prompts": cut_prompts(inputs.rows),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
@@ -195,7 +196,16 @@ def changed_of_prior(priors: Mapping[str, PriorSettings]) -> list[dict[str, Any]
 def protocols(tables: Path) -> list[dict[str, Any]]:
     """The protocols of ``protocols.json``, each with its hash."""
     facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
-    return [{"hash": name, **value} for name, value in facts.items()]
+    return [{"hash": name, "cut": [], "name": value["judge"], **value} for name, value in facts.items()]
+
+
+def cut_prompts(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Who did not read which prompts to their ends."""
+    readers: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for reader in row.cut_by:
+            readers.setdefault(reader, {})[row.prompt] = None
+    return [(reader, list(prompts)) for reader, prompts in readers.items()]
 
 
 def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:

@@ -146,6 +146,14 @@ def test_a_wrong_field_or_table_hides_no_problem_of_what_others_name(place):
     assert [part in line for part, line in zip(("'overides'", "'fwe'"), problems, strict=True)] == [True, True]
 
 
+def test_a_wrong_field_is_not_judged_by_its_default(place, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    changes = {"methods": ["clip_guided", "ful"], "clip_guide": "mini", "judges": [{}], "backend": "Serial", "lists": 3}
+    problems = problems_of(validate_all, "mine", changes | {"prior": ["x"], "experiment": "other"})
+    parts = ("judges.0", "backend", "lists", ": prior", "expected 'mine'", "'ful'")
+    assert len(problems) == len(parts) and all(any(part in line for line in problems) for part in parts)
+
+
 def _order(line):
     return [part in line for part in ("'batchsize'", "seeds.0", "'fwe'", "'ful'")].index(True)
 
@@ -211,13 +219,14 @@ def test_what_a_run_replaces_and_what_failed_is_said(place):
     write_rows("results/mine/few/full/generate/0000.jsonl", [{"status": "ok"}, {"status": "error"}])
     assert launch.remarks(study) == ["1 of 2 avatars failed: results/mine/tables/failures.csv"]
     Path("results/mine/tables").mkdir()
-    facts = {"judge": "own:1", "track": "texture", "pool_size": 9, "cut": ["a man of many words"]}
-    Path("results/mine/tables/protocols.json").write_text(json.dumps({"a": facts, "b": {**facts, "cut": []}}))
+    facts = {"judge": "own:1", "name": "own", "track": "texture", "pool_size": 9, "cut": ["a man of many words"]}
+    protocols = {"a": facts, "b": {**facts, "cut": []}, "c": {**facts, "name": "gone"}}
+    Path("results/mine/tables/protocols.json").write_text(json.dumps(protocols))
     made = {"status": "ok", "prompt": "so many words", "cut_by": ["prior own"]}
     write_rows("results/mine/few/template/generate/0000.jsonl", [made, made])
     _, said, line = launch.remarks(study)
     assert said == "prior own does not read all prompts to their ends, as 'so many words'"
-    assert line.startswith("1 of 9 captions of the texture pool are longer than judge own:1 reads, as 'a man of many")
+    assert line.startswith("1 of 9 captions of the texture pool are longer than judge 'own' reads, as 'a man of many")
 
 
 def test_missing_weights(place):

@@ -7,7 +7,9 @@ import torch
 from avatargen import __main__ as cli
 from avatargen.config import MethodSettings, PriorSettings, RunConfig
 from avatargen.crew import Fanout
+from avatargen.cut_prompts import notice_cuts
 from avatargen.fanout import make_chunk
+from avatargen.priors.long_prompts import cut_to_fit
 from avatargen.prompts import PromptItem
 from tests.small_prior import write_pipeline
 
@@ -28,9 +30,17 @@ def test_an_avatar_tells_who_did_not_read_its_prompt_whole(workplace):
     rows = make_chunk(run, asked, workplace / "l/full/avatars", Fanout("serial", threads=1))
     assert [row["status"] for row in rows] == ["ok"] * 3
     assert [len(row["cut_by"]) for row in rows] == [1, 0, 1]  # again for the second batch, in the same process
-    assert rows[0]["cut_by"][0].startswith("prior ")
+    assert rows[0]["cut_by"] == ["prior 'small'"]
     made = json.loads((workplace / rows[0]["folder"] / "done.json").read_text())
     assert made["cut_by"] == rows[0]["cut_by"]
+
+
+def test_a_prompt_that_names_a_view_is_recognised():
+    with notice_cuts() as noticed:
+        cut_to_fit(f"{LONG}, side view", lambda text: len(text) < 60, "prior x")
+        cut_to_fit(LONG, lambda text: len(text) < 60, "prior y")
+    assert noticed.of(f"{LONG}, side view") == noticed.of(LONG) == ["prior x", "prior y"]
+    assert noticed.of("a man") == []
 
 
 def test_the_command_line_says_it(monkeypatch, workplace, capsys):
