@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from avatargen import rayhead, watch
@@ -162,13 +163,14 @@ def remarks(study: Study) -> list[str]:
     rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     failed = sum(row["status"] != "ok" for row in rows)
     lines = [f"{failed} of {len(rows)} avatars failed: {place}/tables/failures.csv"] if failed else []
-    long = {reader: row["prompt"] for row in rows for reader in row.get("cut_by", ())}
-    lines += [f"{reader} does not read all prompts to their ends, as '{prompt}'" for reader, prompt in long.items()]
+    cut = {reader: row["prompt"] for row in rows for reader in row.get("cut_by", ())}
     protocols = place / "tables/protocols.json"
     for facts in json.loads(protocols.read_text(encoding="utf-8")).values() if protocols.is_file() else ():
-        if (cut := facts.get("cut")) and facts["name"] in study.judges:
-            what = f"{len(cut)} of {facts['pool_size']} captions of the {facts['track']} pool"
-            lines.append(f"{what} are longer than judge '{facts['name']}' reads, as '{cut[0]}': {protocols}")
+        if facts.get("cut") and facts["name"] in study.judges:
+            cut[f"judge '{facts['name']}'"] = facts["cut"][0]
+    if cut:
+        text = shorten(next(iter(cut.values())), 60, placeholder=" ...")
+        lines.append(f"Some texts are longer than {', '.join(cut)} can read, as '{text}'; the report counts them.")
     return lines
 
 

@@ -94,6 +94,16 @@ class Note(NamedTuple):
     title: str = ""
 
 
+class Cut(NamedTuple):
+    """How many of which texts a reader cannot hold, and one of them."""
+
+    reader: str
+    count: int
+    total: int
+    what: str
+    example: str
+
+
 def write_report(path: Path, inputs: ReportInputs) -> Path:
     """Write the report, atomically.
 
@@ -119,7 +129,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "experiment": inputs.experiment,
         "counts": counts(inputs.rows),
-        "cut_prompts": cut_prompts(inputs.rows),
+        "cut": cut_texts(inputs.rows, protocols(inputs.tables)),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
@@ -199,13 +209,19 @@ def protocols(tables: Path) -> list[dict[str, Any]]:
     return [{"hash": name, "cut": [], "name": value["judge"], **value} for name, value in facts.items()]
 
 
-def cut_prompts(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Who did not read which prompts to their ends."""
-    readers: dict[str, dict[str, None]] = {}
-    for row in rows:
-        for reader in row.cut_by:
-            readers.setdefault(reader, {})[row.prompt] = None
-    return [(reader, list(prompts)) for reader, prompts in readers.items()]
+def cut_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Cut]:
+    """Prompts and captions that were not read to their ends, for each of those that read them."""
+    asked = len({row.prompt for row in rows})
+    readers = dict.fromkeys(reader for row in rows for reader in row.cut_by)
+    found = []
+    for reader in readers:
+        prompts = list(dict.fromkeys(row.prompt for row in rows if reader in row.cut_by))
+        found.append(Cut(reader, len(prompts), asked, "prompts", prompts[0]))
+    for facts in protocols:
+        if facts["cut"]:
+            what = f"captions of the {facts['track']} pool"
+            found.append(Cut(f"judge '{facts['name']}'", len(facts["cut"]), facts["pool_size"], what, facts["cut"][0]))
+    return found
 
 
 def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:

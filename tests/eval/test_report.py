@@ -253,8 +253,8 @@ def test_captions_that_a_judge_does_not_read_whole_are_said(experiment, prior_se
     rows = [row.model_copy(update={"cut_by": ("prior <x>",)}) if row.item == "b" else row for row in rows]
     inputs = ReportInputs(experiment, rows, {}, prior_settings, tmp_path, tables, tmp_path / "plots")
     page = write_report(tmp_path / "report.html", inputs).read_text(encoding="utf-8")
-    assert page.count('<p class="cut">') == 2 and "1 of 6</b> captions of the texture pool" in page
-    assert "1 of 4</b> prompts are longer than prior &lt;x&gt; reads" in page
+    assert page.count('<p class="cut">') == 1 and "prior &lt;x&gt; cuts <b>1 of 4</b> prompts, " in page
+    assert "judge &#39;tiny&#39; cuts <b>1 of 6</b> captions of the texture pool" in page
     assert page.count('title="its end is not read by prior &lt;x&gt;">prompt cut</span>') == 2
     assert page.count(f'<li class="cut" title="its end is not read">{long}</li>') == 1 and "<li>short</li>" in page
 
