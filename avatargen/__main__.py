@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def asked(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experiment]:
-    """What to make, and with what.
+    """What to make, and with what: its steps scaled.
 
     Raises:
         InputError: prompt or settings are not right: all that is wrong.
@@ -121,11 +121,14 @@ def asked(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experimen
         known = "true heads, which are known of captions like those in prompts/embedded.tsv"
         problems.add([f"--method: '{options.method}' makes {known}; got '{item.prompt}'"])
     problems.check()
-    return item, *settings
+    run, experiment = settings
+    phases = {name: getattr(run.method, name) for name in ("phase1_steps", "phase2_steps")}
+    scaled = {name: max(round(steps * options.steps_scale), min(steps, 1)) for name, steps in phases.items()}
+    return item, run.model_copy(update={"method": run.method.model_copy(update=scaled)}), experiment
 
 
 def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
-    """The method to run, for a batch of one, with its steps scaled.
+    """The method to run, for a batch of one.
 
     Raises:
         InputError: the experiment, its prior or the method is not right.
@@ -140,9 +143,7 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
         problems.append(f"--method: '{options.method}' takes meshes that are named for a list's prompts; use snakemake")
     if problems:
         raise InputError(problems)
-    phases = {name: getattr(run.method, name) for name in ("phase1_steps", "phase2_steps")}
-    scaled = {name: max(round(steps * options.steps_scale), min(steps, 1)) for name, steps in phases.items()}
-    return run.model_copy(update={"method": run.method.model_copy(update=scaled)}), experiment
+    return run, experiment
 
 
 def make_item(options: argparse.Namespace) -> PromptItem:
