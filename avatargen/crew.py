@@ -247,7 +247,7 @@ class Crew(Generic[Job]):
             kept = digest(how.threads, how.gpus, how.spec)  # not of the work: a worker loads what each job asks for
             options |= {"name": f"worker-{kept}-{slot}", "get_if_exists": True, "lifetime": "detached"}
         hired = self.connection.ray.remote(Worker).options(**options)
-        actor = hired.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot))
+        actor = hired.remote(how.threads, how.gpus, how.spec, self._heartbeat(slot), True)
         self.starting[actor.__ray_ready__.remote()] = (slot, actor)
 
     def _room(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from typing import Any
 from avatargen.config import RunConfig
 from avatargen.cut_prompts import notice_cuts
 from avatargen.disk import DiskFullError, is_full, write_text
+from avatargen.errors import InputError
 from avatargen.prompts import PromptItem
 
 GENERATOR = "avatargen.generator:Generator"
@@ -55,12 +57,14 @@ class Worker:
         gpus: share of a GPU; 0 keeps to the CPU.
         spec: ``module:Class`` of the generator.
         steps: told (steps done, steps in all) of the running batch: a function, or a file to write.
+        replaced: whether another process takes this one's place if it ends, as Ray's actors have it.
     """
 
     threads: int
     gpus: float = 0.0
     spec: str = GENERATOR
     steps: OnStep | Path | None = None
+    replaced: bool = False
     _loaded: dict[str, tuple[tuple[Any, ...], Any]] = field(default_factory=dict)
 
     def make(self, run: RunConfig, tasks: list[Task]) -> int:
@@ -68,6 +72,7 @@ class Worker:
 
         Raises:
             DiskFullError: no space left; finished avatars and checkpoints stand.
+            InputError: there is no GPU where one was asked for, or the generator has nothing to load.
         """
         waiting = [task for task in tasks if not is_done(task)]
         try:
@@ -78,7 +83,10 @@ class Worker:
         except Exception as error:  # safetensors has an exception of its own
             if is_full(error):
                 raise DiskFullError(str(tasks[0].folder.parent)) from error
+            if is_lost(error) and self.replaced:
+                self._end(waiting, error)
             raise
+        self._give_back_memory()
         return len(waiting)
 
     def call(self, spec: str, loading: tuple[Any, ...], arguments: tuple[Any, ...]) -> None:
@@ -105,7 +113,7 @@ class Worker:
                     cut_by = [named.get(reader, reader) for reader in noticed.of(avatar.prompt)]
                     record(waiting.pop(avatar.id), run, avatar, cut_by)
         except Exception as error:
-            if is_full(error):
+            if is_full(error) or is_lost(error):
                 raise
             self._isolate(run, list(waiting.values()), error)
 
@@ -135,11 +143,43 @@ class Worker:
         if self._loaded.get(spec, (None, None))[0] != arguments:
             if not self.gpus:
                 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            elif alone:
+                self._find_gpu()
             for other in [*self._loaded] if alone else [spec, f"{self.spec}.load"]:
                 self._loaded.pop(other, None)  # before the next one takes memory
             module, _, name = spec.partition(":")
             self._loaded[spec] = (arguments, attrgetter(name)(import_module(module))(*arguments))
         return self._loaded[spec][1]
+
+    def _end(self, tasks: list[Task], error: Exception) -> None:
+        """End the process, in which all that is asked of the GPU fails from now on; the next one goes on."""
+        for task in tasks:
+            if not is_done(task):
+                write_text(task.folder / "error.txt", "".join(traceback.format_exception(error)))
+        os._exit(1)
+
+    def _find_gpu(self) -> None:
+        """Torch must see the GPU that the worker was given: with too old a driver all would run on the CPU, unnoticed.
+
+        Raises:
+            InputError: it sees none.
+        """
+        import torch  # see `record`
+
+        if not torch.cuda.is_available():
+            raise InputError(
+                [
+                    f"gpus_per_worker: got {self.gpus:g}, but torch {torch.__version__} finds no GPU on "
+                    f"{os.uname().nodename}; expected an NVIDIA driver that is new enough for it (see "
+                    "nvidia-smi), or gpus_per_worker: 0"
+                ]
+            )
+
+    def _give_back_memory(self) -> None:
+        """What torch holds of a GPU without using it: others, who render what was made here, may need it."""
+        torch = sys.modules.get("torch")
+        if self.gpus and torch and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
     def _shared(self, run: RunConfig, tasks: list[Task]) -> OnStep | None:
         """Begin where another method ended phase 1, or keep this one's: what the generator calls does that."""
@@ -242,7 +282,14 @@ def read_facts(path: Path) -> dict[str, Any]:
 def _status(error: Exception) -> str:
     """Which status an error stands for."""
     memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    return "out_of_memory" if memory or "out of memory" in str(error).lower() else "error"
+    said = any(text in str(error).lower() for text in ("out of memory", "failed to allocate"))  # torch's, and Warp's
+    return "out_of_memory" if memory or said else "error"
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether it is a fault of the GPU itself, after which a process cannot use it any more."""
+    fault = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    return fault and _status(error) != "out_of_memory"
 
 
 def _hint(run: RunConfig) -> str:

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 
 from avatargen import crew, rayhead
 from avatargen.avatar_file import load_avatar
 from avatargen.crew import Fanout
 from avatargen.disk import DiskFullError
+from avatargen.errors import InputError
 from avatargen.fanout import Batch, TooManyFailuresError, _Making, check_failures, make_chunk
 from avatargen.progress import Board, weight
 from avatargen.prompts import PromptItem
@@ -42,7 +44,7 @@ def how(request):
 
 
 def test_rows_come_in_order_with_failures_in_place(workplace, make_run, how):
-    asked = items("first", "explode", "memory", "memory too", "diverge", "last")
+    asked = items("first", "explode", "memory", "memory, says warp", "diverge", "last")
     rows = make_chunk(make_run(), asked, workplace / "avatars", how)
     assert [row["prompt"] for row in rows] == [item.prompt for item in asked]
     assert [row["status"] for row in rows] == ["ok", "error", *["out_of_memory"] * 2, "diverged", "ok"]
@@ -116,16 +118,35 @@ def test_a_full_disk_stops_and_the_same_call_resumes(workplace, make_run, how, f
     assert (avatars / asked[0].id / "done.json").stat().st_mtime_ns == made
 
 
-def test_a_killed_worker_comes_back(workplace, make_run, ray):
-    rows = make_chunk(make_run(), items("a", "die once b", "c"), workplace / "avatars", ray)
+@pytest.mark.parametrize("lost", ["die once", "fault of the GPU"])
+def test_a_lost_worker_comes_back(workplace, make_run, ray, lost):
+    rows = make_chunk(make_run(), items("a", lost, "c"), workplace / "avatars", ray)
     assert [row["status"] for row in rows] == ["ok", "ok", "ok"]
 
 
-def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make_run, ray, monkeypatch):
+def test_a_fault_of_the_gpu_is_no_avatars_own(workplace, make_run):
+    """All that the process asks of the GPU after it fails, so nothing is recorded, and the same call goes on."""
+    asked = items("a", "b", "fault of the GPU", "d")
+    with pytest.raises(torch.AcceleratorError, match="CUDA error"):
+        make_chunk(make_run(), asked, workplace / "avatars", SERIAL)
+    assert not (workplace / "avatars" / asked[2].id / "done.json").exists()
+    rows = make_chunk(make_run(), asked, workplace / "avatars", SERIAL)
+    assert [row["status"] for row in rows] == ["ok"] * 4
+
+
+def test_a_gpu_that_torch_does_not_see_is_said(workplace, make_run):
+    with pytest.raises(InputError, match=r"gpus_per_worker: got 0\.5, but torch .* finds no GPU on .*; expected"):
+        make_chunk(make_run(), items("a"), workplace / "avatars", replace(SERIAL, gpus=0.5))
+
+
+@pytest.mark.parametrize("lost", ["die always", "faults of the GPU"])
+def test_a_worker_that_dies_each_time_takes_down_one_avatar_only(workplace, make_run, ray, monkeypatch, lost):
     monkeypatch.setattr(crew, "RESTARTS", 0)
-    rows = make_chunk(make_run(), items("a", "die always b", "c"), workplace / "avatars", ray)
+    rows = make_chunk(make_run(), items("a", lost, "c"), workplace / "avatars", ray)
     assert [row["status"] for row in rows] == ["ok", "error", "ok"]
     assert "died" in rows[1]["message"]
+    told = workplace / "avatars" / rows[1]["id"] / "error.txt"
+    assert ("illegal memory access" in told.read_text()) if "GPU" in lost else not told.exists()
 
 
 def test_methods_with_other_settings_of_the_prior_share_the_workers(workplace, make_run, ray):

@@ -1,7 +1,8 @@
 """A generator with the interface of the real one that makes tiny avatars: for the logic around it.
 
 What a prompt says decides what happens: ``explode``, ``memory``, ``diverge``, ``die once``, ``die always``,
-``full disk``, ``kill raylet``. Each step takes `STEP_S` and leaves a checkpoint, from which it resumes.
+``full disk``, ``kill raylet``, ``fault of the GPU``. Each step takes `STEP_S` and leaves a checkpoint, from which it
+resumes.
 """
 
 import errno
@@ -61,6 +62,8 @@ class FakeGenerator:
     def _misbehave(self, prompt, folder: Path):
         if "explode" in prompt:
             raise ValueError("it exploded")
+        if "memory, says warp" in prompt:
+            raise RuntimeError("Failed to allocate 1048576 bytes on device 'cuda:0'")
         if "memory" in prompt:
             raise MemoryError("no memory for this one")
         if "full disk" in prompt and not (folder.parent / "space").exists():
@@ -74,6 +77,9 @@ class FakeGenerator:
         if "die always" in prompt or ("die once" in prompt and not died.exists()):
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if "faults of the GPU" in prompt or ("fault of the GPU" in prompt and not died.exists()):
+            died.touch()
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     def _avatar(self, run, item):
         noise = torch.Generator().manual_seed(int(item.id[-8:], 16) % 2**31)
