@@ -21,6 +21,7 @@ from avatargen.config import load_experiment, load_library, resolve  # noqa: E40
 from avatargen.generator import Generator  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
 from avatargen.prompts import read_list  # noqa: E402
+from avatargen.types import HeadParameters  # noqa: E402
 from eval.truth import compare_heads  # noqa: E402
 
 
@@ -43,11 +44,13 @@ def main() -> None:
     print(
         "| prompt | template mm | avatar mm | expression mm: template | avatar | seconds |\n|---|---|---|---|---|---|"
     )
+    head = generator.head.to("cpu")  # where heads are compared
     for avatar in generator.run(run, items, folders):
-        truth = true_head(avatar.prompt, (), generator.head)
+        truth = true_head(avatar.prompt, (), head)
         assert truth is not None
-        floor = compare_heads(generator.head.template(1), grey, truth, generator.head)
-        score = compare_heads(avatar.parameters(), avatar.baked_texture, truth, generator.head)
+        floor = compare_heads(head.template(1), grey, truth, head)
+        made = HeadParameters(**{name: value.cpu() for name, value in vars(avatar.parameters()).items()})
+        score = compare_heads(made, avatar.baked_texture.cpu(), truth, head)
         passed += score.geometry_mm < floor.geometry_mm
         cells = (floor.geometry_mm, score.geometry_mm, floor.expression_error, score.expression_error)
         print(

@@ -61,7 +61,8 @@ class Measurement:
 
     def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
         studio, head, self.generator = generator.studio, generator.head, generator
-        self.seeds = torch.tensor([item.seed for item in items])
+        device = head.shape_template.device
+        self.seeds = torch.tensor([item.seed for item in items], device=device)
         texts, words = [item.prompt for item in items], generator.settings.view_words
         self.prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
         size = 2 * generator.settings.latent_size
@@ -70,7 +71,8 @@ class Measurement:
             while state.step < method.phase1_steps:
                 take_step(studio, method, state, self.prompts, self.seeds)
         truths = [true_head(item.prompt, item.tags, head) for item in items]
-        true = torch.cat([head.vertices(truth.parameters) for truth in truths if truth])
+        on_cpu = head.to("cpu")  # where true heads are
+        true = torch.cat([on_cpu.vertices(truth.parameters) for truth in truths if truth]).to(device)
         template = head.vertices(head.template(len(items)))
         self.cameras = mask_cameras(studio, method, len(items))
         self.seen = generator.renderer.render(

@@ -8,6 +8,7 @@ then.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -63,12 +64,13 @@ def data(name: str, work: Path) -> Renders:
 
 
 def _render(recipe: Recipe) -> Renders:
-    count = 1 if torch.cuda.is_available() else torch.get_num_threads()
+    count = torch.get_num_threads()
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         return joined(list(pool.map(_render_part, [recipe] * count, range(count), [count] * count)))
 
 
 def _render_part(recipe: Recipe, part: int, parts: int) -> Renders:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # heads are made on the CPU, and each process would take a share of a GPU
     torch.set_num_threads(1)
     return generate(*_studio(), recipe, part, parts)
 

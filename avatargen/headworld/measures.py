@@ -22,7 +22,7 @@ from avatargen.headworld.attributes import SHAPE, VALUES, Attributes
 from avatargen.headworld.dataset import WORDS, Recipe, photograph, random_cameras, random_lights, stack
 from avatargen.headworld.looks import make_look
 from avatargen.headworld.phrases import caption
-from avatargen.headworld.training import fast_math
+from avatargen.headworld.training import fast_math, training_device
 from avatargen.priors.base import Prior
 from avatargen.priors.view_prompts import SECTOR, with_view
 from avatargen.render.base import Renderer
@@ -53,30 +53,31 @@ class Pictures:
 
 
 class Judge:
-    """A CLIP in open_clip's format."""
+    """A CLIP in open_clip's format, on the GPU if there is one; embeddings come back on the CPU."""
 
     def __init__(self, folder: Path):
-        name = f"local-dir:{folder}"
-        self.model = open_clip.create_model(name).eval()
+        name, self.device = f"local-dir:{folder}", training_device()
+        self.model = open_clip.create_model(name).eval().to(self.device)
         self.tokenize = open_clip.get_tokenizer(name)
 
     @torch.no_grad()
     def images(self, images: np.ndarray) -> Float[Tensor, "M D"]:
         """Unit embeddings of uint8 (M, H, W, 3) images of the size that the model takes."""
         mean, std = (
-            torch.tensor(getattr(self.model.visual, f"image_{part}")).view(3, 1, 1) for part in ("mean", "std")
+            torch.tensor(getattr(self.model.visual, f"image_{part}"), device=self.device).view(3, 1, 1)
+            for part in ("mean", "std")
         )
         parts = []
         for some in np.array_split(images, math.ceil(len(images) / 64)):
-            pixels = torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255
+            pixels = torch.from_numpy(some).to(self.device).permute(0, 3, 1, 2).float() / 255
             with fast_math():
-                parts.append(self.model.encode_image((pixels - mean) / std, normalize=True).float())
+                parts.append(self.model.encode_image((pixels - mean) / std, normalize=True).float().cpu())
         return torch.cat(parts)
 
     @torch.no_grad()
     def texts(self, captions: list[str]) -> Float[Tensor, "N D"]:
         """Unit embeddings of captions."""
-        return self.model.encode_text(self.tokenize(captions), normalize=True)
+        return self.model.encode_text(self.tokenize(captions).to(self.device), normalize=True).cpu()
 
 
 def render_heads(

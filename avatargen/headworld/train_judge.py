@@ -135,7 +135,7 @@ def train_judge(
     built = {key: value for key, value in asdict(spec).items() if key != "budget"}
     facts = {"spec": built, "code": code("pools", "tokens", "train_judge"), **made_from}
     trainer = Trainer(name, work, {"learner": learner}, spec.budget, facts)
-    batches = Batches(renders, tokenizer, vae, spec.seed, spec.budget.batch)
+    batches = Batches(renders, tokenizer, vae.to(trainer.device), spec.seed, spec.budget.batch)
     trainer.run(lambda step: learner(batches(step).to(trainer.device)))
     half = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(half, building / "open_clip_model.safetensors")
@@ -285,15 +285,17 @@ def _worn(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 def through(
     vae: AutoencoderTiny, pixels: Float[Tensor, "N 3 H W"], rng: np.random.Generator
 ) -> Float[Tensor, "N 3 H W"]:  # fmt: skip
-    """Images in [0, 1] encoded and decoded again, with noise in the latents of most of them."""
+    """Images in [0, 1] encoded and decoded again where the autoencoder is, noise in the latents of most of them."""
+    device = vae.device
     scale = rng.uniform(0, LATENT_NOISE, (len(pixels), 1, 1, 1)) * (rng.random((len(pixels), 1, 1, 1)) > CLEAN)
     made = []
     for some, amount in zip(pixels.split(8), torch.from_numpy(scale).float().split(8), strict=True):
         with fast_math():
-            latents = vae.encode((some * 2 - 1).contiguous(memory_format=torch.channels_last)).latents.float()
+            signed = (some * 2 - 1).to(device, memory_format=torch.channels_last)
+            latents = vae.encode(signed).latents.float()
             noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-            noisy = latents + amount / vae.config.scaling_factor * noise
-            made.append(vae.decode(noisy.contiguous(memory_format=torch.channels_last)).sample.float())
+            noisy = latents + (amount / vae.config.scaling_factor * noise).to(device)
+            made.append(vae.decode(noisy.contiguous(memory_format=torch.channels_last)).sample.float().cpu())
     return (torch.cat(made) / 2 + 0.5).clamp(0, 1)
 
 

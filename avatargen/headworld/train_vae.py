@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avatargen.headworld.kept import Facts, code
-from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math
+from avatargen.headworld.training import Budget, Trainer, batch_indices, fast_math, training_device
 
 CROP = 64
 NOISE = 0.04
@@ -77,13 +77,14 @@ def train_vae(
 
 @torch.no_grad()
 def encode(vae: AutoencoderTiny, images: np.ndarray, batch: int = 32) -> Tensor:
-    """Latents, unscaled, (N, 4, H / 4, W / 4), of uint8 (N, H, W, 3) images."""
-    vae = vae.to(memory_format=torch.channels_last)
-    parts = []
+    """Latents, unscaled, (N, 4, H / 4, W / 4), of uint8 (N, H, W, 3) images; both they and `vae` end on the CPU."""
+    device, parts = training_device(), []
+    vae.to(device, memory_format=torch.channels_last)
     for start in track(range(0, len(images), batch), "encoding", disable=len(images) < 4096):
-        pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
         with fast_math():
-            parts.append(vae.encode(pixels).latents.float().contiguous())
+            parts.append(vae.encode(pixels).latents.float().contiguous().cpu())
+    vae.cpu()
     return torch.cat(parts)
 
 

@@ -1,0 +1,175 @@
+"""A GPU that is not there: what code puts on it stays in the CPU's memory, marked, and mixes of both are refused.
+
+Most machines that run these tests have no GPU, and on those torch says nothing of a tensor that was made on the wrong
+device. Refused is what torch refuses: CPU tensors of one dimension or more beside the GPU's, but as indices; a CPU's
+generator for the GPU's numbers; NumPy's view of the GPU's memory; and what Warp would not notice, kernels that get
+arrays of both. Not seen: backwards of custom autograd functions, what kernels do, float16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+import warp as wp
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from warp._src import torch as warp_torch
+
+from avatargen.render.visibility import MeshBatch
+
+MARK = "_on_pretended_gpu"
+MOVES = ("to", "cpu", "cuda")
+INDEXING = ("__getitem__", "__setitem__", "index_put", "index_put_")
+ANYWHERE = ("copy_", "__set__", "backward")
+"""Of the first tensor's device, wherever the others are."""
+PLAIN = (
+    *("_has_compatible_shallow_copy_type", "__hash__", "__len__", "data_ptr", "dim", "element_size", "is_complex"),
+    *(
+        "is_contiguous",
+        "is_floating_point",
+        "ndimension",
+        "numel",
+        "requires_grad_",
+        "size",
+        "storage_offset",
+        "stride",
+    ),
+)
+"""What a tensor says of itself; these may be asked often."""
+
+
+class MixedDevicesError(RuntimeError):
+    """What would fail on a GPU."""
+
+
+def is_marked(value: Any) -> bool:
+    """Whether it is a tensor on the pretended GPU."""
+    return isinstance(value, Tensor) and value.__dict__.get(MARK, False)
+
+
+def _mark(value: Any, on: bool) -> Any:
+    if isinstance(value, Tensor):
+        value.__dict__[MARK] = on
+    return value
+
+
+def _is_gpu(device: Any) -> bool:
+    return torch.device(device).type == "cuda"
+
+
+class PretendedGpu(TorchFunctionMode):
+    """Follows every call of torch; see the module's text."""
+
+    def __torch_function__(
+        self, call: Callable[..., Any], types: Any, arguments: tuple[Any, ...] = (), options: Any = None
+    ) -> Any:
+        options, name = dict(options or {}), getattr(call, "__name__", str(call))
+        if call == Tensor.device.__get__ and is_marked(arguments[0]):
+            return torch.device("cuda", 0)
+        if call == Tensor.is_cuda.__get__:
+            return is_marked(arguments[0])
+        if name in PLAIN:
+            return call(*arguments, **options)
+        if name in MOVES:
+            return _moved(name, arguments, options)
+        if name == "__iter__":
+            return iter([_mark(row, is_marked(arguments[0])) for row in Tensor.unbind(arguments[0], 0)])
+        made_on = options.get("device")
+        if made_on is not None and _is_gpu(made_on):
+            options["device"] = "cpu"
+        tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)]
+        _check(name, tensors, arguments, options, made_on)
+        on = any(map(is_marked, tensors)) if made_on is None else _is_gpu(made_on)
+        if name in ANYWHERE and tensors:
+            on = is_marked(tensors[0])
+        made = call(*arguments, **options)
+        if call == Tensor.data.__set__:
+            _mark(arguments[0], is_marked(arguments[1]))
+        if name not in ("item", "tolist"):
+            for leaf in tree_leaves(made):
+                _mark(leaf, on)
+        return made
+
+
+def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options: dict[str, Any], made_on: Any) -> None:
+    """Raise MixedDevicesError where torch would refuse a call."""
+    marked = [tensor for tensor in tensors if is_marked(tensor)]
+    other = [tensor for tensor in tensors if not is_marked(tensor)]
+    gpu = bool(marked) if made_on is None else _is_gpu(made_on)
+    if gpu and options.get("generator") is not None:
+        raise MixedDevicesError(f"{name}: a CPU's generator for numbers on the GPU")
+    if name in ("numpy", "__array__") and marked:
+        raise MixedDevicesError(f"{name}: of a tensor on the GPU")
+    if not (marked and other) or made_on is not None or name in ANYWHERE:
+        return
+    if name in INDEXING:
+        value = arguments[2] if name != "__getitem__" else None
+        apart = isinstance(value, Tensor) and value.dim() > 0 and not is_marked(value)
+        if not is_marked(arguments[0]) or apart:
+            raise MixedDevicesError(f"{name}: indices or values are on another device than what they index")
+    elif any(tensor.dim() > 0 for tensor in other):
+        raise MixedDevicesError(f"{name}: expected all tensors on one device, got both")
+
+
+def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """What `to`, `cpu` and `cuda` make of a tensor: another one if the device is another."""
+    tensor, rest = arguments[0], []
+    on = {"cpu": False, "cuda": True}.get(name, is_marked(tensor))
+    for value in arguments[1:]:
+        if isinstance(value, torch.device | str):
+            on = _is_gpu(value)
+        elif isinstance(value, Tensor):
+            on, value = is_marked(value), value.dtype
+            rest.append(value)
+        elif not isinstance(value, bool):
+            rest.append(value)
+    device = options.pop("device", None)
+    on = on if device is None else _is_gpu(device)
+    options.pop("non_blocking", None)
+    made = Tensor.to(tensor, *rest, **options) if rest or options else tensor
+    if on != is_marked(tensor) and made is tensor:
+        made = tensor.clone(memory_format=torch.preserve_format)
+    return made if made is tensor else _mark(made, on)
+
+
+@contextmanager
+def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A place where torch says that there is a GPU."""
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
+        patch.setattr(torch.cuda, name, lambda *_: 0)
+    patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda _: None)
+    _pretend_in_warp(patch)
+    with PretendedGpu():
+        yield
+
+
+def _pretend_in_warp(patch: pytest.MonkeyPatch) -> None:
+    """Warp's arrays lie in the CPU's memory, as tensors do; images are made ray by ray, as on a GPU."""
+    wp.init()
+    cpu, from_torch, launch, prepare = wp.get_device("cpu"), wp.from_torch, wp.launch, MeshBatch.__init__
+
+    def marked(tensor: Tensor, *arguments: Any, **options: Any) -> wp.array:
+        array = from_torch(tensor, *arguments, **options)
+        setattr(array, MARK, is_marked(tensor))
+        return array
+
+    def checked(kernel: Any, dim: Any, inputs: Any = (), outputs: Any = (), **options: Any) -> Any:
+        found = {getattr(value, MARK) for value in (*inputs, *outputs) if hasattr(value, MARK)}
+        if len(found) > 1:
+            raise MixedDevicesError(f"{kernel.key}: arrays of CPU and GPU")
+        return launch(kernel, dim, inputs, outputs, **options)
+
+    def by_rays(batch: MeshBatch, faces: Tensor, layout: Tensor | None = None, by_rays: bool | None = None) -> None:
+        prepare(batch, faces, layout, True)
+
+    for module in (wp, warp_torch):
+        patch.setattr(module, "device_from_torch", lambda _: cpu)
+    patch.setattr(wp, "from_torch", marked)
+    patch.setattr(wp, "launch", checked)
+    patch.setattr(MeshBatch, "__init__", by_rays)
