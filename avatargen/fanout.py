@@ -145,7 +145,9 @@ class _Making(Duty[Batch]):
             raise error
         if len(job.tasks) > 1:
             return [Batch([task], job.begun) for task in job.tasks if not _is_recorded(task)]
-        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {str(error).splitlines()[0]}")]
+        told = job.tasks[0].folder / "error.txt"  # what the worker could still say
+        reason = (told.read_text(encoding="utf-8") if told.is_file() else str(error).splitlines()[0]).strip()
+        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {reason.splitlines()[-1]}")]
 
     def look(self, running: Sequence[tuple[Batch, int, int]]) -> None:
         self.board.steps(self.run, _under_way(running))

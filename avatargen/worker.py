@@ -30,6 +30,13 @@ from avatargen.prompts import PromptItem
 
 GENERATOR = "avatargen.generator:Generator"
 FINISHED = ("ok", "diverged")
+MEMORY = ("out of memory", "failed to allocate", "alloc_failed")
+"""How torch, Warp and cuBLAS say that there is not enough memory."""
+LASTING = (
+    *("illegal memory access", "misaligned address", "illegal instruction", "device-side assert", "launch failure"),
+    *("launch timed out", "ecc error", "cudnn_status_execution_failed"),
+)
+"""Faults of a GPU after which a process cannot use it any more, as CUDA says them."""
 HEARTBEAT_S = 1.0
 OnStep = Callable[[int, int], None]
 
@@ -78,15 +85,16 @@ class Worker:
         try:
             for task in waiting:
                 prepare(task)
+                (task.folder / "error.txt").unlink(missing_ok=True)  # of an attempt before
             if waiting:
                 self._make(run, waiting)
+            self._give_back_memory()
         except Exception as error:  # safetensors has an exception of its own
             if is_full(error):
                 raise DiskFullError(str(tasks[0].folder.parent)) from error
             if is_lost(error) and self.replaced:
                 self._end(waiting, error)
             raise
-        self._give_back_memory()
         return len(waiting)
 
     def call(self, spec: str, loading: tuple[Any, ...], arguments: tuple[Any, ...]) -> None:
@@ -94,7 +102,12 @@ class Worker:
 
         It is kept as a generator is: loaded networks serve all calls, and all drivers, that load the same.
         """
-        self._load(spec, loading, alone=False)(*arguments)
+        try:
+            self._load(spec, loading, alone=False)(*arguments)
+        except Exception as error:
+            if is_lost(error) and self.replaced:
+                self._end([], error)
+            raise
 
     def fail(self, run: RunConfig, task: Task, status: str, message: str) -> None:
         """Record that an avatar could not be made: a template avatar with a status."""
@@ -153,10 +166,12 @@ class Worker:
 
     def _end(self, tasks: list[Task], error: Exception) -> None:
         """End the process, in which all that is asked of the GPU fails from now on; the next one goes on."""
-        for task in tasks:
-            if not is_done(task):
-                write_text(task.folder / "error.txt", "".join(traceback.format_exception(error)))
-        os._exit(1)
+        try:
+            for task in tasks:
+                if not is_done(task):
+                    write_text(task.folder / "error.txt", "".join(traceback.format_exception(error)))
+        finally:
+            os._exit(1)
 
     def _find_gpu(self) -> None:
         """Torch must see the GPU that the worker was given: with too old a driver all would run on the CPU, unnoticed.
@@ -240,7 +255,7 @@ def record(task: Task, run: RunConfig, avatar: Any, cut_by: Sequence[str] = ()) 
     provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
     config = run.model_dump(mode="json")
     save_avatar(task.folder, replace(avatar, provenance=provenance, config=config))
-    if avatar.status == "ok":
+    if avatar.status in FINISHED:
         (task.folder / "error.txt").unlink(missing_ok=True)
     facts = {
         "fingerprint": task.fingerprint,
@@ -282,14 +297,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 def _status(error: Exception) -> str:
     """Which status an error stands for."""
     memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    said = any(text in str(error).lower() for text in ("out of memory", "failed to allocate"))  # torch's, and Warp's
+    said = any(text in str(error).lower() for text in MEMORY)
     return "out_of_memory" if memory or said else "error"
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether it is a fault of the GPU itself, after which a process cannot use it any more."""
-    fault = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
-    return fault and _status(error) != "out_of_memory"
+    """Whether it is one of the faults that are LASTING."""
+    return any(text in str(error).lower() for text in LASTING)
 
 
 def _hint(run: RunConfig) -> str:

@@ -3,7 +3,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same on every machine: many compare bits
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same on every machine: many compare bits
 
 import pytest
 

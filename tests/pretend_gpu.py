@@ -1,9 +1,11 @@
 """A GPU that is not there: what code puts on it stays in the CPU's memory, marked, and mixes of both are refused.
 
 Most machines that run these tests have no GPU, and on those torch says nothing of a tensor that was made on the wrong
-device. Refused is what torch refuses: CPU tensors of one dimension or more beside the GPU's, but as indices; a CPU's
-generator for the GPU's numbers; NumPy's view of the GPU's memory; and what Warp would not notice, kernels that get
-arrays of both. Not seen: backwards of custom autograd functions, what kernels do, float16.
+device. Refused is what torch refuses: CPU tensors beside the GPU's, but as indices, and but for numbers that it takes
+from either; a CPU's generator for the GPU's numbers; NumPy's view of the GPU's memory. So is what torch or Warp does
+at a cost, or does not notice: values assigned from one to the other by index, kernels given arrays of both. Not seen:
+backwards of custom autograd functions, other threads, tensors that are loaded or made of others by `as_tensor`, kernels
+all of whose arrays are on the wrong device, what kernels do, float16.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ MOVES = ("to", "cpu", "cuda")
 INDEXING = ("__getitem__", "__setitem__", "index_put", "index_put_")
 ANYWHERE = ("copy_", "__set__", "backward")
 """Of the first tensor's device, wherever the others are."""
+STRICT = ("stack", "cat", "index_select", "gather", "scatter", "scatter_", "embedding")
+"""Which take not even a number from elsewhere."""
 PLAIN = (
     *("_has_compatible_shallow_copy_type", "__hash__", "__len__", "data_ptr", "dim", "element_size", "is_complex"),
     *(
@@ -85,8 +89,10 @@ class PretendedGpu(TorchFunctionMode):
         tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)]
         _check(name, tensors, arguments, options, made_on)
         on = any(map(is_marked, tensors)) if made_on is None else _is_gpu(made_on)
-        if name in ANYWHERE and tensors:
+        if name in (*ANYWHERE, *INDEXING) and tensors:
             on = is_marked(tensors[0])
+        if name == "tensor" and made_on is None:
+            on = False
         made = call(*arguments, **options)
         if call == Tensor.data.__set__:
             _mark(arguments[0], is_marked(arguments[1]))
@@ -110,9 +116,13 @@ def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options
     if name in INDEXING:
         value = arguments[2] if name != "__getitem__" else None
         apart = isinstance(value, Tensor) and value.dim() > 0 and not is_marked(value)
-        if not is_marked(arguments[0]) or apart:
+        inside = name == "__getitem__" and all(tensor.dim() == 0 for tensor in marked)
+        if apart or not (is_marked(arguments[0]) or inside):
             raise MixedDevicesError(f"{name}: indices or values are on another device than what they index")
-    elif any(tensor.dim() > 0 for tensor in other):
+        return
+    written = [options.get("out"), arguments[0] if name.endswith("_") or name.startswith("__i") else None]
+    into_cpu = any(isinstance(target, Tensor) and not is_marked(target) for target in written)
+    if name in STRICT or into_cpu or any(tensor.dim() > 0 for tensor in other):
         raise MixedDevicesError(f"{name}: expected all tensors on one device, got both")
 
 

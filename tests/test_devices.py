@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import warp as wp
+from diffusers import AutoencoderTiny
 
 from avatargen.avatar_file import load_avatar, save_avatar
 from avatargen.config import ROOT, EvaluationSettings, RunConfig
@@ -57,6 +58,8 @@ def test_mixes_are_refused_as_on_a_gpu(gpu):
     mixes = (
         lambda: here + there,
         lambda: torch.cat([here, there]),
+        lambda: torch.stack([there[0], here[0]]),
+        lambda: here[0].add_(there[0]),
         lambda: here[there.long() * 0],
         lambda: there.numpy(),
         lambda: torch.randn(3, device=gpu, generator=torch.Generator()),
@@ -66,6 +69,7 @@ def test_mixes_are_refused_as_on_a_gpu(gpu):
         with pytest.raises(MixedDevicesError):
             mix()
     assert is_marked(there * torch.tensor(2.0)) and is_marked(there[here.long() * 0])  # as torch allows it
+    assert not is_marked(here[there.long().argmin()]) and not is_marked(torch.tensor([there[0]]))
 
 
 @wp.kernel
@@ -102,13 +106,24 @@ def test_a_prior_and_a_judge_are_trained_and_measured(gpu, tmp_path, monkeypatch
     shorten(monkeypatch)
     monkeypatch.setattr(training, "data", lambda name, work: some_renders())
     training.train_the_prior(tmp_path, tmp_path / "prior")
+    seen, through = [], train_judge.through
+    monkeypatch.setattr(train_judge, "through", lambda vae, *rest: seen.append(on_gpu(vae)) or through(vae, *rest))
     training.train_a_judge("judge", tmp_path, tmp_path / "prior", tmp_path / "judge")
+    assert seen == [True] * SHORT.steps
     heads = [sample_training(np.random.default_rng(seed)) for seed in range(2)]
     prior, judge = load_prior(PriorSettings(path=str(tmp_path / "prior"))), Judge(tmp_path / "judge")
-    assert is_marked(prior.alphas_cumprod) and is_marked(next(judge.model.parameters()))
+    assert is_marked(prior.alphas_cumprod) and on_gpu(judge.model)
     made = ddim(prior, [caption(head) for head in heads], guidance=4.0, steps=4)
     again = decoded(prior, Pictures(made, np.arange(2)), noise=0.1)
     assert 0 <= attribute_accuracy(judge, again, heads)["hair"][0] <= 1
+    vae = AutoencoderTiny.from_pretrained(tmp_path / "prior", subfolder="vae", dtype=torch.float32)
+    monkeypatch.setattr(train_vae, "fast_math", lambda: encoding.append(on_gpu(vae)) or nullcontext())
+    encoding: list[bool] = []
+    assert train_vae.psnr(vae, made) > 0 and encoding == [True] and not on_gpu(vae)
+
+
+def on_gpu(module: torch.nn.Module) -> bool:
+    return is_marked(next(module.parameters()))
 
 
 def shorten(monkeypatch):

@@ -8,7 +8,6 @@ then.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -70,7 +69,6 @@ def _render(recipe: Recipe) -> Renders:
 
 
 def _render_part(recipe: Recipe, part: int, parts: int) -> Renders:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # heads are made on the CPU, and each process would take a share of a GPU
     torch.set_num_threads(1)
     return generate(*_studio(), recipe, part, parts)
 
