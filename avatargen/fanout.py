@@ -18,7 +18,7 @@ from avatargen.crew import RESTARTS, Crew, Duty, Fanout, connect
 from avatargen.fingerprint import of_avatars, shared_phase1
 from avatargen.progress import Board, Made, Running, weight
 from avatargen.prompts import PromptItem
-from avatargen.worker import FINISHED, Task, Worker, is_done, read_facts
+from avatargen.worker import FINISHED, Task, Worker, cause, is_done, read_facts
 
 PHASE1 = ".phase1"
 """Folder of kept phases 1, beside the methods' folders."""
@@ -146,8 +146,8 @@ class _Making(Duty[Batch]):
         if len(job.tasks) > 1:
             return [Batch([task], job.begun) for task in job.tasks if not _is_recorded(task)]
         told = job.tasks[0].folder / "error.txt"  # what the worker could still say
-        reason = (told.read_text(encoding="utf-8") if told.is_file() else str(error).splitlines()[0]).strip()
-        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {reason.splitlines()[-1]}")]
+        reason = cause(told.read_text(encoding="utf-8")) if told.is_file() else str(error).splitlines()[0]
+        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {reason}")]
 
     def look(self, running: Sequence[tuple[Batch, int, int]]) -> None:
         self.board.steps(self.run, _under_way(running))

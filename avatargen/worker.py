@@ -301,9 +301,15 @@ def _status(error: Exception) -> str:
     return "out_of_memory" if memory or said else "error"
 
 
-def is_lost(error: Exception) -> bool:
-    """Whether it is one of the faults that are LASTING."""
+def is_lost(error: Exception | str) -> bool:
+    """Whether it is, or names, one of the faults that are LASTING."""
     return any(text in str(error).lower() for text in LASTING)
+
+
+def cause(told: str) -> str:
+    """The line of an error's text that names a fault of the GPU, after which torch adds advice; else the last one."""
+    lines = told.strip().splitlines()
+    return next(filter(is_lost, lines), lines[-1])
 
 
 def _hint(run: RunConfig) -> str:

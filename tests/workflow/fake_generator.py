@@ -79,7 +79,8 @@ class FakeGenerator:
             os.kill(os.getpid(), signal.SIGKILL)
         if "faults of the GPU" in prompt or ("fault of the GPU" in prompt and not died.exists()):
             died.touch()
-            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+            advice = "For debugging consider passing CUDA_LAUNCH_BLOCKING=1"
+            raise torch.AcceleratorError(f"CUDA error: an illegal memory access was encountered\n{advice}")
 
     def _avatar(self, run, item):
         noise = torch.Generator().manual_seed(int(item.id[-8:], 16) % 2**31)
