@@ -33,16 +33,8 @@ STRICT = ("stack", "cat", "index_select", "gather", "scatter", "scatter_", "embe
 """Which take not even a number from elsewhere."""
 PLAIN = (
     *("_has_compatible_shallow_copy_type", "__hash__", "__len__", "data_ptr", "dim", "element_size", "is_complex"),
-    *(
-        "is_contiguous",
-        "is_floating_point",
-        "ndimension",
-        "numel",
-        "requires_grad_",
-        "size",
-        "storage_offset",
-        "stride",
-    ),
+    *("is_contiguous", "is_floating_point", "ndimension", "numel", "requires_grad_", "size", "storage_offset"),
+    "stride",
 )
 """What a tensor says of itself; these may be asked often."""
 
