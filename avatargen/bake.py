@@ -54,7 +54,7 @@ def bake(
     background = flat_latents(prior, grey)[:, None, :, None, None]
     seen = renderer.render(
         vertices, cameras, settings.latent_size, texture=latent_texture[None], samples=settings.samples,
-        gradients=False,
+        normals=False, gradients=False,
     )  # fmt: skip
     images = prior.decode(seen.over(background.expand(-1, cameras.fov.shape[1], -1, -1, -1))[0])
     points = uv_map.gather(vertices[0])
@@ -72,7 +72,7 @@ def _project(
     pixels, depth = project(points[None], cameras, size)
     grid = (pixels[0] / size * 2 - 1)[:, None]
     colours = F.grid_sample(images, grid, align_corners=False)[:, :, 0].transpose(1, 2)
-    shown = renderer.render(vertices, cameras, 2 * size, gradients=False).depth[0]
+    shown = renderer.render(vertices, cameras, 2 * size, normals=False, gradients=False).depth[0]
     nearest = F.grid_sample(shown, grid, mode="nearest", align_corners=False)[:, 0, 0]
     visible = (depth[0] < nearest + DEPTH_SLACK) & (nearest > 0)
     towards = F.normalize(camera_frames(cameras).positions[0][:, None] - points, dim=-1)
