@@ -39,7 +39,7 @@ AGAIN, BETWEEN = 2, (0.3, 0.6)
 which forgets errors on the way. A judge found .797 of captions of a private list instead of .773 (300 samples, same
 noise), mean log-probability -.529 instead of -.577; of another, chosen as the study's is, .690 instead of .659 (355),
 -.869 instead of -.934. `guide`, trained on no worn images, found .543 instead of .573, and .563 instead of .575. On the
-study's list it was .795 of 3,456 samples, and .796 of 2,304 without. All of them by the weights before the mean of three.
+study's list it was .795 of 3,456 samples, and .796 of 2,304 without; all of it by the weights before the mean of three.
 """
 RECIPE = Recipe(heads=0, seed=44, fov=(15.0, 17.0))
 
