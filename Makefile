@@ -33,7 +33,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/step.py
 
 train: $(READY)
-	$(BIN)/python -m avatargen.headworld
+	$(BIN)/python -m avatargen.training
 
 clean:
 	rm -rf results/$(EXPERIMENT)

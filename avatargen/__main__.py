@@ -22,16 +22,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from avatargen.config import ROOT, Experiment, Library, RunConfig, load_experiment, load_library, resolve
-from avatargen.disk import DiskFullError, write_text
-from avatargen.errors import InputError, Problems
-from avatargen.fingerprint import digest, of_avatar
+from avatargen.config.errors import InputError, Problems
+from avatargen.config.experiment import Experiment, Library, RunConfig
+from avatargen.config.loading import load_experiment, load_library, resolve
+from avatargen.config.places import ROOT
+from avatargen.config.prompts import PromptItem, item_problems, slug
 from avatargen.headworld.phrases import described
-from avatargen.launch import DEFAULT_EXPERIMENT
-from avatargen.prompts import PromptItem, item_problems, slug
-from avatargen.validate import WORLD_HEAD
-from avatargen.weights import head_problems, prior_problems
-from avatargen.worker import Task, Worker, is_done, read_facts
+from avatargen.io.atomic import DiskFullError, read_json, write_text
+from avatargen.io.content_hash import digest
+from avatargen.preflight.validate import WORLD_HEAD
+from avatargen.preflight.weight_checks import head_problems, prior_problems
+from avatargen.runtime.fingerprint import of_avatar
+from avatargen.runtime.launch import DEFAULT_EXPERIMENT
+from avatargen.runtime.worker import Task, Worker, is_done
 
 SHOW = ROOT / "workflow/scripts/show_avatar.py"
 EPILOG = """examples:
@@ -52,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         task = Task(item, (options.out / folder_name(run, item)).absolute(), of_avatar(run, item))
         if not is_done(task):
             make(task, run, experiment.gpus_per_worker, console)
-        facts = read_facts(task.folder / "done.json")
-        for reader in facts.get("cut_by", []):
+        facts = read_json(task.folder / "done.json")
+        for reader in facts.get("truncated_by", []):
             cut = f"{reader} does not read this prompt to its end."
             console.print(cut, style="yellow", markup=False, highlight=False)
         shown = show(task, options, console)

@@ -16,12 +16,12 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.avatar_file import GREY  # noqa: E402
-from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
-from avatargen.generator import Generator  # noqa: E402
+from avatargen.config.loading import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.config.prompts import read_list  # noqa: E402
+from avatargen.geometry.types import HeadParameters  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
-from avatargen.prompts import read_list  # noqa: E402
-from avatargen.types import HeadParameters  # noqa: E402
+from avatargen.io.avatar_file import GREY  # noqa: E402
+from avatargen.method.generator import Generator  # noqa: E402
 from eval.truth import compare_heads  # noqa: E402
 
 

@@ -18,16 +18,17 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.cameras import keyed_noise  # noqa: E402
-from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
-from avatargen.generator import Generator  # noqa: E402
+from avatargen.config.loading import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.config.prompts import PromptItem, read_list  # noqa: E402
+from avatargen.config.settings import MethodSettings  # noqa: E402
+from avatargen.geometry.cameras import keyed_noise  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
-from avatargen.optimise import mask_cameras, take_step  # noqa: E402
-from avatargen.prompts import PromptItem, read_list  # noqa: E402
-from avatargen.segmentation import Denoising, estimate_masks  # noqa: E402
-from avatargen.settings import MethodSettings  # noqa: E402
-from avatargen.state import initial_state  # noqa: E402
-from avatargen.studio import embed_prompts, for_cameras  # noqa: E402
+from avatargen.method.context import embed_prompts, for_cameras  # noqa: E402
+from avatargen.method.generator import Generator  # noqa: E402
+from avatargen.method.optimise import mask_cameras, take_step  # noqa: E402
+from avatargen.method.segmentation import estimate_masks  # noqa: E402
+from avatargen.method.state import initial_state  # noqa: E402
+from avatargen.priors.foreground import Denoising
 
 STRIDE = 3
 """Every which prompt of the study's list."""
@@ -60,21 +61,21 @@ class Measurement:
     """The templates of some prompts in the textures of phase 1, and the silhouettes that they should have."""
 
     def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
-        studio, head, self.generator = generator.studio, generator.head, generator
+        context, head, self.generator = generator.context, generator.head, generator
         device = head.shape_template.device
         self.seeds = torch.tensor([item.seed for item in items], device=device)
         texts, words = [item.prompt for item in items], generator.settings.view_words
         self.prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
         size = 2 * generator.settings.latent_size
-        state = initial_state(head, method, generator.settings, studio.start, self.seeds.tolist(), size)
+        state = initial_state(head, method, generator.settings, context.start, self.seeds.tolist(), size)
         with torch.enable_grad():
             while state.step < method.phase1_steps:
-                take_step(studio, method, state, self.prompts, self.seeds)
+                take_step(context, method, state, self.prompts, self.seeds)
         truths = [true_head(item.prompt, item.tags, head) for item in items]
         on_cpu = head.to("cpu")  # where true heads are
         true = torch.cat([on_cpu.vertices(truth.parameters) for truth in truths if truth]).to(device)
         template = head.vertices(head.template(len(items)))
-        self.cameras = mask_cameras(studio, method, len(items))
+        self.cameras = mask_cameras(context, method, len(items))
         self.seen = generator.renderer.render(
             template, self.cameras, generator.settings.latent_size, texture=state.texture,
             samples=generator.settings.samples, normals=False,
@@ -84,12 +85,12 @@ class Measurement:
     @torch.no_grad()
     def __call__(self, denoising: Denoising) -> tuple[float, float, float]:
         """Error left, cosine, slope."""
-        studio, (views, shape) = self.generator.studio, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
-        count = len(studio.mask_latents)
+        context, (views, shape) = self.generator.context, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
+        count = len(context.mask_latents)
         noise = keyed_noise(self.seeds, 0, views * count, shape).unflatten(1, (views, count))
         texts = for_cameras(self.prompts.by_view, self.cameras, self.prompts.words)
         masks = estimate_masks(
-            studio.prior, self.seen, self.own, studio.mask_latents, noise, texts, self.prompts.empty, denoising
+            context.prior, self.seen, self.own, context.mask_latents, noise, texts, self.prompts.empty, denoising
         )
         made, wanted = masks.foreground - self.own, self.wanted - self.own
         return _ratios(made, wanted)

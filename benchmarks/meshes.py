@@ -20,11 +20,11 @@ import trimesh
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.avatar_file import Avatar, zero_avatar_tensors  # noqa: E402
-from avatargen.export import to_glb  # noqa: E402
-from avatargen.heads.anny import AnnyHead  # noqa: E402
-from avatargen.import_mesh import read_mesh  # noqa: E402
-from avatargen.settings import MeshSettings  # noqa: E402
+from avatargen.config.settings import MeshSettings  # noqa: E402
+from avatargen.exchange.gltf_export import to_glb  # noqa: E402
+from avatargen.exchange.mesh_import import read_mesh  # noqa: E402
+from avatargen.heads.anny.head import AnnyHead  # noqa: E402
+from avatargen.io.avatar_file import Avatar, zero_avatar_tensors  # noqa: E402
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.cameras import evaluation_cameras  # noqa: E402
+from avatargen.geometry.cameras import evaluation_cameras  # noqa: E402
+from avatargen.geometry.types import HeadTopology  # noqa: E402
 from avatargen.render.geometry import camera_frames  # noqa: E402
 from avatargen.render.visibility import MeshBatch  # noqa: E402
 from avatargen.render.warp import WarpRenderer  # noqa: E402
-from avatargen.types import HeadTopology  # noqa: E402
 
 
 class Timer:

@@ -3,7 +3,7 @@
     python benchmarks/step.py [--threads 1] [--batch 4] [--float32]
 
 The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do by themselves
-on CPUs whose bfloat16 is slow (see `avatargen.precision`). Refreshes of the masks are counted where they happen: most
+on CPUs whose bfloat16 is slow (see `avatargen.priors.precision`). Refreshes of the masks are counted where they happen: most
 of what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total. The last row is
 the mean over all steps of an avatar of `full`: both phases at their lengths, the cue for as long as it lasts.
 """
@@ -24,13 +24,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.config import load_experiment, load_library, resolve  # noqa: E402
-from avatargen.generator import Generator  # noqa: E402
-from avatargen.optimise import take_step  # noqa: E402
+from avatargen.config.loading import load_experiment, load_library, resolve  # noqa: E402
+from avatargen.config.prompts import read_list  # noqa: E402
+from avatargen.method.context import embed_prompts  # noqa: E402
+from avatargen.method.generator import Generator  # noqa: E402
+from avatargen.method.optimise import take_step  # noqa: E402
+from avatargen.method.state import initial_state  # noqa: E402
 from avatargen.priors import stable_diffusion  # noqa: E402
-from avatargen.prompts import read_list  # noqa: E402
-from avatargen.state import initial_state  # noqa: E402
-from avatargen.studio import embed_prompts  # noqa: E402
 
 PARTS = ("UNet", "decoder", "renderer, forward", "silhouettes, forward", "head, forward", "backward", "rest")
 
@@ -132,18 +132,18 @@ def show(name: str, spent: dict[str, float]) -> None:
 def measure(generator: Generator, method, seeds, prompts, first: int, last: int) -> dict[str, float]:
     """Seconds that each part takes of a step, mean of steps `first` to `last`, after two more to warm up."""
     state = initial_state(
-        generator.head, method, generator.settings, generator.studio.start, seeds.tolist(),
+        generator.head, method, generator.settings, generator.context.start, seeds.tolist(),
         2 * generator.settings.latent_size,
     )  # fmt: skip
     for step in range(2):
         state.step = step
-        take_step(generator.studio, method, state, prompts, seeds)
+        take_step(generator.context, method, state, prompts, seeds)
     clock = Clock()
     with watched(generator, clock):
         start = now()
         for step in range(first, last):
             state.step = step
-            take_step(generator.studio, method, state, prompts, seeds)
+            take_step(generator.context, method, state, prompts, seeds)
         total = now() - start
     spent = {**clock.spent, "rest": total - sum(clock.spent.values())}
     return {part: spent.get(part, 0.0) / (last - first) for part in PARTS}

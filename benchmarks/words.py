@@ -27,16 +27,16 @@ from torch.nn import functional as F
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.heads.anny import AnnyHead  # noqa: E402
+from avatargen.config.prompts import read_list  # noqa: E402
+from avatargen.config.settings import PriorSettings  # noqa: E402
+from avatargen.heads.anny.head import AnnyHead  # noqa: E402
 from avatargen.headworld.attributes import VALUES, Attributes  # noqa: E402
-from avatargen.headworld.measures import Pictures, render_heads  # noqa: E402
 from avatargen.headworld.phrases import caption  # noqa: E402
 from avatargen.headworld.pools import known  # noqa: E402
-from avatargen.headworld.train_text import TARGETS, corpus  # noqa: E402
 from avatargen.priors.base import Prior, load_prior  # noqa: E402
-from avatargen.prompts import read_list  # noqa: E402
 from avatargen.render.warp import WarpRenderer  # noqa: E402
-from avatargen.settings import PriorSettings  # noqa: E402
+from avatargen.training.measures import Pictures, render_heads  # noqa: E402
+from avatargen.training.train_text import TARGETS, corpus  # noqa: E402
 
 LIST = ROOT / "prompts" / "embedded-study.tsv"
 CAPTIONS = 3000, 1000
@@ -46,7 +46,7 @@ CAPTIONS = 3000, 1000
 def main() -> None:
     """Print a Markdown table, one row an attribute."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prior", default=str(ROOT / "avatargen" / "assets" / "prior"), help="a pipeline's folder")
+    parser.add_argument("--prior", default=str(ROOT / "avatargen" / "weights" / "prior"), help="a pipeline's folder")
     parser.add_argument("--timestep", type=int, nargs="+", default=[100, 300, 500, 700])
     parser.add_argument("--renders", type=int, default=4, help="of each head")
     parser.add_argument("--stride", type=int, default=1, help="every which prompt of the study's list")

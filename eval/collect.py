@@ -1,7 +1,7 @@
 """From manifests, embeddings and distances on disk to the tables of an experiment.
 
 Files in the folder of tables: ``clip_r``, ``paired``, ``claims``, ``truth``, ``truth_regions``, ``baked_gap``,
-``judges``, ``misses``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
+``judges``, ``confusions``, ``diagnosis``, ``cost`` and ``failures`` as CSV, Markdown and LaTeX; ``records.csv``,
 ``truth_records.csv`` and ``diagnosis_records.csv`` with one line an avatar; ``convergence.csv``, see
 :mod:`eval.convergence`; ``protocols.json``, which spells out the protocol hashes, and the captions that judges cut.
 """
@@ -17,19 +17,19 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from avatargen.avatar_file import write_json
-from avatargen.config import Experiment
-from avatargen.errors import InputError
-from avatargen.settings import PriorSettings
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import Experiment
+from avatargen.config.settings import PriorSettings
+from avatargen.io.atomic import read_json, write_json
+from avatargen.io.manifest import Row
+from eval.artifacts import RENDER_FACTS, TRUTH_FACTS
 from eval.claims import check_claims
+from eval.confusions import confusions
 from eval.convergence import convergence
 from eval.diagnosis import FINDINGS, Diagnosis
 from eval.embed import Judge
 from eval.embeddings import load_embeddings
-from eval.finished import RENDER_FACTS, TRUTH_FACTS, read_facts
 from eval.images import of_track, view_protocol
-from eval.manifest import Row
-from eval.misses import misses
 from eval.pools import Pool, build_pools
 from eval.records import TRACKS, Protocol, Record, make_record, to_frame
 from eval.retrieval import Retrieval, retrieve
@@ -92,7 +92,7 @@ def collect(
         "truth_regions": truth_regions(truths),
         "baked_gap": baked_gap(table),
         "judges": judge_agreement(table),
-        "misses": misses(frame),
+        "confusions": confusions(frame),
         "diagnosis": diagnosis(read_diagnoses(rows, root)),
         "cost": cost(rows),
         "failures": failures(rows),
@@ -162,7 +162,7 @@ def read_truths(rows: Sequence[Row], root: Path) -> pd.DataFrame:
     Raises:
         InputError: a row was not measured where another method's avatar of the same prompt was.
     """
-    facts = {row: read_facts(root / row.folder, TRUTH_FACTS) for row in rows}
+    facts = {row: read_json(root / row.folder / TRUTH_FACTS) for row in rows}
     scores = {row: found.get("score") for row, found in facts.items()}
     known = {row.unit for row, found in scores.items() if found}
     problems = [
@@ -185,7 +185,7 @@ def read_diagnoses(rows: Sequence[Row], root: Path) -> pd.DataFrame:
     """One line for each finished avatar: its measures, and the names of its findings."""
     lines = []
     for row in rows:
-        found = read_facts(root / row.folder, RENDER_FACTS).get("diagnosis") if row.status == "ok" else None
+        found = read_json(root / row.folder / RENDER_FACTS).get("diagnosis") if row.status == "ok" else None
         if found:
             measured = Diagnosis(**{name: np.nan if value is None else value for name, value in found.items()})
             facts = {name: getattr(row, name) for name in ("method", "list", "item", "seed")}
@@ -207,6 +207,6 @@ def _facts(protocol: Protocol, judge: Judge) -> dict[str, Any]:
         "pool": protocol.pool,
         "pool_size": len(protocol.captions),
         "captions": list(protocol.captions),
-        "cut": judge.cut(protocol.captions),
+        "truncated": judge.truncated(protocol.captions),
         "views": protocol.views,
     }

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eval.manifest import Row
-from eval.sheet import FAINT, GAP, INK, MARGIN, PAPER, font, wrap
+from avatargen.io.manifest import Row
+from eval.contact_sheet import FAINT, GAP, INK, MARGIN, PAPER, font, wrap
 
 WIDE, TALL = ((("texture", 0), ("texture", 1), ("geometry", 0)),), ((("texture", 0),), (("geometry", 0),))
 """Lines of views in a cell, each a track and a view (half from the side is the second): side by side, or front only."""

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from avatargen.history import LOSSES, History
+from avatargen.io.history import LOSSES, History
+from avatargen.io.manifest import Row
 from eval.embeddings import load_embeddings
-from eval.manifest import Row
 
 CONVERGENCE = ("method", "measure", "step", "n", "mean", "low", "high")
 CLIP_SCORE = "clip_score"

@@ -24,13 +24,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.avatar_file import Avatar
-from avatargen.cameras import evaluation_cameras, keyed_noise
-from avatargen.config import EvaluationSettings
-from avatargen.history import History
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.geometry.cameras import evaluation_cameras, keyed_noise
+from avatargen.geometry.types import Cameras
+from avatargen.io.avatar_file import Avatar
+from avatargen.io.history import History
+from avatargen.priors.foreground import Denoising, foreground_change
 from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
-from avatargen.segmentation import Denoising, foreground_change
-from avatargen.types import Cameras
 from eval.images import Images
 from eval.views import (
     RenderTools,

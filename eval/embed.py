@@ -19,13 +19,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch.nn.functional import normalize
 
-from avatargen.config import JudgeSettings
-from avatargen.errors import InputError
-from avatargen.fingerprint import clip_id, digest
-from avatargen.history import History
-from avatargen.priors.clip import cut_short, load_clip
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import JudgeSettings
+from avatargen.io.atomic import replacing
+from avatargen.io.content_hash import clip_id, digest
+from avatargen.io.history import History
+from avatargen.priors.clip import is_truncated, load_clip
 from eval.embeddings import embeddings_path, is_embedded
-from eval.finished import replacing
 from eval.images import KINDS
 
 
@@ -75,10 +75,10 @@ class Judge:
         ]
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
-    def cut(self, texts: Sequence[str]) -> list[str]:
+    def truncated(self, texts: Sequence[str]) -> list[str]:
         """Which captions are longer than the model reads: its tokenizer leaves out their ends. Each once."""
         texts = list(dict.fromkeys(texts))
-        return [text for text, is_cut in zip(texts, cut_short(self.tokenize, texts), strict=True) if is_cut]
+        return [text for text, truncated in zip(texts, is_truncated(self.tokenize, texts), strict=True) if truncated]
 
 
 def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
@@ -101,6 +101,6 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     shots = [image for _, image in History.load(folder).snapshots]
     progress = judge.embed_images(np.stack(shots)) if shots else stacked[:0]
     facts = {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
-    with replacing(path) as partial:
+    with replacing(path, only_writer=True) as partial:
         np.savez(partial, progress=progress, **dict(zip(views, parts, strict=True)), **facts)
     return path

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
-from avatargen.errors import InputError
+from avatargen.config.errors import InputError
 from eval.images import KINDS
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from avatargen.config import EvaluationSettings
-from avatargen.fingerprint import weights_id
-from avatargen.settings import PriorSettings
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.config.settings import PriorSettings
+from avatargen.io.content_hash import weights_id
 
 KINDS = ("texture", "baked", "geometry")
 ALBEDO, AMBIENT, DIFFUSE = 0.75, 0.35, 0.70

@@ -13,14 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from eval.finished import replacing
+from avatargen.io.atomic import replacing
 from eval.records import TRACKS
 from eval.tables import read_table
 
 PLOTS = {
     "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
     "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
-    "misses": "Avatars in per cent: that missed, and that the first judge took for a head with another attribute.",
+    "confusions": "Avatars in per cent: that missed, and that the first judge took for a head with another attribute.",
     "convergence": "On the way: the front of the head under each judge, and losses; mean over avatars, and quartiles.",
     "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
     "cost": "What one avatar costs to make.",
@@ -75,9 +75,9 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
     progress = read_table(tables, "convergence")
     if progress["step"].nunique() > 1:
         drawings["convergence"] = lambda: plot_convergence(progress, _unique(costs["method"]))
-    missed = read_table(tables, "misses")
+    missed = read_table(tables, "confusions")
     if len(missed):
-        drawings["misses"] = lambda: plot_misses(missed)
+        drawings["confusions"] = lambda: plot_misses(missed)
     if len(truths):
         drawings["truth"] = lambda: plot_truth(truths)
     if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
@@ -155,9 +155,9 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
     for axis, (column, title) in zip(axes, panels.items(), strict=True):
         for row, method in enumerate(methods):
             values = truths.loc[truths["method"] == method, column].to_numpy(dtype=float)
-            spread = 0.22 * (np.arange(len(values)) % 5 - 2) / 2
+            jitter = 0.22 * (np.arange(len(values)) % 5 - 2) / 2
             colour = _colour(method, methods)
-            axis.scatter(values, row + spread, s=18, color=colour, alpha=0.45, linewidths=0)
+            axis.scatter(values, row + jitter, s=18, color=colour, alpha=0.45, linewidths=0)
             axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=colour, lw=3, solid_capstyle="round")
         axis.set(title=title)
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)

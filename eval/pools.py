@@ -3,7 +3,7 @@
 Texture   the unique prompts of the experiment's lists, and the hard negatives of those lists, if any: one a
           line in ``prompts/{list}.negatives.txt`` (a prompt with one attribute swapped).
 Geometry  captions of what a textureless render can show: those of the configured geometry list, if any, and
-          each avatar's own one (see :attr:`eval.manifest.Row.geometry_caption`).
+          each avatar's own one (see `geometry_caption`).
 
 Captions are unique: avatars that ask for the same thing share one. Chance is 1 / N.
 """
@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.manifest import Row
+from avatargen.headworld.phrases import caption, described
+from avatargen.io.manifest import Row
 
+GEOMETRY_TAG = "geometry="
 Unit = tuple[str, str, int]
 
 
@@ -38,6 +40,18 @@ class Pool:
         return 1 / len(self.captions)
 
 
+def geometry_caption(row: Row) -> str:
+    """Return what a textureless render of an avatar can be asked for: what its list says, its tag, or the prompt.
+
+    A prompt whose words the closed world knows loses those of colour, which no such render can show.
+    """
+    tagged = [tag.removeprefix(GEOMETRY_TAG) for tag in row.tags if tag.startswith(GEOMETRY_TAG)]
+    if row.geometry or tagged:
+        return row.geometry or tagged[0]
+    known = described(row.prompt, row.tags)
+    return caption(known, colours=False) if known else row.prompt
+
+
 def build_pools(
     rows: Sequence[Row],
     negatives: Sequence[str] = (),
@@ -53,7 +67,7 @@ def build_pools(
     """
     lists = "+".join(sorted({row.list for row in rows}))
     texture = {row.unit: row.prompt for row in rows}
-    geometry = {row.unit: row.geometry_caption for row in rows}
+    geometry = {row.unit: geometry_caption(row) for row in rows}
     return {
         "texture": _pool(f"{lists}{'+negatives' if negatives else ''}", texture, negatives),
         "geometry": _pool(f"{lists}+{geometry_list}" if geometry_list else lists, geometry, geometry_captions),

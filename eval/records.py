@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from eval.manifest import Row
+from avatargen.io.manifest import Row
 from eval.retrieval import Retrieval
 
 TRACKS = ("texture", "geometry")

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from avatargen.config import Experiment
-from avatargen.settings import Frozen, MethodSettings, PriorSettings, provenance_table
+from avatargen.config.experiment import Experiment
+from avatargen.config.settings import Frozen, MethodSettings, PriorSettings, provenance_table
+from avatargen.io.atomic import replacing
+from avatargen.io.manifest import Row
 from eval import thumbnails
-from eval.finished import replacing
-from eval.manifest import Row
 from eval.plots import PLOTS
 from eval.records import TRACKS
 from eval.tables import numeric_columns, read_table, rounded
@@ -40,8 +40,8 @@ TABLES = {
         "mm, and mean absolute RGB difference; failures count as the template.",
     ),
     "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
-    "misses": (
-        "What misses are taken for",
+    "confusions": (
+        "What confusions are taken for",
         "Shares of avatars: those that missed, and by attribute those that were taken for a head with another one. "
         "Avatars whose own caption is not of the head world are left out.",
     ),
@@ -94,7 +94,7 @@ class Note(NamedTuple):
     title: str = ""
 
 
-class Cut(NamedTuple):
+class Truncated(NamedTuple):
     """How many of which texts a reader cannot hold, and one of them."""
 
     reader: str
@@ -118,7 +118,7 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(**context(inputs))
-    with replacing(path) as partial:
+    with replacing(path, only_writer=True) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 
@@ -129,7 +129,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "experiment": inputs.experiment,
         "counts": counts(inputs.rows),
-        "cut": cut_texts(inputs.rows, protocols(inputs.tables)),
+        "truncated": truncated_texts(inputs.rows, protocols(inputs.tables)),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
@@ -206,21 +206,25 @@ def changed_of_prior(priors: Mapping[str, PriorSettings]) -> list[dict[str, Any]
 def protocols(tables: Path) -> list[dict[str, Any]]:
     """The protocols of ``protocols.json``, each with its hash."""
     facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
-    return [{"hash": name, "cut": [], "name": value["judge"], **value} for name, value in facts.items()]
+    return [{"hash": name, "truncated": [], "name": value["judge"], **value} for name, value in facts.items()]
 
 
-def cut_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Cut]:
+def truncated_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Truncated]:
     """Prompts and captions that were not read to their ends, for each of those that read them."""
     asked = len({row.prompt for row in rows})
-    readers = dict.fromkeys(reader for row in rows for reader in row.cut_by)
+    readers = dict.fromkeys(reader for row in rows for reader in row.truncated_by)
     found = []
     for reader in readers:
-        prompts = list(dict.fromkeys(row.prompt for row in rows if reader in row.cut_by))
-        found.append(Cut(reader, len(prompts), asked, "prompts", prompts[0]))
+        prompts = list(dict.fromkeys(row.prompt for row in rows if reader in row.truncated_by))
+        found.append(Truncated(reader, len(prompts), asked, "prompts", prompts[0]))
     for facts in protocols:
-        if facts["cut"]:
+        if facts["truncated"]:
             what = f"captions of the {facts['track']} pool"
-            found.append(Cut(f"judge '{facts['name']}'", len(facts["cut"]), facts["pool_size"], what, facts["cut"][0]))
+            found.append(
+                Truncated(
+                    f"judge '{facts['name']}'", len(facts["truncated"]), facts["pool_size"], what, facts["truncated"][0]
+                )
+            )
     return found
 
 
@@ -238,11 +242,13 @@ def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[N
         return {**cell, "notes": []}
     folder = root / row.folder
     images = {name: getattr(thumbnails, name)(folder) for name in ("still", "sheet", "turning")}
-    cut = [Note("prompt cut", f"its end is not read by {', '.join(row.cut_by)}")] if row.cut_by else []
+    truncated = (
+        [Note("prompt truncated", f"its end is not read by {', '.join(row.truncated_by)}")] if row.truncated_by else []
+    )
     shown = images if row.status == "ok" else {}
     return {
         **cell, **shown, "status": row.status, "message": row.message,
-        "notes": [*notes.get((method, row.unit), []), *cut],
+        "notes": [*notes.get((method, row.unit), []), *truncated],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the rules `render` and `embed` do with each avatar, as workers call it (see :mod:`avatargen.calls`).
+"""What the rules `render` and `embed` do with each avatar, as workers call it (see :mod:`avatargen.runtime.remote_calls`).
 
 Threads are given, since images and scores depend on them in their last bits.
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
-from avatargen.avatar_file import load_avatar
-from avatargen.config import ROOT, EvaluationSettings, JudgeSettings
-from avatargen.settings import PriorSettings
+from avatargen.config.experiment import EvaluationSettings, JudgeSettings
+from avatargen.config.places import ROOT
+from avatargen.config.settings import PriorSettings
+from avatargen.io.avatar_file import load_avatar
+from avatargen.io.manifest import Row
 from eval.embed import Judge, embed_avatar
-from eval.manifest import Row
 from eval.truth import measure_avatar
 from eval.turntable import render_avatar
 from eval.views import RenderTools

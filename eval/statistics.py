@@ -35,9 +35,9 @@ def wilson(hits: int | float, n: int) -> Interval:
     """
     if n == 0:
         return Interval(np.nan, np.nan, np.nan)
-    rate, spread = hits / n, stats.norm.ppf((1 + CONFIDENCE) / 2) ** 2 / n
-    middle = (rate + spread / 2) / (1 + spread)
-    half = np.sqrt(spread * (rate * (1 - rate) + spread / 4)) / (1 + spread)
+    rate, z2_over_n = hits / n, stats.norm.ppf((1 + CONFIDENCE) / 2) ** 2 / n
+    middle = (rate + z2_over_n / 2) / (1 + z2_over_n)
+    half = np.sqrt(z2_over_n * (rate * (1 - rate) + z2_over_n / 4)) / (1 + z2_over_n)
     return Interval(rate, float(max(0.0, middle - half)), float(min(1.0, middle + half)))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from avatargen.io.manifest import Row
 from eval.diagnosis import FINDINGS
-from eval.manifest import Row
 from eval.records import TRACKS, check_protocols
 from eval.statistics import Interval, bootstrap_mean, paired_p, rank_agreement, wilson
 
@@ -186,7 +186,7 @@ def diagnosis(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(rows: Sequence[Row]) -> pd.DataFrame:
-    """One row a method: seconds and peak memory of generation, see :class:`avatargen.avatar_file.Avatar`."""
+    """One row a method: seconds and peak memory of generation, see :class:`avatargen.io.avatar_file.Avatar`."""
     facts = pd.DataFrame([row.model_dump() for row in rows], columns=list(Row.model_fields))
     lines = []
     for method, group in facts.groupby("method", sort=False):

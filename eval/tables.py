@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.finished import replacing
+from avatargen.io.atomic import replacing
 
 MISSING = "–"
 NAMES = frozenset(

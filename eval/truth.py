@@ -21,12 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from avatargen.avatar_file import load_avatar, zero_avatar_tensors
+from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.truth import TrueHead, true_head
-from avatargen.types import HeadParameters, HeadTopology
-from eval.finished import TRUTH_FACTS, is_current, read_facts, write_facts
-from eval.manifest import Row
+from avatargen.io.atomic import read_json
+from avatargen.io.avatar_file import load_avatar, zero_avatar_tensors
+from avatargen.io.manifest import Row
+from eval.artifacts import TRUTH_FACTS, is_current, write_facts
 from eval.surface import align_rigidly, distance_to_surface, faces_within
 
 INNER = ("teeth", "tongue", "mouth_interior", "eye_sockets")
@@ -66,7 +67,7 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: 
         AvatarFileError: an avatar whose status is ok is missing or damaged.
     """
     if is_current(folder, TRUTH_FACTS, fingerprint):
-        return read_facts(folder, TRUTH_FACTS)
+        return read_json(folder / TRUTH_FACTS)
     truth = true_head(row.prompt, row.tags, head) if head else None
     if head is None or truth is None:
         return write_facts(folder, TRUTH_FACTS, fingerprint, score=None)

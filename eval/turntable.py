@@ -23,14 +23,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from avatargen.avatar_file import Avatar
-from avatargen.cameras import turntable_cameras
-from avatargen.config import EvaluationSettings
-from avatargen.history import History
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.geometry.cameras import turntable_cameras
+from avatargen.io.atomic import read_json, replacing
+from avatargen.io.avatar_file import Avatar
+from avatargen.io.history import History
+from eval.artifacts import RENDER_FACTS, VIEW_FILES, is_current, write_facts
+from eval.contact_sheet import CELL, contact_sheet
 from eval.diagnosis import diagnose
-from eval.finished import RENDER_FACTS, VIEW_FILES, is_current, read_facts, replacing, write_facts
 from eval.images import Images, view_protocol
-from eval.sheet import CELL, contact_sheet
 from eval.views import RenderTools, colour_and_clay, decode_views, neural_colour, protocol_cameras, render_views
 
 SHEET_SAMPLES = 2
@@ -53,16 +54,16 @@ def render_avatar(
         OSError: the disk is full or the folder cannot be written.
     """
     if is_current(folder, RENDER_FACTS, fingerprint, VIEW_FILES):
-        return read_facts(folder, RENDER_FACTS)
+        return read_json(folder / RENDER_FACTS)
     start, tools = time.perf_counter(), tools.fitting(avatar)
     decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
     views = render_views(avatar, tools, settings, decoded)
     protocol = view_protocol(settings, tools.prior_settings)
-    with replacing(folder / "views.npz") as path:
+    with replacing(folder / "views.npz", only_writer=True) as path:
         np.savez_compressed(path, protocol=np.array(json.dumps(protocol, sort_keys=True)), **views)
-    with replacing(folder / "sheet.png") as path:
+    with replacing(folder / "sheet.png", only_writer=True) as path:
         sheet_of(avatar, tools, settings, decoded).save(path)
-    with replacing(folder / "turntable.mp4") as path:
+    with replacing(folder / "turntable.mp4", only_writer=True) as path:
         write_video(path, turntable_frames(avatar, tools, settings))
     found = asdict(diagnose(avatar, tools, settings, views["texture"], History.load(folder)))
     known = {name: value if isfinite(value) else None for name, value in found.items()}

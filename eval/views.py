@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from avatargen.avatar_file import Avatar
-from avatargen.cameras import evaluation_cameras
-from avatargen.config import EvaluationSettings
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.config.plugins import HEADS, RENDERERS, load_class
+from avatargen.config.settings import PriorSettings
+from avatargen.geometry.cameras import evaluation_cameras
+from avatargen.geometry.types import Cameras
 from avatargen.heads.base import HeadModel
 from avatargen.heads.mesh_head import MeshHead
-from avatargen.plugins import HEADS, RENDERERS, load_class
+from avatargen.io.avatar_file import Avatar
 from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
-from avatargen.settings import PriorSettings
-from avatargen.types import Cameras
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8

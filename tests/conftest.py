@@ -7,8 +7,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same on every machine: many compa
 
 import pytest
 
-from avatargen import rayhead
-from avatargen.config import MethodSettings, PriorSettings, RunConfig
+from avatargen.config.experiment import RunConfig
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.runtime.ray_head import spawn
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def ray_head(tmp_path_factory):
+def running_head(tmp_path_factory):
     """A Ray head of the workflow's kind for two workers, as its file.
 
     One for all tests, since Ray keeps the first token that a process was given. The last test of `test_fanout` kills
     it: those that need it come before.
     """
     folder = tmp_path_factory.mktemp("head")
-    process = rayhead.spawn(folder / "ray.json", 2, False, folder / "ray.log")
+    process = spawn(folder / "ray.json", 2, False, folder / "ray.log")
     yield folder / "ray.json"
     process.terminate()
     process.wait(30)

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
-from avatargen.headworld.prior_parts import build_text_encoder
-from avatargen.headworld.tokens import write_tokenizer
+from avatargen.training.prior_parts import build_text_encoder
+from avatargen.training.tokens import write_tokenizer
 
 
 def write_words(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The rooms and their doors, read from the imports (avatargen/fingerprint.py reads the same ones)."""
+"""The map in CONTRIBUTING.md holds, and the house rules that can be read from the code."""
 
 import ast
 import re
@@ -7,38 +7,32 @@ import sys
 
 import pytest
 
-from avatargen.config import ROOT
+from avatargen.config.places import ROOT
+from avatargen.io.code_hash import STEERING
 
 FILES = sorted(path for folder in ("avatargen", "eval", "workflow/scripts") for path in (ROOT / folder).rglob("*.py"))
-PACKAGES = [path for path in FILES if path.is_relative_to(ROOT / "avatargen") or path.is_relative_to(ROOT / "eval")]
-LIGHT = ("config", "settings", "prompts", "errors", "plugins", "fingerprint", "validate", "launch", "disk", "weights")
-EVAL_MAY_IMPORT = {
-    *(
-        "avatar_file",
-        "bake",
-        "cameras",
-        "config",
-        "errors",
-        "fingerprint",
-        "heads",
-        "headworld",
-        "history",
-        "mesh",
-        "plugins",
-        "priors",
-    ),
-    *("prompts", "render", "segmentation", "settings", "types", "uv_map", "export"),
+ROW = re.compile(r"^\| `([\w/]+)` \| (.+) \| ([\w, ]*)\|$", re.MULTILINE)
+MAP = {
+    folder: {name.strip() for name in imports.split(",") if name.strip()}
+    for folder, _, imports in ROW.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 }
+LIGHT = ("config", "preflight")
+HEAVY = {"torch", "numpy", "pandas", "ray", "open_clip", "PIL"}
 
 
 def name_of(path):
     return str(path.relative_to(ROOT))
 
 
-def imported(path, top_level_only=False):
-    """Full names of what a file imports."""
-    tree = ast.parse(path.read_bytes())
-    for node in tree.body if top_level_only else ast.walk(tree):
+def folder_of(path):
+    """The folder of the map that a file is in: ``avatargen/io`` or ``eval``."""
+    parts = path.relative_to(ROOT).parts
+    return "/".join(parts[:2]) if parts[0] == "avatargen" and len(parts) > 2 else parts[0]
+
+
+def imported(path):
+    """Full names of what a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -46,58 +40,83 @@ def imported(path, top_level_only=False):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def roots(path):
-    return {name.split(".")[0] for name in imported(path)}
+def test_the_map_names_every_folder():
+    there = {folder_of(path) for path in FILES if path.parent not in (ROOT / "avatargen", ROOT / "workflow/scripts")}
+    assert there == MAP.keys()
 
 
-def test_there_is_something_to_read():
-    assert len(FILES) > 30 and {"avatargen", "ray"} <= {root for path in FILES for root in roots(path)}
+def test_the_map_has_no_cycles():
+    order, left = [], {folder.rpartition("/")[2]: imports for folder, imports in MAP.items()}
+    while left:
+        free = [folder for folder, imports in left.items() if imports <= {*order}]
+        assert free, f"cycle among {', '.join(left)}"
+        order += free
+        left = {folder: imports for folder, imports in left.items() if folder not in free}
 
 
-@pytest.mark.parametrize("path", PACKAGES, ids=name_of)
-def test_the_doors_are_kept(path):
-    here, found = name_of(path), roots(path)
-    if here.startswith("avatargen/"):
-        assert "eval" not in found
-        assert "ray" not in found or here in ("avatargen/crew.py", "avatargen/rayhead.py")
-    else:
-        inside = {name.split(".")[1] for name in imported(path) if name.startswith("avatargen.")}
-        assert inside <= EVAL_MAY_IMPORT
-    assert "snakemake" not in found and "workflow" not in found and "tests" not in found
+@pytest.mark.parametrize("folder", sorted(MAP))
+def test_folder_imports_what_the_map_says(folder):
+    """Neither more nor less."""
+    own, found = folder.rpartition("/")[2], set()
+    for path in (ROOT / folder).rglob("*.py"):
+        names = {tuple(name.split(".")) for name in imported(path)}
+        found |= {parts[1] for parts in names if parts[0] == "avatargen" and len(parts) > 1}
+        if folder != "eval":
+            assert "eval" not in {parts[0] for parts in names}, name_of(path)
+    assert found - {own, "__version__"} == MAP[folder]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_runtime_imports_ray_and_only_scripts_see_snakemake(path):
+    roots = {name.split(".")[0] for name in imported(path)}
+    assert "ray" not in roots or name_of(path) in ("avatargen/runtime/worker_pool.py", "avatargen/runtime/ray_head.py")
+    assert not {"snakemake", "workflow", "tests"} & roots
+
+
+def test_folders_that_do_not_count_in_fingerprints_are_on_the_map():
+    """What they decide is hashed by value; see `avatargen.io.code_hash`."""
+    folders = {name.replace(".", "/") for name in STEERING} - {"avatargen/__init__", "avatargen/__main__"}
+    assert folders <= MAP.keys()
+    assert not any({name.rpartition("/")[2] for name in folders} & MAP[other] - {"config"} for other in ("eval",))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_house_rules(path):
     text = path.read_text(encoding="utf-8")
-    assert "eval" not in {name for name in imported(path) if "." not in name} or "from eval" in text
     assert not re.search(r"^\s*import eval\b", text, re.M)
     assert ast.get_docstring(ast.parse(text)), "no docstring"
     assert "hasattr(" not in text
     assert not re.search(r"[\"'](/work/|/home/|/root/)", text)
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_what_the_snakefile_imports_is_light(name):
-    heavy = {"torch", "numpy", "pandas", "ray", "eval"}
-    assert not heavy & {root.split(".")[0] for root in imported(ROOT / f"avatargen/{name}.py", top_level_only=True)}
+@pytest.mark.parametrize("folder", LIGHT)
+def test_light_folders_import_nothing_heavy(folder):
+    """The Snakefile imports them at every parse; each would take a second more with torch."""
+    names = [name_of(path)[:-3].replace("/", ".") for path in sorted((ROOT / "avatargen" / folder).glob("[a-z]*.py"))]
+    assert loaded(names) == set()
 
 
 def test_parsing_the_snakefile_imports_nothing_heavy():
-    code = "import sys; from avatargen import launch; print({'torch', 'pandas', 'ray'} & {*sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    assert loaded(["avatargen.runtime.launch"]) == set()
 
 
 @pytest.mark.parametrize("name", ["generate", "render", "embed"])
-def test_jobs_that_workers_do_the_work_of_import_nothing_heavy(name):
-    """Each of them would take seconds more, at every chunk."""
+def test_jobs_of_worker_pools_import_nothing_heavy(name):
+    """They are thin drivers, started for every chunk."""
     modules = {module for module in imported(ROOT / f"workflow/scripts/{name}.py") if "." in module}
     modules = sorted(module for module in modules if (ROOT / f"{module.replace('.', '/')}.py").is_file())
-    assert "avatargen.plan" in modules and "avatargen.crew" in modules
-    heavy = "{'torch', 'pandas', 'ray', 'open_clip', 'PIL'}"
-    code = f"import sys, {', '.join(modules)}; print({heavy} & {{*sys.modules}})"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    assert "avatargen.preflight.plan" in modules
+    assert loaded(modules) == set()
+
+
+def loaded(modules):
+    """Heavy packages that an interpreter holds once it has imported some modules; numpy is light beside the rest."""
+    code = f"import sys, {', '.join(modules)}; print(*{HEAVY - {'numpy'}} & {{*sys.modules}})"
+    return {
+        *subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

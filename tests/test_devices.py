@@ -10,12 +10,19 @@ import torch
 import warp as wp
 from diffusers import AutoencoderTiny
 
-from avatargen.avatar_file import load_avatar, save_avatar
-from avatargen.config import ROOT, EvaluationSettings, RunConfig
-from avatargen.export import to_glb
-from avatargen.generator import Generator
-from avatargen.headworld import __main__ as training
-from avatargen.headworld import (
+from avatargen.config.experiment import EvaluationSettings, RunConfig
+from avatargen.config.places import ROOT
+from avatargen.config.prompts import PromptItem
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.exchange.gltf_export import to_glb
+from avatargen.headworld.attributes import sample_training
+from avatargen.headworld.phrases import caption, worded
+from avatargen.io.avatar_file import load_avatar, save_avatar
+from avatargen.method.generator import Generator
+from avatargen.priors import stable_diffusion
+from avatargen.priors.base import load_prior
+from avatargen.training import __main__ as training
+from avatargen.training import (
     measures,
     prior_loss,
     train_judge,
@@ -24,15 +31,9 @@ from avatargen.headworld import (
     train_text,
     train_vae,
 )
-from avatargen.headworld.attributes import sample_training
-from avatargen.headworld.dataset import WORDS, Renders
-from avatargen.headworld.measures import Judge, Pictures, attribute_accuracy, ddim, decoded
-from avatargen.headworld.phrases import caption, worded
-from avatargen.headworld.training import Budget
-from avatargen.priors import stable_diffusion
-from avatargen.priors.base import load_prior
-from avatargen.prompts import PromptItem
-from avatargen.settings import MethodSettings, PriorSettings
+from avatargen.training.dataset import WORDS, Renders
+from avatargen.training.measures import Judge, Pictures, attribute_accuracy, ddim, decoded
+from avatargen.training.trainer import Budget
 from eval.turntable import render_avatar
 from eval.views import RenderTools
 from tests.pretend_gpu import MixedDevicesError, is_marked, pretended_gpu

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.types import HeadParameters, HeadTopology
+from avatargen.geometry.types import HeadParameters, HeadTopology
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class HeadModel(ABC):
         """Points of the template that offsets are optimised at: its vertices, where it is no subdivision of fewer."""
         return self.canonical(self.shape_template[None])[0]
 
-    def spread(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
+    def interpolate_offsets(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
         """Offsets of all vertices from those of `offset_points`; linear, and none is larger than the largest given."""
         return offsets
 
-    def draft(self) -> HeadModel:
+    def proxy(self) -> HeadModel:
         """The head as optimisation renders it: the same parameters and `offset_points`, and no more vertices than it
-        takes; `spread` gives the offsets of these. The head itself, where there is no coarser one.
+        takes; `interpolate_offsets` gives the offsets of these. The head itself, where there is no coarser one.
         """
         return self
 

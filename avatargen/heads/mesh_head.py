@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel, Rig
-from avatargen.types import HeadParameters, HeadTopology
 
 MESH = "mesh"
 """The id of all of them: they share no topology."""

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.heads.anny import AnnyHead
+from avatargen.heads.anny.head import AnnyHead
 
 COUNT = 96
 DENSE = ("lips", "brows", "eyelids", "ears", "nose")

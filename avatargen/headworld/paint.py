@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.heads.anny import AnnyHead
+from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.volumes import curtain, ramp, strip, template_points
 

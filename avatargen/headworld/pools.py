@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avatargen.errors import InputError
+from avatargen.config.errors import InputError
+from avatargen.config.prompts import read_list
 from avatargen.headworld.attributes import VALUES, Attributes, may_be_seen, sample
 from avatargen.headworld.phrases import caption, parse
-from avatargen.prompts import read_list
 
 NEGATIVES = 4
 SHAPES = 64

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from avatargen.geometry.types import HeadParameters
 from avatargen.heads.base import HeadModel
-from avatargen.headworld.looks import make_look
+from avatargen.headworld.appearance import make_appearance
 from avatargen.headworld.phrases import described
-from avatargen.types import HeadParameters
-from avatargen.uv_map import build_uv_map
+from avatargen.render.texel_map import build_texel_map
 
 TEXTURE_SIZE = 512
 
@@ -39,6 +39,6 @@ def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead |
     if attributes is None:
         return None
     head = head.to("cpu")
-    look = make_look(head, attributes)
-    uv_map = build_uv_map(head.topology, TEXTURE_SIZE)
-    return TrueHead(look.parameters, uv_map.to_image(uv_map.gather(look.colours)))
+    appearance = make_appearance(head, attributes)
+    texel_map = build_texel_map(head.topology, TEXTURE_SIZE)
+    return TrueHead(appearance.parameters, texel_map.to_image(texel_map.gather(appearance.colours)))

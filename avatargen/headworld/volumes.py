@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.heads.anny import AnnyHead
+from avatargen.geometry.normals import area_normals
+from avatargen.geometry.types import HeadParameters
+from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.attributes import Attributes
-from avatargen.mesh import area_normals
-from avatargen.types import HeadParameters
 
 HAIR_DEPTH = {"short": 0.010, "bald": 0.0, "long": 0.014, "afro": 0.036, "mohawk": 0.042, "bun": 0.008}
 MOHAWK_WIDTH = 0.020

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.plugins import PRIORS, load_class
-from avatargen.settings import PriorSettings
+from avatargen.config.plugins import PRIORS, load_class
+from avatargen.config.settings import PriorSettings
 
 
 class Prior(ABC):

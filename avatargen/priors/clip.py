@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.config import JudgeSettings
-from avatargen.errors import InputError
-from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import JudgeSettings
+from avatargen.priors.long_prompts import truncate_to_fit
 
 
 def load_clip(
@@ -45,7 +45,7 @@ def load_clip(
     return model.eval(), preprocess, tokenize
 
 
-def cut_short(tokenize: Callable[..., Any], texts: list[str]) -> list[bool]:
+def is_truncated(tokenize: Callable[..., Any], texts: list[str]) -> list[bool]:
     """Which texts open_clip's tokenizer cuts: those whose tokens differ where it has room for twice as many."""
     tokens = tokenize(texts)
     length = tokens.shape[1]
@@ -89,12 +89,12 @@ class ClipGuide:
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N D"]:
-        """Unit-norm embeddings of prompts; of those that are too long the view stays, see `cut_to_fit`."""
-        prompts = [cut_to_fit(prompt, self._fits, "the CLIP that guides") for prompt in prompts]
+        """Unit-norm embeddings of prompts; of those that are too long the view stays, see `truncate_to_fit`."""
+        prompts = [truncate_to_fit(prompt, self._fits, "the CLIP that guides") for prompt in prompts]
         return self.model.encode_text(self.tokenize(prompts).to(self.mean.device), normalize=True)
 
     def _fits(self, prompt: str) -> bool:
-        return not cut_short(self.tokenize, [prompt])[0]
+        return not is_truncated(self.tokenize, [prompt])[0]
 
     def similarity(self, images: Float[Tensor, "N 3 H W"], texts: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
         """Cosine of each image, in [0, 1], with its text; differentiable in the images."""

@@ -16,14 +16,14 @@ from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.errors import InputError
-from avatargen.precision import network_dtype
+from avatargen.config.errors import InputError
+from avatargen.config.settings import PriorSettings
+from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import cut_to_fit, view_of
+from avatargen.priors.long_prompts import truncate_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
-from avatargen.priors.stable_diffusion import quieten, weights_hash
-from avatargen.settings import PriorSettings
-from avatargen.weights import prior_parts
+from avatargen.priors.precision import network_dtype
+from avatargen.priors.stable_diffusion import quieten
 
 STEPS, GUIDANCE = 25, 4.0
 """Of an embedding: the defaults of diffusers' `KandinskyV22PriorPipeline`."""
@@ -58,14 +58,14 @@ class KandinskyPrior(Prior):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         loaded, names = [], []
-        for kind, path in zip((KandinskyV22Pipeline, KandinskyV22PriorPipeline), prior_parts(settings), strict=True):
+        for kind, path in zip((KandinskyV22Pipeline, KandinskyV22PriorPipeline), settings.parts, strict=True):
             folder = root / path
             try:
                 loaded.append(kind.from_pretrained(str(folder if folder.is_dir() else path), dtype=dtype))
             except (OSError, ValueError) as error:
                 where = f"(a folder below {root}, or a hub id)"
                 raise InputError([f"prior: cannot load '{path}' {where}: {error}"]) from error
-            names.append(weights_hash(folder) if folder.is_dir() else "hub")
+            names.append(weights_id(str(folder))[:12] if folder.is_dir() else "hub")
         return cls(*loaded, f"{Path(settings.path).name}-{'-'.join(dict.fromkeys(names))}", device)
 
     @torch.no_grad()
@@ -77,7 +77,7 @@ class KandinskyPrior(Prior):
         if not prompt:
             return self._embedder.get_zero_embed().float()
         generator = torch.Generator().manual_seed(seed_of(prompt))
-        prompt = cut_to_fit(prompt, self._fits, f"prior {self.id}")
+        prompt = truncate_to_fit(prompt, self._fits, f"prior {self.id}")
         made = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
         return made.image_embeds.float()
 

@@ -12,7 +12,7 @@ from avatargen.priors.view_prompts import ALL_NAMES
 _log = logging.getLogger(__name__)
 
 
-def cut_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
+def truncate_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
     """A prompt with or without a view: itself if it fits, else as many of its first words as fit with the view.
 
     Tokenizers cut at the end, where the view is. Of a first word that does not fit alone, as many letters.
@@ -26,7 +26,7 @@ def cut_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
         return text
     view = view_of(text)
     prompt = text.removesuffix(view)
-    warn_of_cut(prompt, reader)
+    warn_of_truncation(prompt, reader)
     length = bisect_left(range(1, len(prompt)), True, key=lambda n: not fits(prompt[:n] + view))
     kept = prompt[:length]
     if not prompt[length].isspace():
@@ -40,6 +40,6 @@ def view_of(text: str) -> str:
 
 
 @cache
-def warn_of_cut(prompt: str, reader: str) -> None:
+def warn_of_truncation(prompt: str, reader: str) -> None:
     """Log, once for each prompt and reader, that the prompt is not read to its end."""
     _log.warning("%s: the end of '%s' is left out; expected a prompt that its text encoder holds", reader, prompt)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import diffusers
@@ -13,12 +11,13 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.errors import InputError
-from avatargen.precision import network_dtype
+from avatargen.config.errors import InputError
+from avatargen.config.settings import PriorSettings
+from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.priors.long_prompts import truncate_to_fit
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
-from avatargen.settings import PriorSettings
+from avatargen.priors.precision import network_dtype
 
 
 class StableDiffusionPrior(Prior):
@@ -59,14 +58,14 @@ class StableDiffusionPrior(Prior):
             ) from error
         return cls(
             pipeline,
-            f"{Path(settings.path).name}-{weights_hash(folder) if folder.is_dir() else 'hub'}",
+            f"{Path(settings.path).name}-{weights_id(str(folder))[:12] if folder.is_dir() else 'hub'}",
             device,
         )
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """See the base class; of prompts beyond the tokenizer's length the view stays, see `cut_to_fit`."""
-        prompts = [cut_to_fit(prompt, self._fits, f"prior {self.id}") for prompt in prompts]
+        """See the base class; of prompts beyond the tokenizer's length the view stays, see `truncate_to_fit`."""
+        prompts = [truncate_to_fit(prompt, self._fits, f"prior {self.id}") for prompt in prompts]
         tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self._text(tokens.to(self.device))[0].float()
 
@@ -108,14 +107,3 @@ def quieten() -> None:
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-
-
-def weights_hash(folder: Path) -> str:
-    """Twelve hex digits over the names and contents of a model folder's files."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        digest.update(os.fsencode(path.relative_to(folder)))
-        with path.open("rb") as file:
-            while block := file.read(2**24):
-                digest.update(block)
-    return digest.hexdigest()[:12]

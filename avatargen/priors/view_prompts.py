@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from avatargen.types import Cameras
+from avatargen.geometry.types import Cameras
 
 FRONT, OVERHEAD = 70.0, 60.0
 """Full width of the front (and back) sector, and elevation from which it is overhead; degrees. The front is

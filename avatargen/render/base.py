@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.types import Cameras, HeadTopology, RenderOutput
+from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 
 
 class Renderer(ABC):
-    """Renders batches of meshes that share one topology. See :class:`avatargen.types.RenderOutput`."""
+    """Renders batches of meshes that share one topology. See :class:`avatargen.geometry.types.RenderOutput`."""
 
     def __init__(self, topology: HeadTopology):
         self.topology = topology

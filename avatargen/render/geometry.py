@@ -1,6 +1,6 @@
 """Cameras and triangles in plain torch: positions, bases, rays, projection, intersection.
 
-Conventions are those of :mod:`avatargen.types`. A camera's basis is (right, up, forward) in world space; view
+Conventions are those of :mod:`avatargen.geometry.types`. A camera's basis is (right, up, forward) in world space; view
 coordinates are (right, up, forward) too, so view depth is positive in front of the camera. Image coordinates
 are (column, row) in pixels, with (0, 0) the top left corner of the image and pixel centres at half-integers.
 """
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.types import Cameras
+from avatargen.geometry.types import Cameras
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 from avatargen.render.base import Renderer
 from avatargen.render.coverage import ContourEdges, with_contour_gradient
 from avatargen.render.geometry import Frames, camera_frames, intersect
 from avatargen.render.normals import VertexRings, vertex_normals
 from avatargen.render.sampling import add_rows, bilinear, weighted_rows
 from avatargen.render.visibility import MeshBatch
-from avatargen.types import Cameras, HeadTopology, RenderOutput
 
 
 @dataclass(frozen=True)

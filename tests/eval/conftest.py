@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from avatargen.avatar_file import Avatar
+from avatargen.config.settings import PriorSettings
+from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel, Rig
+from avatargen.io.avatar_file import Avatar
+from avatargen.io.manifest import Row
 from avatargen.priors.base import Prior
 from avatargen.render.warp import WarpRenderer
-from avatargen.settings import PriorSettings
-from avatargen.types import HeadParameters, HeadTopology
-from eval.manifest import Row
 from eval.views import RenderTools
 from tests.small_clip import write_clip
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from avatargen.config import load_methods
+from avatargen.config.loading import load_methods
 from eval.claims import CLAIMS, check_claims, verdict
 
 

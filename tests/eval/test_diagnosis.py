@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from avatargen import segmentation
-from avatargen.cameras import evaluation_cameras
-from avatargen.config import EvaluationSettings
-from avatargen.history import History
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.geometry.cameras import evaluation_cameras
+from avatargen.io.history import History
+from avatargen.priors import foreground
 from eval.diagnosis import FINDINGS, Diagnosis, diagnose, mask_change, outline_change
 from eval.views import RenderTools, decode_views, neural_colour, protocol_cameras
 
@@ -25,7 +25,7 @@ def tools(head, renderer, resize_prior, prior_settings) -> RenderTools:
 @pytest.fixture(autouse=True)
 def content(monkeypatch):
     """A prior that changes nothing of what it is shown."""
-    monkeypatch.setattr(segmentation, "_denoise", lambda _prior, latents, *_: latents)
+    monkeypatch.setattr(foreground, "denoise", lambda _prior, latents, *_: latents)
 
 
 def found(avatar, tools, history=None):
@@ -68,12 +68,12 @@ def test_an_outline_that_the_prior_would_not_have_is_misalignment(avatar, tools,
         made[..., latents.shape[-1] // 2 :] = latents[..., :1, :1]
         return made
 
-    monkeypatch.setattr(segmentation, "_denoise", left_half)
+    monkeypatch.setattr(foreground, "denoise", left_half)
     assert 0.35 < found(avatar, tools).misaligned < 0.65
 
 
 def test_outlines_are_measured_where_the_prior_is(avatar, distant_tools, monkeypatch):
-    monkeypatch.setattr(segmentation, "_denoise", lambda _prior, latents, noise, *_: latents + noise)
+    monkeypatch.setattr(foreground, "denoise", lambda _prior, latents, noise, *_: latents + noise)
     change = outline_change(avatar, distant_tools, evaluation_cameras(1, views=2))
     assert change.device == distant_tools.prior.device and change.shape == (2,)
 

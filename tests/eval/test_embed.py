@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from avatargen.config import JudgeSettings
-from avatargen.errors import InputError
-from avatargen.history import History
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import JudgeSettings
+from avatargen.io.history import History
 from eval.embed import Judge, embed_avatar
 from eval.embeddings import embeddings_path, is_embedded, load_embeddings
 from eval.images import KINDS
@@ -45,7 +45,7 @@ def test_texts_have_unit_norm_and_differ(judge):
 
 def test_captions_that_are_cut_are_told_and_are_those_that_embed_alike(judge):
     long = "a man " * 40
-    assert judge.cut(["a pale baby", long, long]) == [long] and judge.cut(["a pale baby"]) == []
+    assert judge.truncated(["a pale baby", long, long]) == [long] and judge.truncated(["a pale baby"]) == []
     same, other = judge.embed_texts([long, long + "with a beard"])
     np.testing.assert_array_equal(same, other)
 

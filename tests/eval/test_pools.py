@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from avatargen.errors import InputError
-from eval.manifest import read_manifests
-from eval.pools import build_pools
+from avatargen.config.errors import InputError
+from avatargen.io.manifest import read_manifests
+from eval.pools import build_pools, geometry_caption
 
 
 def test_captions_are_unique_and_negatives_join_the_texture_pool(make_row):
@@ -32,10 +32,10 @@ def test_geometry_captions_are_shared_by_what_looks_alike(make_row):
 
 def test_colours_are_no_part_of_a_geometry_caption_where_the_world_knows_the_words(make_row):
     green = "a smiling old man with green skin and a pink mohawk"
-    assert make_row(prompt=green).geometry_caption == "a smiling old man with a mohawk"
-    assert make_row(prompt=green, geometry="an old man").geometry_caption == "an old man"
-    assert make_row(prompt=green, tags=("truth=none",)).geometry_caption == green
-    assert make_row(prompt="a green Viking").geometry_caption == "a green Viking"
+    assert geometry_caption(make_row(prompt=green)) == "a smiling old man with a mohawk"
+    assert geometry_caption(make_row(prompt=green, geometry="an old man")) == "an old man"
+    assert geometry_caption(make_row(prompt=green, tags=("truth=none",))) == green
+    assert geometry_caption(make_row(prompt="a green Viking")) == "a green Viking"
 
 
 def test_manifests_report_all_problems(tmp_path, make_row):

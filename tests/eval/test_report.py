@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from avatargen.config import Experiment, JudgeSettings
-from avatargen.errors import InputError
-from avatargen.history import History
-from avatargen.settings import MethodSettings
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import Experiment, JudgeSettings
+from avatargen.config.settings import MethodSettings
+from avatargen.io.history import History
+from eval.artifacts import write_facts
 from eval.collect import collect
 from eval.diagnosis import FINDINGS
 from eval.embed import Judge
 from eval.embeddings import embeddings_path, load_embeddings
-from eval.finished import write_facts
 from eval.images import KINDS, view_protocol
 from eval.plots import write_plots
 from eval.records import ProtocolError
@@ -126,7 +126,7 @@ def test_a_miss_says_what_it_was_taken_for(collected):
         == ""
     )
     assert records.loc[("full", "texture", "a"), "caption"] == EVIL
-    assert read_table(collected / "tables", "misses").empty  # no head of the head world
+    assert read_table(collected / "tables", "confusions").empty  # no head of the head world
 
 
 def test_convergence_is_by_method_measure_and_step(collected):
@@ -248,15 +248,17 @@ def test_captions_that_a_judge_does_not_read_whole_are_said(experiment, prior_se
     long, tables = "a head of " + "many " * 80 + "words", tmp_path / "tables"
     collect(experiment, prior_settings, rows, {"tiny": judge}, tmp_path, tables, ["short", long])
     found = json.loads((tables / "protocols.json").read_text()).values()
-    assert {facts["track"]: facts["cut"] for facts in found} == {"texture": [long], "geometry": []}
+    assert {facts["track"]: facts["truncated"] for facts in found} == {"texture": [long], "geometry": []}
     write_plots(tables, tmp_path / "plots")
-    rows = [row.model_copy(update={"cut_by": ("prior <x>",)}) if row.item == "b" else row for row in rows]
+    rows = [row.model_copy(update={"truncated_by": ("prior <x>",)}) if row.item == "b" else row for row in rows]
     inputs = ReportInputs(experiment, rows, {}, prior_settings, tmp_path, tables, tmp_path / "plots")
     page = write_report(tmp_path / "report.html", inputs).read_text(encoding="utf-8")
-    assert page.count('<p class="cut">') == 1 and "prior &lt;x&gt; cuts <b>1 of 4</b> prompts, " in page
+    assert page.count('<p class="truncated">') == 1 and "prior &lt;x&gt; cuts <b>1 of 4</b> prompts, " in page
     assert "judge &#39;tiny&#39; cuts <b>1 of 6</b> captions of the texture pool" in page
-    assert page.count('title="its end is not read by prior &lt;x&gt;">prompt cut</span>') == 2
-    assert page.count(f'<li class="cut" title="its end is not read">{long}</li>') == 1 and "<li>short</li>" in page
+    assert page.count('title="its end is not read by prior &lt;x&gt;">prompt truncated</span>') == 2
+    assert (
+        page.count(f'<li class="truncated" title="its end is not read">{long}</li>') == 1 and "<li>short</li>" in page
+    )
 
 
 def test_tables_escape_for_markdown_and_latex(tmp_path):

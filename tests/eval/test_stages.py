@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from avatargen.avatar_file import AvatarFileError, save_avatar
-from avatargen.config import EvaluationSettings, JudgeSettings
+from avatargen.config.experiment import EvaluationSettings, JudgeSettings
+from avatargen.io.avatar_file import AvatarFileError, save_avatar
+from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
 from eval.embeddings import is_embedded
-from eval.finished import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
 from eval.stages import Judges, Renders
 from eval.views import RenderTools
 
@@ -45,7 +45,7 @@ def test_judges_see_what_they_are_asked_for_and_no_other_is_loaded(renders, avat
     path = tmp_path / "embeddings-tiny.npz"
     half = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(half)
-    (tmp_path / f".123-{path.name}").write_bytes(half)  # of a killed worker
+    (tmp_path / f".partial-0a-{path.name}").write_bytes(half)  # of a killed worker
     assert not is_embedded(tmp_path, "tiny", "e1")
     Judges(judges, 1)(tmp_path, {"tiny": "e1"})
     assert is_embedded(tmp_path, "tiny", "e1") and not [*tmp_path.glob(".*")]

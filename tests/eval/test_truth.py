@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avatargen.errors import InputError
+from avatargen.config.errors import InputError
 from avatargen.headworld.truth import TrueHead
+from avatargen.io.atomic import read_json
 from eval import truth
 from eval.collect import read_truths
-from eval.finished import read_facts
 from eval.surface import align_rigidly, distance_to_surface
 from eval.truth import compare_heads, measure_avatar
 
@@ -83,7 +83,7 @@ def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypa
     facts = measure_avatar(row, tmp_path / "none", head, "f")
     assert facts["score"]["geometry_mm"] == pytest.approx(12.0, rel=0.01)
     monkeypatch.setattr(truth, "true_head", lambda *_: pytest.fail("measured again"))
-    assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_facts(tmp_path / "none", "truth.json")
+    assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_json(tmp_path / "none" / "truth.json")
 
 
 def test_rows_that_have_no_distances_are_left_out_and_unmeasured_ones_are_said(head, make_row, monkeypatch, tmp_path):

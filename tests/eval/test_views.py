@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from avatargen.cameras import evaluation_cameras
-from avatargen.config import EvaluationSettings
+from avatargen.config.experiment import EvaluationSettings
+from avatargen.geometry.cameras import evaluation_cameras
+from eval.contact_sheet import contact_sheet
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, KINDS
-from eval.sheet import contact_sheet
 from eval.turntable import render_avatar, soften
 from eval.views import RenderTools, decode_views, neural_latents, protocol_cameras, render_views, shade_clay
 

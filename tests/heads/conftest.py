@@ -2,7 +2,7 @@
 
 import pytest
 
-from avatargen.plugins import HEADS, load_class
+from avatargen.config.plugins import HEADS, load_class
 from tests.small_flame import write_flame
 
 

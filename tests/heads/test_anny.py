@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from avatargen.cameras import evaluation_cameras
-from avatargen.heads.anny import AnnyHead
-from avatargen.heads.uv_flatten import border_loops
+from avatargen.geometry.cameras import evaluation_cameras
+from avatargen.heads.anny.bake.uv_flatten import border_loops
+from avatargen.heads.anny.head import AnnyHead
 from avatargen.render.warp import WarpRenderer
 
 
@@ -59,27 +59,27 @@ def test_heads_stay_centred_and_keep_their_relative_size(anny, template):
 
 
 def test_a_draft_has_the_outline_of_the_head_with_a_quarter_of_its_faces(anny):
-    draft, shapes = anny.draft(), identities(anny)
-    assert 4 * len(draft.topology.faces) < 1.05 * len(anny.topology.faces)
+    proxy, shapes = anny.proxy(), identities(anny)
+    assert 4 * len(proxy.topology.faces) < 1.05 * len(anny.topology.faces)
     cameras = evaluation_cameras(len(shapes), 3, fov=16.0)
     whole, coarse = (
-        WarpRenderer(head.topology).silhouette(head.canonical(shapes), cameras, 64) for head in (anny, draft)
+        WarpRenderer(head.topology).silhouette(head.canonical(shapes), cameras, 64) for head in (anny, proxy)
     )
     assert (whole - coarse).abs().sum() < 0.01 * whole.sum()
     assert (whole - coarse).sum().abs() < 0.005 * whole.sum()
 
 
 def test_a_draft_keeps_the_texture_where_it_is(anny, template):
-    draft = anny.draft()
-    points = draft.canonical(draft.template(1).shape)[0]
+    proxy = anny.proxy()
+    points = proxy.canonical(proxy.template(1).shape)[0]
     same = torch.cdist(points.double(), template.double()).argmin(dim=1)
 
     def placed(topology, faces):
         uvs = topology.uvs[topology.face_uvs].view(-1, 2).tolist()
         return {(vertex, *uv) for vertex, uv in zip(faces.flatten().tolist(), uvs, strict=True)}
 
-    assert placed(draft.topology, same[draft.topology.faces]) <= placed(anny.topology, anny.topology.faces)
-    corners = draft.topology.uvs[draft.topology.face_uvs]
+    assert placed(proxy.topology, same[proxy.topology.faces]) <= placed(anny.topology, anny.topology.faces)
+    corners = proxy.topology.uvs[proxy.topology.face_uvs]
     assert (torch.linalg.det(corners[:, 1:] - corners[:, :1]) > 0).all()
 
 
@@ -161,7 +161,7 @@ def test_expressions_move_what_they_name(anny, template):
 
 def test_identity_matches_anny_blend_shapes(anny):
     """Where the phenotypes sit on anchors, halves and mixtures, weights are products of hat functions."""
-    from avatargen.heads.shape_space import PHENOTYPES, phenotype_labels, phenotype_weights
+    from avatargen.heads.anny.shape_space import PHENOTYPES, phenotype_labels, phenotype_weights
 
     values = dict.fromkeys(PHENOTYPES, 0.0) | {"age": 5 / 6, "weight": 0.75, "muscle": 1.0, "asian": 2.0}
     weights = phenotype_weights(torch.tensor([[values[name] for name in PHENOTYPES]], dtype=torch.float64))[0]
@@ -239,7 +239,7 @@ def test_loading_is_quick_and_leaves_anny_alone(anny):
     start = time.process_time()
     AnnyHead.load()
     assert time.process_time() - start < 1
-    imports = "import sys; from avatargen.heads.anny import AnnyHead"
+    imports = "import sys; from avatargen.heads.anny.head import AnnyHead"
     program = f"{imports}; AnnyHead.load(); sys.exit('anny' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

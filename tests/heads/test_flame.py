@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from avatargen.errors import InputError
-from avatargen.heads.flame import FlameHead
-from avatargen.heads.flame_files import VARIABLE, find_flame, flame_problems, read_flame
-from avatargen.heads.flame_mesh import split
-from avatargen.types import HeadParameters
+from avatargen.config.errors import InputError
+from avatargen.geometry.types import HeadParameters
+from avatargen.heads.flame.files import VARIABLE, find_flame, flame_problems, read_flame
+from avatargen.heads.flame.head import FlameHead
+from avatargen.heads.flame.mesh import split
 from tests.small_flame import as_python2, make_flame, write_flame
 
 

@@ -59,20 +59,20 @@ def test_rest_is_canonical_and_offsets_add(head, varied):
 
 def test_offsets_are_spread_as_the_surface_is_and_of_each_avatar_alone(head, template_points):
     points = head.offset_points()
-    assert torch.allclose(head.spread(points[None])[0], template_points, atol=1e-6)
+    assert torch.allclose(head.interpolate_offsets(points[None])[0], template_points, atol=1e-6)
     drawn = torch.randn(3, *points.shape, generator=torch.Generator().manual_seed(1))
-    spread = head.spread(drawn)
-    assert (spread.abs().amax((1, 2)) <= drawn.abs().amax((1, 2)) + 1e-6).all()
-    assert torch.equal(head.spread(drawn[[2]])[0], spread[2])
+    full = head.interpolate_offsets(drawn)
+    assert (full.abs().amax((1, 2)) <= drawn.abs().amax((1, 2)) + 1e-6).all()
+    assert torch.equal(head.interpolate_offsets(drawn[[2]])[0], full[2])
 
 
 def test_a_draft_has_some_of_the_same_vertices_wherever_the_head_moves(head, varied, template_points):
-    draft, drawn = head.draft(), torch.Generator().manual_seed(4)
-    test_sizes_agree(draft)
-    own = torch.cdist(draft.canonical(draft.template(1).shape)[0].double(), template_points.double()).min(dim=1)
-    assert own.values.max() < 1e-6 and torch.equal(draft.offset_points(), head.offset_points())
+    proxy, drawn = head.proxy(), torch.Generator().manual_seed(4)
+    test_sizes_agree(proxy)
+    own = torch.cdist(proxy.canonical(proxy.template(1).shape)[0].double(), template_points.double()).min(dim=1)
+    assert own.values.max() < 1e-6 and torch.equal(proxy.offset_points(), head.offset_points())
     moved = 1e-3 * torch.randn(2, *head.offset_points().shape, generator=drawn)
-    here, there = (h.vertices(replace(varied, offsets=h.spread(moved))) for h in (draft, head))
+    here, there = (h.vertices(replace(varied, offsets=h.interpolate_offsets(moved))) for h in (proxy, head))
     assert torch.allclose(here, there[:, own.indices], atol=1e-6)
 
 

@@ -7,12 +7,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from avatargen.heads.bake_cache import source_hash, write_atomically
-from avatargen.heads.draft import draft
+from avatargen.geometry.sparse import SparseMap
+from avatargen.heads.anny.bake.uv_flatten import border_loops, flatten, open_seam
+from avatargen.heads.proxy_mesh import coarsen
 from avatargen.heads.skinning import joint_motions, rotation_matrices, skin
 from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
-from avatargen.heads.uv_flatten import border_loops, flatten, open_seam
-from avatargen.sparse import SparseMap
 
 
 def test_a_quarter_turn_about_z():
@@ -100,13 +99,13 @@ def test_a_draft_merges_whole_quads_and_leaves_those_with_a_seam_or_a_cut():
     points = operator @ flat
     faces = triangulate(quads, points)
     owner, corners = np.arange(16) // 8, np.arange(len(points)) < 6
-    merged, uvs = draft(faces, faces, owner, corners, points)
+    merged, uvs = coarsen(faces, faces, owner, corners, points)
     assert len(merged) == 4 and set(merged.ravel()) == set(range(6)) and np.array_equal(merged, uvs)
     seam = faces.copy()
     seam[8][faces[8] >= 6] += 100
-    merged, uvs = draft(faces, seam, owner, corners, points)
+    merged, uvs = coarsen(faces, seam, owner, corners, points)
     assert len(merged) == 2 + 8 and np.array_equal(uvs[2:], seam[8:])
-    merged, _ = draft(faces[:15], faces[:15], owner[:15], corners, points)
+    merged, _ = coarsen(faces[:15], faces[:15], owner[:15], corners, points)
     assert len(merged) == 2 + 7 and np.array_equal(merged[2:], faces[8:15])
 
 
@@ -143,27 +142,3 @@ def test_seam_and_flattening_are_one_to_one():
     ring = np.isin(faces, rim).all(axis=1)
     a, b, c = wide[faces].transpose(1, 0, 2)
     assert np.cross(b - a, c - a)[ring].sum() > 1.2 * area[ring].sum()  # more is wanted there, and given
-
-
-def test_hash_ignores_comments_and_writing_is_atomic(tmp_path, monkeypatch):
-    package = tmp_path / "somebake"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    texts = ['"""Doc."""\nx = 1  # one\n', "x = 1\n", "x = 2\n"]
-    hashes = []
-    for text in texts:
-        (package / "part.py").write_text(text)
-        hashes.append(source_hash("somebake", ("part",)))
-    assert hashes[0] == hashes[1] != hashes[2]
-    target = tmp_path / "deep" / "file"
-
-    def fail(path):
-        path.write_text("half")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        write_atomically(target, fail)
-    assert list(target.parent.iterdir()) == []
-    write_atomically(target, lambda path: path.write_text("whole"))
-    assert target.read_text() == "whole"

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from avatargen.config import ROOT
+from avatargen.config.places import ROOT
+from avatargen.config.prompts import read_list
 from avatargen.headworld import lists
 from avatargen.headworld.attributes import VALUES, Attributes, held_out, sample, sample_test, sample_training
 from avatargen.headworld.lists import is_extreme, is_short, named, write_list
 from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives, shape_captions
-from avatargen.prompts import read_list
 
 
 def test_every_caption_is_understood_however_it_is_worded():

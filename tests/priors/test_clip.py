@@ -4,9 +4,9 @@ import open_clip
 import pytest
 import torch
 
-from avatargen.config import JudgeSettings
-from avatargen.errors import InputError
-from avatargen.priors.clip import ClipGuide, cut_short
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import JudgeSettings
+from avatargen.priors.clip import ClipGuide, is_truncated
 from tests.small_clip import write_clip
 
 
@@ -50,7 +50,7 @@ def test_a_long_prompt_keeps_its_view(guide, caplog):
 
 def test_exactly_as_many_words_as_the_tokenizer_holds_are_not_cut(guide):
     held = 24 - 2  # its length, less start and end
-    assert cut_short(guide.tokenize, ["man " * held, "man " * (held + 1), ""]) == [False, True, False]
+    assert is_truncated(guide.tokenize, ["man " * held, "man " * (held + 1), ""]) == [False, True, False]
 
 
 def test_a_guide_that_is_not_there_is_named(tmp_path):

@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avatargen import fingerprint
-from avatargen.config import load_library
-from avatargen.errors import InputError
-from avatargen.generator import Generator
+from avatargen.config.errors import InputError
+from avatargen.config.loading import load_library
+from avatargen.config.prompts import PromptItem
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.io.content_hash import weights_id
+from avatargen.method.generator import Generator
+from avatargen.preflight.weight_checks import prior_problems
 from avatargen.priors.base import grey_response, load_prior
 from avatargen.priors.kandinsky import KandinskyPrior, seed_of
-from avatargen.priors.stable_diffusion import weights_hash
 from avatargen.priors.view_prompts import LATENT_PAINT, with_view
-from avatargen.prompts import PromptItem
-from avatargen.settings import MethodSettings, PriorSettings
-from avatargen.weights import prior_parts, prior_problems
+from avatargen.runtime import fingerprint
 from tests.small_kandinsky import WIDTH, write_kandinsky
 
 
@@ -40,7 +40,7 @@ def test_facts_come_from_both_folders(prior, folder):
     assert (prior.latent_channels, prior.downscale, prior.prediction) == (4, 2, "epsilon")
     assert prior.alphas_cumprod.shape == (1000,)
     beside = folder.with_name("small-prior")
-    assert prior.id == f"small-decoder-{weights_hash(folder)}-{weights_hash(beside)}"
+    assert prior.id == f"small-decoder-{weights_id(str(folder))[:12]}-{weights_id(str(beside))[:12]}"
 
 
 def test_a_text_has_one_embedding(prior):
@@ -81,9 +81,9 @@ def test_the_method_runs_on_it(settings, tmp_path, make_run):
 
 def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_path, make_run, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert prior_parts(settings) == [str(folder), str(folder.with_name("small-prior"))]
+    assert settings.parts == [str(folder), str(folder.with_name("small-prior"))]
     hub = PriorSettings(kind="kandinsky", path="kandinsky-community/kandinsky-2-2-decoder")
-    assert prior_parts(hub)[1] == "kandinsky-community/kandinsky-2-2-prior"
+    assert hub.parts[1] == "kandinsky-community/kandinsky-2-2-prior"
     for part in ("small-decoder", "small-prior"):
         shutil.copytree(folder.with_name(part), tmp_path / part)
     mine = settings.model_copy(update={"path": str(tmp_path / "small-decoder")})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from avatargen.priors.long_prompts import cut_to_fit
+from avatargen.priors.long_prompts import truncate_to_fit
 from avatargen.priors.view_prompts import LATENT_PAINT
 
 
@@ -11,7 +11,7 @@ def at_most(length: int):
 
 
 def test_what_fits_stays_as_it_is(caplog):
-    assert cut_to_fit("a man,  side view", at_most(17), "test 0") == "a man,  side view"
+    assert truncate_to_fit("a man,  side view", at_most(17), "test 0") == "a man,  side view"
     assert not caplog.records
 
 
@@ -26,12 +26,12 @@ def test_what_fits_stays_as_it_is(caplog):
     ],
 )
 def test_whole_words_go_from_the_end_of_the_prompt(text, length, expected):
-    assert cut_to_fit(text, at_most(length), "test 1") == expected
+    assert truncate_to_fit(text, at_most(length), "test 1") == expected
 
 
 def test_a_prompt_is_warned_of_once_whatever_its_view(caplog):
     for name in LATENT_PAINT.names * 2:
-        cut_to_fit(f"a man with a beard, {name}", at_most(20), "test 2")
+        truncate_to_fit(f"a man with a beard, {name}", at_most(20), "test 2")
     assert [record.getMessage() for record in caplog.records] == [
         "test 2: the end of 'a man with a beard' is left out; expected a prompt that its text encoder holds"
     ]

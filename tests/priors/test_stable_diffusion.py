@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from avatargen.cameras import evaluation_cameras
-from avatargen.errors import InputError
+from avatargen.config.errors import InputError
+from avatargen.config.settings import PriorSettings
+from avatargen.geometry.cameras import evaluation_cameras
+from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import flat_latents, grey_response, load_prior
-from avatargen.priors.stable_diffusion import StableDiffusionPrior, weights_hash
+from avatargen.priors.stable_diffusion import StableDiffusionPrior
 from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, mirrored, named_views, with_view
-from avatargen.settings import PriorSettings
 from tests.small_prior import write_pipeline
 
 
@@ -23,7 +24,7 @@ def prior(pipeline_folder):
 def test_facts_come_from_the_folder(prior, pipeline_folder):
     assert (prior.latent_channels, prior.downscale, prior.prediction) == (4, 4, "epsilon")
     assert prior.alphas_cumprod.shape == (1000,)
-    assert prior.id == f"model-{weights_hash(pipeline_folder)}"
+    assert prior.id == f"model-{weights_id(str(pipeline_folder))[:12]}"
 
 
 def test_shapes_and_ranges(prior):
@@ -73,9 +74,9 @@ def test_v_prediction_is_read_from_the_scheduler(tmp_path):
 
 def test_a_changed_weight_changes_the_id(tmp_path):
     (tmp_path / "weights").write_bytes(b"one")
-    before = weights_hash(tmp_path)
+    before = weights_id(str(tmp_path))[:12]
     (tmp_path / "weights").write_bytes(b"two")
-    assert weights_hash(tmp_path) != before
+    assert weights_id(str(tmp_path))[:12] != before
 
 
 def test_nothing_to_load_is_one_clear_error():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avatargen.types import Cameras, HeadTopology
+from avatargen.geometry.types import Cameras, HeadTopology
 
 DATA = Path(__file__).parents[1] / "data"
 

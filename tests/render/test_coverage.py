@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from avatargen.geometry.types import HeadTopology
 from avatargen.render.coverage import ContourEdges
 from avatargen.render.geometry import camera_frames
 from avatargen.render.warp import WarpRenderer
-from avatargen.types import HeadTopology
 
 SIZE = 64  # pixels; faces of the head are a third of one
 
@@ -118,7 +118,7 @@ def test_a_composite_changes_by_what_comes_in_where_no_sample_hits(square, camer
     column = int((0.5 + 10.25 / SIZE) * SIZE)
     assert not seen.coverage[..., column].any()
     background = torch.full((1, 1, 1, 1, 1), 0.3)
-    composite = seen.spread().over(background)
+    composite = seen.extended().over(background)
     assert torch.equal(composite, seen.over(background))
     (gradient,) = torch.autograd.grad(composite[..., column].sum(), leaf)
     expected = (0.8 - 0.3) * 20.5 / pixel  # pixels of height times pixels a metre

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from avatargen.errors import InputError
+from avatargen.config.errors import InputError
 
 
 class Noting:

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import torch
 from safetensors import SafetensorError
 
-from avatargen.avatar_file import Avatar
-from avatargen.disk import write_text
-from avatargen.types import HeadParameters
+from avatargen.geometry.types import HeadParameters
+from avatargen.io.atomic import write_text
+from avatargen.io.avatar_file import Avatar
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
 

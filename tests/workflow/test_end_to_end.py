@@ -16,7 +16,7 @@ import pytest
 import trimesh
 import yaml
 
-from avatargen.config import ROOT
+from avatargen.config.places import ROOT
 from tests.small_prior import write_pipeline
 
 EXPERIMENT = """

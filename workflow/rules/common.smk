@@ -4,10 +4,11 @@ import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
-from avatargen import fingerprint, launch
-from avatargen.crew import has_cluster
-from avatargen.errors import InputError
-from avatargen.prompts import negatives_of
+from avatargen.io.content_hash import clip_id, digest
+from avatargen.runtime import fingerprint, launch
+from avatargen.runtime.worker_pool import has_cluster
+from avatargen.config.errors import InputError
+from avatargen.config.prompts import negatives_of
 from snakemake.exceptions import WorkflowError
 
 launch.serve_jobs()
@@ -50,7 +51,7 @@ def asked_of(wildcards):
 
 def hash_of(*models):
     """A hash of settings; jobs read the settings themselves from the plan."""
-    return fingerprint.digest(*(model.model_dump(mode="json") for model in models))
+    return digest(*(model.model_dump(mode="json") for model in models))
 
 
 def generate_threads(wildcards):
@@ -68,7 +69,7 @@ def render_threads(wildcards):
 
 
 def begin_run():
-    """At the start of a run: see avatargen/launch.py."""
+    """At the start of a run: see avatargen/runtime/launch.py."""
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
     launch.start_run(STUDY, cores, workflow.local_exec, PLAN)
 

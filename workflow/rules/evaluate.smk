@@ -31,7 +31,7 @@ rule embed:
     params:
         plan=PLAN,
         judges=hash_of(*STUDY.judges.values()),
-        weights=[fingerprint.clip_id(judge) for judge in STUDY.judges.values()],
+        weights=[clip_id(judge) for judge in STUDY.judges.values()],
         code=fingerprint.embed_code(),
     script:
         "../scripts/embed.py"
@@ -48,7 +48,7 @@ rule collect:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
         expand(
             f"{RESULTS}/tables/{{name}}.csv",
-            name=["claims", "convergence", "diagnosis", "diagnosis_records", "misses"],
+            name=["claims", "convergence", "diagnosis", "diagnosis_records", "confusions"],
         ),
         f"{RESULTS}/tables/protocols.json",
     log:

@@ -31,7 +31,7 @@ rule report:
     params:
         plan=PLAN,
         settings=hash_of(EXPERIMENT, *STUDY.runs.values(), *STUDY.judges.values()),
-        reasons=fingerprint.digest(STUDY.reasons),
+        reasons=digest(STUDY.reasons),
         code=fingerprint.report_code(),
     script:
         "../scripts/report.py"

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from avatargen.config import ROOT
-from avatargen.job import job
-from avatargen.plan import read_plan
-from avatargen.prompts import read_captions, read_list
-from avatargen.validate import guiding_judges
+from avatargen.config.places import ROOT
+from avatargen.config.prompts import read_captions, read_list
+from avatargen.io.manifest import read_manifests
+from avatargen.preflight.plan import read_plan
+from avatargen.preflight.validate import guiding_judges
+from avatargen.runtime.job import job
 from eval.collect import collect
 from eval.embed import Judge
-from eval.manifest import read_manifests
 
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)

@@ -2,25 +2,28 @@
 
 from pathlib import Path
 
-from avatargen import fingerprint
-from avatargen.calls import Call, call_each
-from avatargen.crew import Fanout
-from avatargen.job import job, read_rows, write_rows
-from avatargen.plan import read_plan
-from avatargen.progress import Tally
+from avatargen.io.manifest import read_rows, write_rows
+from avatargen.preflight.plan import read_plan
+from avatargen.runtime import fingerprint
+from avatargen.runtime.job import job
+from avatargen.runtime.progress import Tally
+from avatargen.runtime.remote_calls import RemoteCall, call_each
+from avatargen.runtime.worker_pool import ExecutionSettings
 from eval.embeddings import is_embedded
 
 with job(snakemake.log[0], snakemake.threads):
     study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
     experiment, judges = study.experiment, study.judges
-    how = Fanout.of_job(study.runs[method], experiment.backend, experiment.gpus_per_worker, snakemake.threads)
+    execution = ExecutionSettings.of_job(
+        study.runs[method], experiment.backend, experiment.gpus_per_worker, snakemake.threads
+    )
     calls, done = [], []
     for row in read_rows(snakemake.input[0]):
         folder = Path(row["folder"])
         prints = {name: fingerprint.of_embedding(row["fingerprint"], name, judge) for name, judge in judges.items()}
         missing = {name: print_ for name, print_ in prints.items() if not is_embedded(folder, name, print_)}
         if missing:
-            calls.append(Call(row["id"], (folder.absolute(), missing)))
+            calls.append(RemoteCall(row["id"], (folder.absolute(), missing)))
         done.append({"id": row["id"], "folder": row["folder"], "fingerprints": prints})
-    call_each("eval.stages:Judges", (judges,), calls, how, Tally(f"embed · {method}", len(calls)))
+    call_each("eval.stages:Judges", (judges,), calls, execution, Tally(f"embed · {method}", len(calls)))
     write_rows(snakemake.output[0], done)

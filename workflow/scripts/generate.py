@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from avatargen.crew import Fanout
-from avatargen.fanout import check_failures, make_chunk
-from avatargen.job import job, write_rows
-from avatargen.plan import read_plan
+from avatargen.io.manifest import write_rows
+from avatargen.preflight.plan import read_plan
+from avatargen.runtime.generate_chunk import check_failures, make_chunk
+from avatargen.runtime.job import job
+from avatargen.runtime.worker_pool import ExecutionSettings
 
 with job(snakemake.log[0]):
     study = read_plan(snakemake.params.plan)
     experiment, run = study.experiment, study.runs[snakemake.wildcards.method]
     items = study.chunks(snakemake.wildcards.list, snakemake.wildcards.method)[snakemake.wildcards.chunk]
     manifest = Path(snakemake.output[0])
-    how = Fanout.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
-    rows = make_chunk(run, items, manifest.parents[1] / "avatars", how, study.runs.values())
+    execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
+    rows = make_chunk(run, items, manifest.parents[1] / "avatars", execution, study.runs.values())
     if run.method.source != "imported":  # how often another system failed is a result, not a mishap
         check_failures(rows, experiment.max_failed_fraction)
     write_rows(manifest, rows)

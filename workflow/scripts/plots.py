@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from avatargen.job import job
+from avatargen.runtime.job import job
 from eval.plots import write_plots
 
 with job(snakemake.log[0], snakemake.threads):

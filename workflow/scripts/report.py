@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from avatargen.job import job, versions
-from avatargen.plan import read_plan
-from avatargen.validate import guiding_judges
+from avatargen.io.atomic import replacing
+from avatargen.io.manifest import read_manifests
+from avatargen.preflight.plan import read_plan
+from avatargen.preflight.validate import guiding_judges
+from avatargen.runtime.job import job, versions
 from eval.comparison import comparison
-from eval.finished import replacing
-from eval.manifest import read_manifests
 from eval.report import ReportInputs, write_report
 
 with job(snakemake.log[0], snakemake.threads):

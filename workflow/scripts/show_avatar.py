@@ -6,11 +6,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from avatargen.avatar_file import load_avatar
-from avatargen.config import ROOT, RunConfig, load_experiment
-from avatargen.disk import write_bytes
-from avatargen.export import NAME, to_glb
-from avatargen.fingerprint import of_render
+from avatargen.config.experiment import RunConfig
+from avatargen.config.loading import load_experiment
+from avatargen.config.places import ROOT
+from avatargen.exchange.gltf_export import NAME, to_glb
+from avatargen.io.atomic import write_bytes
+from avatargen.io.avatar_file import load_avatar
+from avatargen.runtime.fingerprint import of_render
 from eval.turntable import render_avatar
 from eval.views import RenderTools
 

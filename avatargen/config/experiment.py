@@ -1,0 +1,113 @@
+"""The experiment's configuration: what a user writes, validated whole before the first job.
+
+``workflow/config/{experiment}.yaml`` is an :class:`Experiment`; ``methods.yaml``, ``priors.yaml`` and
+``judges.yaml`` beside it hold the named methods, priors and judges it refers to. A user's own files go
+into ``workflow/config/`` and ``prompts/`` of the working directory, which are looked into first.
+
+The Snakefile imports this module at every parse: it imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class JudgeSettings(Frozen):
+    """A CLIP model that scores images against captions, loaded by open_clip."""
+
+    model: str = Field(description="open_clip model name, or folder with open_clip_config.json and weights")
+    pretrained: str | None = Field(None, description="open_clip tag or weights file; None for a folder")
+
+
+class EvaluationSettings(Frozen):
+    """The protocol that scores are computed under; its hash stands in every score row."""
+
+    views: int = Field(8, ge=1, le=72, description="evenly spaced azimuths, the first one frontal")
+    elevation: float = Field(10.0, ge=-89, le=89, description="degrees")
+    fov: float = Field(16.0, ge=5, le=60, description="vertical field of view, degrees; 16 just holds a large afro")
+    size: int = Field(128, ge=32, le=1024, description="rows and columns of the images shown to a judge")
+    samples: int = Field(3, ge=1, le=8, description="render samples on each side of a pixel")
+    background: tuple[Share, Share, Share] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")
+    turntable_frames: int = Field(48, ge=4, le=720)
+    turntable_size: int = Field(256, ge=64, le=2048)
+
+
+class Reduced(Frozen):
+    """Methods that run on a part of each list: ablations beside a study's main methods."""
+
+    methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml, of the experiment's methods")
+    prompts: int = Field(ge=1, description="how many of each list's prompts, from its beginning")
+    seeds: tuple[int, ...] = Field(min_length=1, description="of the experiment's seeds")
+
+
+class Experiment(Frozen):
+    """One benchmark run."""
+
+    experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
+    lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
+    methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    reduced: Reduced | None = Field(None, description="methods that run on fewer prompts and seeds")
+    head: str = Field("anny", description="a name in avatargen.config.plugins.HEADS")
+    renderer: str = Field("warp", description="a name in avatargen.config.plugins.RENDERERS")
+    prior: str = Field("mini", description="a name in priors.yaml")
+    judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
+    clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
+    geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
+    chunk_size: int = Field(250, ge=1, description="prompts for one Snakemake job")
+    batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
+    backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
+    gpus_per_worker: float = Field(0.0, ge=0)
+    cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
+    max_failed_fraction: float = Field(0.5, ge=0, le=1, description="more than this fails the job")
+    overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class RunConfig(Frozen):
+    """Everything that decides one method's avatars: an experiment resolved for one method.
+
+    `clip_guide` and `clip` are the CLIP that guides it, None for score distillation.
+    """
+
+    method_name: str
+    method: MethodSettings
+    prior_name: str
+    prior: PriorSettings
+    head: str
+    renderer: str
+    batch_size: int
+    threads: int
+    clip_guide: str | None = None
+    clip: JudgeSettings | None = None
+
+
+class NamedMethod(Frozen):
+    """A method as ``methods.yaml`` states it: what it changes of the full method, and why."""
+
+    reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
+    overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
+    prior: dict[str, Any] = Field({}, description="settings of the experiment's prior that differ")
+
+    @field_validator("prior")
+    @classmethod
+    def _same_weights(cls, prior: dict[str, Any]) -> dict[str, Any]:
+        if {"kind", "path"} & set(prior):
+            raise ValueError("a method may change a prior's settings, not its weights; expected neither kind nor path")
+        return prior
+
+
+@dataclass(frozen=True)
+class Library:
+    """What an experiment may name."""
+
+    methods: dict[str, NamedMethod]
+    priors: dict[str, PriorSettings]
+    judges: dict[str, JudgeSettings]

@@ -1,0 +1,234 @@
+"""Load experiments and the tables of named methods, priors and judges, and resolve one method.
+
+A user's own files go into ``workflow/config/`` and ``prompts/`` of the working directory, which are looked into first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from avatargen.config.errors import InputError, Problems, unknown
+from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
+from avatargen.config.places import ROOT, config_folders, shown
+from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
+
+_TABLES = ("methods", "priors", "judges")
+Model = TypeVar("Model", bound=Frozen)
+
+
+def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> Experiment:
+    """An experiment, by name or by the path of its file, with some fields changed on the command line.
+
+    Raises:
+        InputError: no such file, not YAML, unknown keys, values out of bounds.
+    """
+    stated, path = _stated(name, root, changes or {})
+    problems = Problems()
+    where = f"{shown(path)} with --config" if changes else shown(path)
+    experiment = problems.of(lambda: parse(Experiment, stated, where))
+    if path.stem != stated["experiment"] and not name.endswith((".yaml", ".yml")):
+        problems.add([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
+    problems.check()
+    return experiment
+
+
+def as_far_as_right(
+    name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None
+) -> tuple[Experiment | None, set[str]]:
+    """An experiment that has faults, to look for others in what its right fields name; and its faulty fields.
+
+    These have their defaults, lists and methods none, the experiment the name of its file. It is None where there is
+    no such file, or it holds no fields.
+    """
+    try:
+        stated, path = _stated(name, root, changes or {})
+    except InputError:
+        return None, set()
+    wrong: set[str] = set()
+    try:
+        Experiment.model_validate(stated)
+    except ValidationError as error:
+        wrong = {str(fault["loc"][0]) for fault in error.errors()}
+    if "seeds" in wrong:
+        wrong.add("reduced")  # which chooses some of them
+    empty = {key: value for key, value in {"experiment": path.stem, "lists": (), "methods": ()}.items() if key in wrong}
+    right = {key: value for key, value in stated.items() if key not in wrong}
+    valid = Experiment.model_validate({"experiment": "x", "lists": ["x"], "methods": ["x"], **right})
+    return valid.model_copy(update=empty), wrong
+
+
+def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
+    """The named methods. Raises InputError: see `parse`."""
+    return _load_table("methods", NamedMethod, root)
+
+
+def load_priors(root: Path = ROOT) -> dict[str, PriorSettings]:
+    """The named priors. Raises InputError: see `parse`."""
+    return _load_table("priors", PriorSettings, root)
+
+
+def load_judges(root: Path = ROOT) -> dict[str, JudgeSettings]:
+    """The named judges. Raises InputError: see `parse`."""
+    return _load_table("judges", JudgeSettings, root)
+
+
+def load_library(root: Path = ROOT) -> Library:
+    """All named methods, priors and judges.
+
+    Raises:
+        InputError: problems of the three files, together.
+    """
+    problems = Problems()
+    tables = [problems.of(lambda step=load: step(root)) for load in (load_methods, load_priors, load_judges)]
+    problems.check()
+    return Library(*tables)
+
+
+def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
+    """Everything that decides one method's avatars.
+
+    Raises:
+        InputError: the method or the prior is not known, or overrides do not make valid settings.
+    """
+    problems = []
+    if method not in library.methods:
+        problems.append(unknown("method", method, library.methods, f"{experiment.experiment}: methods"))
+    if experiment.prior not in library.priors:
+        problems.append(unknown("prior", experiment.prior, library.priors, f"{experiment.experiment}: prior"))
+    if problems:
+        raise InputError(problems)
+    parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
+    stated = {**experiment.overrides, **library.methods[method].overrides}
+    settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
+    prior = merged(library.priors[experiment.prior].model_dump(), library.methods[method].prior)
+    return RunConfig(
+        method_name=method,
+        method=settings,
+        prior_name=experiment.prior,
+        prior=parse(PriorSettings, prior, f"methods.yaml: {method}: prior"),
+        head=experiment.head,
+        renderer=experiment.renderer,
+        batch_size=experiment.batch_size,
+        threads=experiment.cpus_per_worker,
+        **_clip_guide(experiment, settings, library),
+    )
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, which reach into nested mappings: what they do not name stays."""
+    result = dict(values)
+    for key, change in changes.items():
+        both = isinstance(change, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], change) if both else change
+    return result
+
+
+def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:
+    """The CLIP that guides a method. Raises InputError: it is not known."""
+    if settings.guide != "clip" or settings.source != "optimise":
+        return {}
+    name = experiment.clip_guide
+    if name not in library.judges:
+        raise InputError([unknown("judge", name, library.judges, f"{experiment.experiment}: clip_guide")])
+    return {"clip_guide": name, "clip": library.judges[name]}
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """`values` as a model.
+
+    Raises:
+        InputError: one problem for each key that is unknown (with the nearest known) or out of bounds.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors()
+        deeper = {fault["loc"][:-1] for fault in faults}  # a list is also too short where all that is in it is wrong
+        told = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in deeper]
+        raise InputError([_problem(model, fault, where) for fault in told]) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        InputError: not readable, not YAML, a key that is there twice, or not a mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except OSError as error:
+        raise InputError([f"{shown(path)}: not readable: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise InputError([f"{shown(path)}: not UTF-8"]) from error
+    except yaml.YAMLError as error:
+        raise InputError([f"{shown(path)}: not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError([f"{shown(path)}: got {type(values).__name__}; expected a mapping of names"])
+    return values
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        names = [key.value for key, _ in node.value]
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(mapping) < len(names) else []
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice[0]!r}", node.start_mark)
+        return mapping
+
+
+def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
+    """An experiment's fields as they are written, and its file. Raises InputError: see `load_experiment`."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        found = [folder / f"{name}.yaml" for folder in config_folders(root)]
+        path = next((path for path in found if path.is_file()), None)
+        if path is None or name in _TABLES:
+            known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
+            raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
+    stated = read_yaml(path)
+    return {"experiment": path.stem, **merged(stated, changes)}, path
+
+
+def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
+    """The entries of ``NAME.yaml`` in each configuration folder; the working directory's win."""
+    table: dict[str, Model] = {}
+    problems = Problems()
+    files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
+    for path in [file for file in files if file.is_file() or file.parent == root / "workflow/config"]:
+        for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
+            entry = problems.of(lambda k=key, v=values, p=path: parse(model, v, f"{shown(p)}: {k}"))
+            table |= {key: entry} if entry else {}
+    wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]
+    problems.lines += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]
+    problems.check()
+    return table
+
+
+def _problem(model: type[Frozen], fault: Mapping[str, Any], where: str) -> str:
+    """One line for one fault that pydantic found."""
+    names = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        owner = _nested(model, names[:-1])
+        return unknown("key", names[-1], owner.model_fields, ": ".join([where, *names[:-1]]))
+    text = fault["msg"].removeprefix("Value error, ")
+    got = "" if fault["type"] in ("missing", "value_error") else f"; got {str(fault['input'])[:60]!r}"
+    return f"{': '.join([where, '.'.join(names)]) if names else where}: {text}{got}"
+
+
+def _nested(model: type[Frozen], names: list[str]) -> type[Frozen]:
+    """The model of a nested field."""
+    for name in names:
+        field = model.model_fields.get(name)
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
+            model = field.annotation
+    return model

@@ -1,0 +1,30 @@
+"""Which methods of an experiment share phase 1: those that differ in settings of phase 2 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from avatargen.config.experiment import RunConfig
+from avatargen.config.settings import MethodSettings
+
+PHASE2_ALONE = (
+    *("phase2_texture", "shape", "expression", "offsets", "segmentation_weight", "mask_period"),
+    *("lr_shape", "lr_expression", "lr_offsets", "geometry_decay", "offset_limit_mm"),
+    *("laplacian_weight", "offset_weight", "shape_prior_weight", "gradient_clip"),
+)
+"""Settings of a method that decide nothing before phase 2; a test runs phase 1 with each of them changed."""
+
+
+def phase1_of(run: RunConfig) -> RunConfig | None:
+    """What decides phase 1 of a method: the rest is as it is by default. None where there are not two phases."""
+    method = run.method
+    if method.source != "optimise" or not (method.phase1_steps and method.phase2_steps):
+        return None
+    usual = {name: MethodSettings.model_fields[name].default for name in PHASE2_ALONE}
+    return run.model_copy(update={"method_name": "phase 1", "method": method.model_copy(update=usual)})
+
+
+def shared_phase1(run: RunConfig, beside: Iterable[RunConfig]) -> RunConfig | None:
+    """`phase1_of` a method, if it is another's too among those `beside`, which hold the method itself."""
+    phase1 = phase1_of(run)
+    return phase1 if phase1 and sum(phase1_of(other) == phase1 for other in beside) > 1 else None

@@ -1,0 +1,52 @@
+"""Where configuration, prompt lists, weights and caches lie, in a clone and in an installation.
+
+A clone holds ``workflow/``, ``prompts/`` and ``Snakefile`` beside the packages; an installation holds the same files
+in ``avatargen/share/``. Paths of weights in the configuration are relative to the folder that holds the packages.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages `avatargen` and `eval`: a clone, or ``site-packages``."""
+SHARE = "avatargen/share"
+"""Where an installation holds what a clone has beside its packages."""
+
+
+def shipped(name: str, root: Path = ROOT) -> Path:
+    """Return a file or folder that ships beside the packages, such as ``Snakefile`` or ``workflow``."""
+    installed = root / SHARE / name
+    return installed if installed.exists() else root / name
+
+
+def config_folders(root: Path = ROOT) -> tuple[Path, ...]:
+    """Return where configuration is looked for: the working directory, then what is shipped."""
+    return _folders("workflow/config", root)
+
+
+def list_folders(root: Path = ROOT) -> tuple[Path, ...]:
+    """Return where prompt lists are looked for: the working directory, then what is shipped."""
+    return _folders("prompts", root)
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: AVATARGEN_CACHE, or ``~/.cache/avatargen``."""
+    stated = os.environ.get("AVATARGEN_CACHE")
+    return Path(stated) if stated else Path.home() / ".cache" / "avatargen"
+
+
+def shown(path: Path) -> str:
+    """Return a path as messages show it: relative to the working directory or to `ROOT` where it lies in one."""
+    for base in (Path.cwd(), ROOT):
+        if path.resolve().is_relative_to(base.resolve()):
+            return str(path.resolve().relative_to(base.resolve()))
+    return str(path)
+
+
+def _folders(inside: str, root: Path) -> tuple[Path, ...]:
+    here, repository = Path(inside), shipped(inside, root)
+    if not here.is_dir() or here.resolve() == repository.resolve():
+        return (repository,)
+    return (here, repository)

@@ -1,0 +1,29 @@
+"""One table for each pluggable kind: a name, and the class that implements it.
+
+Nothing registers itself by being imported; to add a head, a prior or a renderer, add a line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from avatargen.config.errors import InputError, unknown
+
+HEADS = {"anny": "avatargen.heads.anny.head:AnnyHead", "flame": "avatargen.heads.flame.head:FlameHead"}
+PRIORS = {
+    "stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior",
+    "kandinsky": "avatargen.priors.kandinsky:KandinskyPrior",
+}
+RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
+
+
+def load_class(kind: str, name: str, table: dict[str, str]) -> type:
+    """The class a name stands for.
+
+    Raises:
+        InputError: the name is not in the table; says which is nearest.
+    """
+    if name not in table:
+        raise InputError([unknown(kind, name, table, kind)])
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)

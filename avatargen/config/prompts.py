@@ -1,0 +1,220 @@
+"""Prompt lists: one file in ``prompts/`` is one list.
+
+``NAME.txt``  one prompt a line; empty lines and lines that start with ``#`` are skipped.
+``NAME.tsv``  a header ``id, prompt[, tags, geometry]`` and one prompt a line, separated by tabs. `tags` are
+              ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of the
+              prompt (its caption in CLIP-R's geometry track); empty or absent means the prompt itself, less the
+              colours if the closed world knows all its words (see `eval.manifest`).
+
+Text from outside: everything is checked here, once, and all problems are reported together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from avatargen.config.errors import InputError, unknown
+
+MAX_PROMPT = 300
+COLUMNS = ("id", "prompt", "tags", "geometry")
+NEGATIVES = ".negatives.txt"
+_REQUIRED = COLUMNS[:2]
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+
+
+@dataclass(frozen=True)
+class PromptItem:
+    """One avatar to make: a prompt of a list, with a seed.
+
+    Attributes:
+        list: name of the list; item: id within the list.
+        prompt: the text; tags: ``key=value`` each; geometry: caption of a render without texture.
+        seed: of noise and cameras.
+    """
+
+    list: str
+    item: str
+    prompt: str
+    tags: tuple[str, ...] = ()
+    geometry: str | None = None
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """Slug of the prompt and a short hash of prompt and seed; safe as a file name."""
+        digest = hashlib.sha256(f"{self.prompt}\n{self.seed}".encode()).hexdigest()
+        return f"{slug(self.prompt)}-{digest[:8]}"
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready; `from_facts` is the inverse."""
+        return {**asdict(self), "tags": list(self.tags)}
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> PromptItem:
+        """The item that `facts` describes."""
+        return cls(**{**facts, "tags": tuple(facts["tags"])})
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Lower-case ASCII words joined by ``-``, cut at a word where it can be."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if len(words) > length:
+        words = words[: length + 1].rpartition("-")[0] or words[:length]
+    return words or "avatar"
+
+
+def find_list(name: str, folders: Sequence[Path]) -> Path:
+    """The file of a list, in the first of some folders that has it.
+
+    Raises:
+        InputError: no folder has ``NAME.tsv`` or ``NAME.txt``, or one has both.
+    """
+    for folder in folders:
+        found = [path for path in (folder / f"{name}.tsv", folder / f"{name}.txt") if path.is_file()]
+        if len(found) > 1:
+            raise InputError([f"{folder}: list '{name}' is there twice: {found[0].name} and {found[1].name}"])
+        if found:
+            return found[0]
+    files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
+    known = {path.stem for path in files if not path.name.endswith(NEGATIVES)}
+    where = " or ".join(str(folder) for folder in folders)
+    if not known:
+        raise InputError([f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"])
+    raise InputError([unknown("list", name, known, where)])
+
+
+def read_list(path: Path) -> tuple[PromptItem, ...]:
+    """The prompts of a list, in order, with seed 0.
+
+    Raises:
+        InputError: not readable, not UTF-8, empty, or lines that are wrong; one problem for each.
+    """
+    lines = _read_lines(path)
+    items, problems = (_read_tsv if path.suffix == ".tsv" else _read_txt)(path, lines)
+    problems += _problems(path, items)
+    if not items and not problems:
+        problems.append(f"{path}: empty; expected at least one prompt")
+    if problems:
+        raise InputError(problems)
+    return tuple(item for _, item in items)
+
+
+def read_captions(path: Path) -> tuple[str, ...]:
+    """Captions of a text file, one a line; blank lines and lines that start with # give none.
+
+    Raises:
+        InputError: not readable, or not UTF-8.
+    """
+    return tuple(line.strip() for _, line in _read_lines(path))
+
+
+def negatives_of(file: Path) -> Path:
+    """Where the hard negatives of a list would lie: beside its file."""
+    return file.with_name(f"{file.stem}{NEGATIVES}")
+
+
+def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[PromptItem, ...]:
+    """Each item once for each seed, seeds outermost, so that a first pass covers every prompt."""
+    items = tuple(items)
+    return tuple(PromptItem(**{**asdict(item), "seed": seed}) for seed in seeds for item in items)
+
+
+Numbered = list[tuple[int, PromptItem]]
+
+
+def _read_lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that say something, with their numbers. Raises InputError: not readable, or not UTF-8."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError([f"{path}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}"]) from error
+    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)]
+    return [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
+
+
+def _read_txt(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[str]]:
+    items = []
+    for number, line in lines:
+        prompt = line.strip()
+        digest = hashlib.sha256(prompt.encode()).hexdigest()[:6]
+        items.append((number, PromptItem(path.stem, f"{slug(prompt, 24)}-{digest}", prompt)))
+    return items, []
+
+
+def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[str]]:
+    if not lines:
+        return [], []
+    number, header = lines[0]
+    columns = [name.strip() for name in header.split("\t")]
+    problems = [unknown("column", name, COLUMNS, f"{path}:{number}") for name in columns if name not in COLUMNS]
+    problems += [f"{path}:{number}: column '{name}' is missing" for name in _REQUIRED if name not in columns]
+    problems += [f"{path}:{number}: a column is there twice"] if len(set(columns)) < len(columns) else []
+    if problems:
+        return [], problems
+    items = []
+    for number, line in lines[1:]:
+        cells = [cell.strip() for cell in line.split("\t")]
+        cells += [""] * (len(columns) - len(cells))
+        if len(cells) > len(columns):
+            problems.append(f"{path}:{number}: {len(cells)} columns; expected {len(columns)}")
+            continue
+        row = dict(zip(columns, cells, strict=True))
+        tags = tuple(tag.strip() for tag in row.get("tags", "").split(";") if tag.strip())
+        geometry = row.get("geometry") or None
+        items.append((number, PromptItem(path.stem, row["id"], row["prompt"], tags, geometry)))
+    return items, problems
+
+
+def _problems(path: Path, items: Numbered) -> list[str]:
+    """What is wrong with single items, and between them."""
+    problems: list[str] = []
+    ids: dict[str, int] = {}
+    prompts: dict[str, int] = {}
+    for number, item in items:
+        where = f"{path}:{number}"
+        problems += [f"{where}: {problem}" for problem in item_problems(item)]
+        for kind, seen, value in (("id", ids, item.item), ("prompt", prompts, item.prompt)):
+            first = seen.setdefault(value.casefold(), number)
+            if value and first != number and not (kind == "id" and path.suffix == ".txt"):
+                problems.append(f"{where}: duplicate {kind} {_short(value)}; first on line {first}")
+    return problems
+
+
+def item_problems(item: PromptItem) -> list[str]:
+    """What is wrong with one item, without saying where."""
+    problems = []
+    if not _SAFE_ID.fullmatch(item.item) or item.item.split(".")[0].lower() in _RESERVED:
+        problems.append(
+            f"id {_short(item.item)} is not safe as a file name; expected 1 to 64 of "
+            "A-Z a-z 0-9 . _ -, starting with a letter or digit"
+        )
+    if not item.prompt:
+        problems.append("the prompt is empty")
+    for name, text in (
+        ("prompt", item.prompt),
+        ("geometry", item.geometry or ""),
+        *(("tag", t) for t in item.tags),
+    ):
+        if len(text) > MAX_PROMPT:
+            problems.append(f"{name} of {len(text)} characters; expected at most {MAX_PROMPT}")
+        bad = [char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
+        if bad:
+            problems.append(f"{name} holds the control character U+{ord(bad[0]):04X}")
+    problems += [f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]
+    return problems
+
+
+def _short(text: str) -> str:
+    """For messages: quoted, escaped, not too long."""
+    return repr(text if len(text) <= 60 else text[:57] + "…")

@@ -1,0 +1,198 @@
+"""Every hyper-parameter of the method, described, bounded, and with its provenance.
+
+Provenance is `paper` (stated in arXiv 2307.04859), `borrowed` (from the named open implementation) or
+`ours`; it is the default's, and any other value is `ours`. The report prints it. A method in
+``workflow/config/methods.yaml`` is a set of overrides of :class:`MethodSettings`; a prior in
+``workflow/config/priors.yaml`` is a :class:`PriorSettings`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Provenance = Literal["paper", "borrowed", "ours"]
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if low > high:
+        raise ValueError(f"expected low <= high; got {low:g}, {high:g}")
+    return bounds
+
+
+def _within(**limits: float) -> Any:
+    """The type of a range (low, high), both of them within limits."""
+    number = Annotated[float, Field(allow_inf_nan=False, **limits)]
+    return Annotated[tuple[number, number], AfterValidator(_ordered)]
+
+
+Azimuths = _within()
+Elevations = _within(ge=-89.0, le=89.0)
+Distances = _within(gt=0.0)
+Angles = _within(gt=0.0, lt=180.0)
+Fractions = _within(ge=0.0, le=1.0)
+
+
+def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
+    """A hyper-parameter with what it means and where its value comes from."""
+    return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
+
+
+class Frozen(BaseModel):
+    """Immutable, and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+
+
+class MeshSettings(Frozen):
+    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_files`)."""
+
+    folder: str = Field(description="relative to the repository, or absolute")
+    up: Axis = Field("+y", description="the axis to the top of the head")
+    front: Axis = Field("+z", description="the axis that the face looks along")
+    fit: bool = Field(True, description="centre each mesh and make it as tall as the template; or take it as metres")
+
+    @model_validator(mode="after")
+    def _turned(self) -> MeshSettings:
+        if self.up[1] == self.front[1]:
+            raise ValueError(f"up is {self.up} and front is {self.front}; expected two different axes")
+        return self
+
+
+class MethodSettings(Frozen):
+    """One way of making an avatar; the defaults are the full method."""
+
+    source: Literal["optimise", "template", "oracle", "imported"] = hyper(
+        "optimise",
+        "ours",
+        "optimise with the prior; or the floor (template), the ceiling (true head), another system's meshes (imported)",
+    )
+    meshes: MeshSettings | None = Field(None, description="of source 'imported': where they are")
+    guide: Literal["diffusion", "clip"] = hyper(
+        "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
+    )
+    clip_weight: float = hyper(1000.0, "ours", "weight of the CLIP loss, 1 - cosine", gt=0)
+    phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
+    phase2_steps: int = hyper(220, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
+    texture: bool = hyper(True, "paper", "optimise the latent texture")
+    phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")
+    shape: bool = hyper(True, "paper", "phase 2 moves the head model's shape coefficients")
+    expression: bool = hyper(True, "ours", "phase 2 moves the head model's expression coefficients")
+    offsets: bool = hyper(True, "paper", "phase 2 moves per-vertex offsets given by an MLP")
+    view_prompts: bool = hyper(True, "borrowed", "add the view to the prompt (Latent-Paint)")
+    shading_cue: Literal["added", "blended"] = hyper(
+        "blended", "paper", "how the shaded geometry enters the latents: blended, or its contrast added (ours)"
+    )
+    shading_alpha: float = hyper(0.5, "ours", "weight of the shading cue at the first step", ge=0, le=1)
+    shading_until: float = hyper(0.6, "ours", "fraction of phase 1 at which the cue has its last weight", ge=0, le=1)
+    shading_end: float = hyper(0.0, "ours", "weight of the cue from there on, phase 2 included", ge=0, le=1)
+    segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
+    mask_period: int = hyper(40, "ours", "steps between refreshes of the segmentation masks", ge=1)
+    mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
+    interior_gradient: bool = hyper(False, "ours", "let score distillation inside the silhouette move vertices")
+    distil_silhouette: float = hyper(
+        0.3, "ours", "weight of score distillation's gradient through the silhouette", ge=0
+    )
+    distil_shading: float = hyper(
+        0.0, "ours", "weight of score distillation's gradient through the shading cue's normals", ge=0
+    )
+    lr_shape: float = hyper(0.008, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
+    lr_expression: float = hyper(0.002, "ours", "r.m.s. step of expression coefficients", gt=0)
+    lr_offsets: float = hyper(6e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
+    geometry_decay: float = hyper(0.1, "ours", "what is left of these rates at the end of phase 2", ge=0, le=1)
+    offset_limit_mm: float = hyper(60.0, "ours", "largest offset of a vertex, mm", gt=0)
+    laplacian_weight: float = hyper(100.0, "ours", "weight of the smoothness of offsets", ge=0)
+    offset_weight: float = hyper(5.0, "ours", "weight of the size of offsets", ge=0)
+    shape_prior_weight: float = hyper(30.0, "ours", "weight of the prior on shape and expression", ge=0)
+    gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> MethodSettings:
+        if self.source == "optimise" and self.phase1_steps + self.phase2_steps == 0:
+            raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
+        if (self.source == "imported") != (self.meshes is not None):
+            raise ValueError(f"source is '{self.source}', meshes are {self.meshes}; expected 'imported' with meshes")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Optimisation steps in both phases."""
+        return self.phase1_steps + self.phase2_steps if self.source == "optimise" else 0
+
+
+class CameraSettings(Frozen):
+    """Where training cameras stand: ranges (lowest, highest), in degrees and metres."""
+
+    azimuth: Azimuths = hyper((-180.0, 180.0), "borrowed", "degrees; Latent-Paint: all around")
+    front_bias: float = hyper(
+        0.3, "ours", "b in the density of azimuths, 1 + b cos x: with 1 the face has twice the mean", ge=0, le=1
+    )
+    elevation: Elevations = hyper((-15.0, 30.0), "ours", "degrees")
+    distance: Distances = hyper((1.12, 1.32), "ours", "metres from the head's centre")
+    target_jitter: float = hyper(
+        0.01, "ours", "half side of the cube around the centre in which the point looked at lies, metres", ge=0
+    )
+    fov: Angles = hyper((18.0, 18.0), "ours", "vertical field of view, degrees")
+    close: float = hyper(0.0, "ours", "share of views that are close-ups of the face", ge=0, le=1)
+    close_fov: Angles = hyper((9.0, 13.0), "ours", "vertical field of view of close-ups, degrees")
+
+
+class PriorSettings(Frozen):
+    """A diffusion prior and the hyper-parameters that belong to it rather than to the method."""
+
+    kind: str = Field("stable_diffusion", description="a name in avatargen.config.plugins.PRIORS")
+    path: str = Field(description="diffusers folder (relative to the repository) or hub id")
+    guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
+    t_range: Fractions = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
+    t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
+    view_words: Literal["latent_paint", "sectors"] = hyper(
+        "latent_paint",
+        "borrowed",
+        "how prompts name views: front, side, back, overhead (Latent-Paint), or one of 16 directions and close-ups",
+    )
+    weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
+        "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"
+    )
+    latent_size: int = hyper(64, "paper", "rows and columns of the rendered latents", ge=8)
+    texture_size: int = hyper(512, "paper", "rows and columns of the latent texture", ge=16)
+    mask_timestep: float = hyper(
+        0.6, "ours", "how far renders are noised for estimates of masks, as a fraction", gt=0, lt=1
+    )
+    mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
+    mask_guidance: float = hyper(4.0, "ours", "classifier-free guidance scale of these estimates", ge=0)
+    samples: int = hyper(2, "ours", "render samples on each side of a latent pixel", ge=1, le=8)
+    lr_texture: float = hyper(1e-2, "borrowed", "Adam step of the latent texture (Latent-Paint)", gt=0)
+    texture_decay: float = hyper(1.0, "ours", "what is left of lr_texture at the end of the run", ge=0, le=1)
+    adam_eps: float = hyper(1e-15, "borrowed", "eps of Adam for the texture (Latent-Paint)", gt=0)
+    cameras: CameraSettings = CameraSettings()
+
+    @property
+    def parts(self) -> list[str]:
+        """Folders or hub ids to load: one, or Kandinsky's decoder and the pipeline that embeds texts for it."""
+        if self.kind != "kandinsky":
+            return [self.path]
+        place, slash, name = self.path.rstrip("/").rpartition("/")
+        return [self.path, f"{place}{slash}{name.replace('decoder', 'prior')}"]
+
+
+def provenance_table(settings: Frozen) -> list[dict[str, Any]]:
+    """Rows of (name, value, provenance, description), one for each hyper-parameter; nested ones are dotted.
+
+    The provenance is the default's: any other value is ours.
+    """
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Frozen) and isinstance(field.default, Frozen):
+            rows += [{**row, "name": f"{name}.{row['name']}"} for row in provenance_table(value)]
+            continue
+        extra = field.json_schema_extra if value == field.default else None
+        source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
+        rows.append({"name": name, "value": value, "provenance": source, "description": field.description or ""})
+    return rows

@@ -1,0 +1,1 @@
+"""To and from other software: glTF export, import of other systems' meshes."""

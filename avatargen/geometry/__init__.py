@@ -1,0 +1,1 @@
+"""Tensor types and conventions, cameras, sparse maps, mesh normals."""

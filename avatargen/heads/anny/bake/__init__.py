@@ -1,0 +1,1 @@
+"""What is computed once per version of Anny: mesh, regions, texture coordinates, shape space."""

@@ -1,0 +1,1 @@
+"""The FLAME head model, from files that the user supplies."""

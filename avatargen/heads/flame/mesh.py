@@ -1,0 +1,86 @@
+"""FLAME's mesh as avatars use it: without the lowest ring of the neck, and every triangle split in four.
+
+The surface stays FLAME's own, since new vertices are middles of edges; detail is what offsets add. All that lives on
+vertices goes the same way: shapes, correctives, skinning weights and masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, Int
+
+from avatargen.heads.flame.files import FlameSource
+
+REGIONS = {
+    "eyes": ("left_eyeball", "right_eyeball"), "ears": ("left_ear", "right_ear"),
+    "eyelids": ("left_eye_region", "right_eye_region"), "face": ("face",), "forehead": ("forehead",),
+    "lips": ("lips",), "neck": ("neck",), "nose": ("nose",), "scalp": ("scalp",),
+}  # fmt: skip
+"""Our regions, and FLAME's masks that make them."""
+
+
+@dataclass(frozen=True)
+class FlameMesh:
+    """N vertices made of M of FLAME's, and their triangles.
+
+    Attributes:
+        kept: FLAME's vertices that are left, increasing.
+        operator: (N, M), from those to the fine vertices.
+        faces, uvs, face_uvs: as in `avatargen.geometry.types.HeadTopology`.
+        regions: masks of the fine vertices.
+    """
+
+    kept: Int[np.ndarray, " M"]
+    operator: sp.csr_matrix
+    faces: Int[np.ndarray, "F 3"]
+    uvs: Float[np.ndarray, "T 2"]
+    face_uvs: Int[np.ndarray, "F 3"]
+    regions: dict[str, Bool[np.ndarray, " N"]]
+
+
+def build_mesh(source: FlameSource) -> FlameMesh:
+    """Trim and refine FLAME."""
+    border = np.zeros(len(source.template), bool)
+    border[source.masks["boundary"]] = True
+    inside = ~border[source.faces].any(axis=1)
+    kept, faces = _compact(source.faces[inside])
+    used, face_uvs = _compact(source.face_uvs[inside])
+    operator, fine = split(faces, len(kept))
+    uv_operator, fine_uvs = split(face_uvs, len(used))
+    regions = {name: _mask(source, parts, kept, operator) for name, parts in REGIONS.items()}
+    regions["skin"] = ~regions["eyes"]
+    return FlameMesh(kept, operator, fine, uv_operator @ source.uvs[used], fine_uvs, regions)
+
+
+def split(faces: Int[np.ndarray, "F 3"], vertices: int) -> tuple[sp.csr_matrix, Int[np.ndarray, "F4 3"]]:
+    """Split triangles in four at the middles of their edges.
+
+    Returns:
+        the operator from old vertices to [old vertices, middles], and the triangles: those at the first corners, at
+        the second, at the third, and the inner ones, each in the order and with the winding of `faces`.
+    """
+    pairs = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1), axis=-1)
+    edges, index = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
+    ab, bc, ca = (vertices + index.reshape(-1, 3)).T
+    a, b, c = faces.T
+    fine = np.concatenate([np.stack(corners, 1) for corners in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    rows = np.repeat(np.arange(len(edges)), 2)
+    middles = sp.csr_matrix((np.full(edges.size, 0.5), (rows, edges.ravel())), shape=(len(edges), vertices))
+    return sp.vstack([sp.identity(vertices), middles]).tocsr(), fine
+
+
+def _compact(faces: Int[np.ndarray, "F 3"]) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, "F 3"]]:
+    """The vertices that faces use, and the faces numbered by their place among these."""
+    used, index = np.unique(faces, return_inverse=True)
+    return used, index.reshape(faces.shape)
+
+
+def _mask(source: FlameSource, parts: tuple[str, ...], kept: np.ndarray, operator: sp.csr_matrix) -> np.ndarray:
+    """Fine vertices of some of FLAME's masks; a middle belongs to a region if both ends do."""
+    mask = np.zeros(len(source.template))
+    for part in parts:
+        mask[source.masks.get(part, [])] = 1
+    return operator @ mask[kept] > 0.5

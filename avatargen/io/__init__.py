@@ -1,0 +1,1 @@
+"""The project's own files: avatar files, histories, manifests, atomic writes, content hashes."""

@@ -1,0 +1,135 @@
+"""The avatar file: the only contract between generation and evaluation.
+
+A folder with ``avatar.safetensors`` (tensors) and ``avatar.json`` (everything else). Both are written
+beside their target and renamed, JSON last, so that a folder with a JSON file is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from avatargen.geometry.types import HeadParameters, HeadTopology
+from avatargen.io.atomic import replacing, write_json
+
+VERSION = 1
+STATUSES = ("ok", "diverged", "out_of_memory", "error")
+GREY = 0.6
+"""What textures start in, and stay in where nothing was optimised: lighter than the background that avatars are judged
+over (`eval.images`), in front of which a head of the same grey would be a blank picture.
+"""
+_TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture", "baked_texture")
+_TOPOLOGY = ("faces", "uvs", "face_uvs")
+
+
+class AvatarFileError(ValueError):
+    """An avatar file is missing, damaged, or of another version."""
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """One avatar.
+
+    Attributes:
+        id: slug of the prompt and a short hash of prompt and seed; safe as a file name.
+        prompt, seed, method: what was asked for.
+        head_id, prior_id: which head model the parameters belong to, which prior decodes the texture.
+        shape, expression, joints, offsets: see :class:`avatargen.geometry.types.HeadParameters`, without the batch.
+        latent_texture: texture in the prior's latent space; None where the method has none (oracle).
+        baked_texture: the same as RGB in [0, 1], baked through the prior's decoder.
+        config: the resolved configuration, JSON-ready.
+        provenance: code version, package versions, fingerprint, JSON-ready.
+        cost: `seconds`: its share of the time that its batches took to optimise, over all attempts and interrupted
+            runs (up to their last checkpoints), and its own baking; without loading models and what else is made once
+            for all batches. `peak_memory_mb` while its last batch ran, of the GPU or else of the process, models
+            included. Empty for one that ended in an error.
+        status: one of STATUSES; with anything but ``ok`` the parameters are the template's.
+        message: what went wrong, empty if nothing did.
+        topology: of a mesh that another system made, which has vertices for `offsets` and no other parameters; None
+            for heads of a head model.
+    """
+
+    id: str
+    prompt: str
+    seed: int
+    method: str
+    head_id: str
+    prior_id: str
+    shape: Float[Tensor, " S"]
+    expression: Float[Tensor, " E"]
+    joints: Float[Tensor, "J 3"]
+    offsets: Float[Tensor, "N 3"]
+    latent_texture: Float[Tensor, "C Ht Wt"] | None
+    baked_texture: Float[Tensor, "3 Hb Wb"]
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    status: str = "ok"
+    message: str = ""
+    topology: HeadTopology | None = None
+
+    def parameters(self) -> HeadParameters:
+        """The head's parameters as a batch of one."""
+        return HeadParameters(self.shape[None], self.expression[None], self.joints[None], self.offsets[None])
+
+
+def save_avatar(folder: Path, avatar: Avatar) -> None:
+    """Write an avatar, atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: getattr(avatar, name) for name in _TENSORS if getattr(avatar, name) is not None}
+    if avatar.topology is not None:
+        tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in (*_TENSORS, "topology")}
+    with replacing(folder / "avatar.safetensors", only_writer=True) as partial:
+        save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
+        partial.chmod(folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
+    write_json(folder / "avatar.json", {"version": VERSION, **facts})
+
+
+def load_avatar(folder: Path) -> Avatar:
+    """Read an avatar.
+
+    Raises:
+        AvatarFileError: nothing there, not readable, or written by another version.
+    """
+    try:
+        facts = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "avatar.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AvatarFileError(f"{folder}: not a readable avatar: {error}") from error
+    version = facts.pop("version", None)
+    if version != VERSION:
+        raise AvatarFileError(f"{folder}: avatar file of version {version}; expected {VERSION}")
+    missing = [name for name in _TENSORS if name not in tensors and name != "latent_texture"]
+    if missing:
+        raise AvatarFileError(f"{folder}/avatar.safetensors: lacks {', '.join(missing)}")
+    topology = None
+    if "faces" in tensors:
+        everything = torch.ones(len(tensors["offsets"]), dtype=torch.bool)
+        topology = HeadTopology(*(tensors[name] for name in _TOPOLOGY), {"skin": everything})
+    return Avatar(**facts, **{name: tensors.get(name) for name in _TENSORS}, topology=topology)
+
+
+def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Tensor]:
+    """Tensors of the floor, and of an avatar that failed: the template head in GREY."""
+    return {
+        "shape": template.shape[0],
+        "expression": template.expression[0],
+        "joints": template.joints[0],
+        "offsets": template.offsets[0],
+        "latent_texture": None,
+        "baked_texture": torch.full((3, texture_size, texture_size), GREY),
+    }

@@ -1,0 +1,180 @@
+"""What changes while avatars are optimised: parameters, Adam's moments, masks, and which avatar has diverged.
+
+Everything is stacked over the batch, and the optimisers work row by row, so a row of it is one avatar's state: that
+row is what a checkpoint holds, and what resumes in any batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.heads.base import HeadModel
+from avatargen.io.atomic import replacing
+from avatargen.method.offset_mlp import Layers, encode_positions, initial_layers
+from avatargen.method.row_adam import RowAdam
+from avatargen.method.segmentation import Masks
+
+CHECKPOINT = "checkpoint.safetensors"
+PACES = (1.0, 0.3)
+"""Factor of all learning rates at each attempt; an avatar that diverges at the last one has failed."""
+
+
+@dataclass
+class State:
+    """A batch of avatars under way.
+
+    Attributes:
+        step: steps done.
+        texture: latent textures (B, C, Ht, Wt).
+        shape: deviation from the template in units of each coefficient's range (B, S).
+        expression: coefficients (B, E).
+        mlp: weights of the offset MLPs, see `avatargen.method.offset_mlp`.
+        masks: foreground of each fixed camera; zeros and invalid before the first refresh.
+        diverged: avatars whose numbers stopped being finite; they no longer move.
+        texture_adam, geometry_adam: optimisers of the above.
+        elapsed: seconds that each avatar has taken so far, earlier attempts and interrupted runs included; on the CPU.
+        attempt: 0, or how often these avatars have diverged before; later attempts take smaller steps.
+        resting: the heads' vertices while geometry does not move, once a step has needed them; no part of a checkpoint.
+    """
+
+    step: int
+    texture: Float[Tensor, "B C Ht Wt"]
+    shape: Float[Tensor, "B S"]
+    expression: Float[Tensor, "B E"]
+    mlp: Layers
+    masks: Masks
+    diverged: Bool[Tensor, " B"]
+    texture_adam: torch.optim.Adam = field(repr=False)
+    geometry_adam: RowAdam = field(repr=False)
+    elapsed: Float[Tensor, " B"]
+    attempt: int = 0
+    resting: Float[Tensor, "B N 3"] | None = field(default=None, repr=False)
+
+    @property
+    def pace(self) -> float:
+        """Factor of all learning rates."""
+        return PACES[self.attempt]
+
+    def geometry(self) -> dict[str, Tensor]:
+        """The geometry's parameters by name."""
+        return {"shape": self.shape, "expression": self.expression, **self.mlp}
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Every optimised tensor by name."""
+        return {"texture": self.texture, **self.geometry()}
+
+
+def initial_state(
+    head: HeadModel, method: MethodSettings, prior: PriorSettings, texture: Float[Tensor, " C"], seeds: list[int],
+    mask_size: int,
+) -> State:  # fmt: skip
+    """The state before the first step: template heads, a flat texture, offset MLPs that give zero.
+
+    Args:
+        texture: latents of the colour that the texture starts in.
+    """
+    batch, device = len(seeds), texture.device
+    flat = texture[None, :, None, None].expand(batch, -1, prior.texture_size, prior.texture_size)
+    features = encode_positions(head.canonical(head.shape_template[None])[0]).shape[1]
+    mlp = {name: value.to(device) for name, value in initial_layers(features, seeds).items()}
+    tensors = {
+        "texture": flat.clone(),
+        "shape": torch.zeros(batch, len(head.shape_names), device=device),
+        "expression": torch.zeros(batch, len(head.expression_names), device=device),
+        **mlp,
+    }
+    masks = Masks(
+        torch.zeros(batch, method.mask_views, 1, mask_size, mask_size, device=device),
+        torch.zeros(batch, method.mask_views, dtype=torch.bool, device=device),
+    )
+    return _with_optimisers(tensors, masks, torch.zeros(batch, dtype=torch.bool, device=device), method, prior)
+
+
+def _with_optimisers(
+    tensors: dict[str, Tensor], masks: Masks, diverged: Tensor, method: MethodSettings, prior: PriorSettings
+) -> State:
+    leaves = {name: value.requires_grad_() for name, value in tensors.items()}
+    mlp = {name: value for name, value in leaves.items() if name.startswith("mlp_")}
+    betas = (0.9, 0.99)
+    groups = [
+        {"params": [leaves["shape"]], "lr": method.lr_shape, "first_lr": method.lr_shape},
+        {"params": [leaves["expression"]], "lr": method.lr_expression, "first_lr": method.lr_expression},
+        {"params": list(mlp.values()), "lr": method.lr_offsets, "first_lr": method.lr_offsets},
+    ]
+    return State(
+        step=0, texture=leaves["texture"], shape=leaves["shape"], expression=leaves["expression"], mlp=mlp,
+        masks=masks, diverged=diverged,
+        texture_adam=torch.optim.Adam([leaves["texture"]], lr=prior.lr_texture, betas=betas, eps=prior.adam_eps),
+        geometry_adam=RowAdam(groups, betas=betas), elapsed=torch.zeros(len(diverged), dtype=torch.float64),
+    )  # fmt: skip
+
+
+def _adams(state: State) -> dict[str, torch.optim.Optimizer]:
+    return {name: state.texture_adam if name == "texture" else state.geometry_adam for name in state.parameters()}
+
+
+def save_checkpoint(state: State, row: int, folder: Path) -> None:
+    """Write one avatar's state, atomically."""
+    tensors = {
+        "masks": state.masks.foreground[row],
+        "valid": state.masks.valid[row],
+        "diverged": state.diverged[row],
+        "elapsed": state.elapsed[row],
+    }
+    adams = _adams(state)
+    for name, value in state.parameters().items():
+        tensors[name] = value[row]
+        moments = adams[name].state.get(value, {})
+        for key in ("exp_avg", "exp_avg_sq"):
+            if key in moments:
+                tensors[f"{name}.{key}"] = moments[key][row]
+    tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    steps = {name: str(int(_steps(adam))) for name, adam in (("t", state.texture_adam), ("g", state.geometry_adam))}
+    facts = {"step": str(state.step), "attempt": str(state.attempt), "texture": steps["t"], "geometry": steps["g"]}
+    with replacing(folder / CHECKPOINT, only_writer=True) as partial:
+        save_file(tensors, partial, metadata=facts)
+
+
+def _steps(adam: torch.optim.Optimizer) -> float:
+    return max((float(entry["step"]) for entry in adam.state.values()), default=0.0)
+
+
+def checkpoint_place(folder: Path) -> tuple[int, int]:
+    """(attempt, step) that a folder's checkpoint stands at; (0, 0) if there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            facts = file.metadata()
+            return int(facts["attempt"]), int(facts["step"])
+    except (OSError, SafetensorError):
+        return 0, 0
+
+
+def restore(state: State, folders: list[Path]) -> None:
+    """Fill a new state from checkpoints that all stand at one step, in place."""
+    from safetensors import safe_open
+
+    rows = [load_file(folder / CHECKPOINT) for folder in folders]
+    with safe_open(folders[0] / CHECKPOINT, framework="pt") as file:
+        facts = file.metadata()
+    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    adams = _adams(state)
+    with torch.no_grad():
+        for name, value in state.parameters().items():
+            value.copy_(stacked[name])
+            if f"{name}.exp_avg" in stacked:
+                count = facts["texture" if name == "texture" else "geometry"]
+                moments = {key: stacked[f"{name}.{key}"].to(value.device) for key in ("exp_avg", "exp_avg_sq")}
+                adams[name].state[value] = {"step": torch.tensor(float(count)), **moments}
+    device = state.texture.device
+    state.masks = Masks(stacked["masks"].to(device), stacked["valid"].to(device))
+    state.diverged, state.elapsed = stacked["diverged"].to(device), stacked["elapsed"]
+    state.step, state.attempt = int(facts["step"]), int(facts["attempt"])

@@ -1,0 +1,125 @@
+"""The formulas of diffusion models that score distillation and sampling share, one pure function each.
+
+Conventions: `a` is alpha-bar at the timestep, z_t = sqrt(a) z + sqrt(1-a) eps; classifier-free guidance is
+eps_u + s (eps_c - eps_u), so s = 1 is the conditional prediction; in any stacked batch the unconditional half
+comes first.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from avatargen.priors.base import Prior
+
+
+def add_noise(
+    latents: Float[Tensor, "N C h w"], noise: Float[Tensor, "N C h w"], a: Float[Tensor, " N"]
+) -> Float[Tensor, "N C h w"]:
+    """Diffuse latents to signal level `a` (DDPM, arXiv 2006.11239, eq. 4).
+
+    Example:
+        >>> latents, noise = torch.full((1, 4, 8, 8), 2.0), torch.zeros(1, 4, 8, 8)
+        >>> add_noise(latents, noise, torch.tensor([0.25])).unique().tolist()
+        [1.0]
+    """
+    a = a[:, None, None, None]
+    return a.sqrt() * latents + (1 - a).sqrt() * noise
+
+
+def guide(
+    unconditional: Float[Tensor, "N C h w"], conditional: Float[Tensor, "N C h w"], scale: float
+) -> Float[Tensor, "N C h w"]:
+    """Apply classifier-free guidance (arXiv 2207.12598, eq. 6 with s = 1 + w).
+
+    Example:
+        >>> unconditional, conditional = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8)
+        >>> guide(unconditional, conditional, 100.0).unique().tolist()
+        [100.0]
+    """
+    return unconditional + scale * (conditional - unconditional)
+
+
+def to_epsilon(
+    output: Float[Tensor, "N C h w"], noisy: Float[Tensor, "N C h w"], a: Float[Tensor, " N"], prediction: str
+) -> Float[Tensor, "N C h w"]:
+    """Return the noise that a network's output implies.
+
+    Args:
+        output: of the network.
+        noisy: what it was given.
+        a: alpha-bar at the timestep.
+        prediction: ``epsilon``, ``v_prediction`` (arXiv 2202.00512) or ``sample``.
+
+    Raises:
+        ValueError: another prediction type.
+    """
+    a = a[:, None, None, None]
+    if prediction == "epsilon":
+        return output
+    if prediction == "v_prediction":
+        return a.sqrt() * output + (1 - a).sqrt() * noisy
+    if prediction == "sample":
+        return (noisy - a.sqrt() * output) / (1 - a).sqrt()
+    raise ValueError(f"prediction type: got '{prediction}'; expected epsilon, v_prediction or sample")
+
+
+def to_sample(
+    epsilon: Float[Tensor, "N C h w"], noisy: Float[Tensor, "N C h w"], a: Float[Tensor, " N"]
+) -> Float[Tensor, "N C h w"]:
+    """Return the one-step estimate of the clean latents."""
+    a = a[:, None, None, None]
+    return (noisy - (1 - a).sqrt() * epsilon) / a.sqrt()
+
+
+def guided_epsilon(
+    prior: Prior,
+    noisy: Float[Tensor, "N C h w"],
+    t: Int[Tensor, " N"],
+    condition: Float[Tensor, "N L D"],
+    unconditional: Float[Tensor, "1 L D"],
+    scale: float | None,
+) -> Float[Tensor, "N C h w"]:
+    """Predict the noise in latents with classifier-free guidance, in one network call of twice the batch.
+
+    Args:
+        prior: predicts.
+        noisy: latents at timesteps `t`.
+        t: timestep of each.
+        condition: text embedding of each one's prompt.
+        unconditional: text embedding of the empty prompt.
+        scale: guidance scale s; None: the conditional prediction alone, in a call of the batch's size.
+    """
+    a = prior.alphas_cumprod[t]
+    if scale is None:
+        return to_epsilon(prior.predict(noisy, t, condition), noisy, a, prior.prediction)
+    both = torch.cat([unconditional.expand_as(condition), condition])
+    outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
+    empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
+    return guide(empty, named, scale)
+
+
+def ddim_step(
+    prior: Prior,
+    noisy: Float[Tensor, "N C h w"],
+    time: Int[Tensor, ""],
+    following: Float[Tensor, " N"],
+    condition: Float[Tensor, "N L D"],
+    unconditional: Float[Tensor, "1 L D"],
+    scale: float | None,
+) -> tuple[Float[Tensor, "N C h w"], Float[Tensor, "N C h w"]]:
+    """Take one step of DDIM (arXiv 2010.02502, eq. 12 with sigma = 0).
+
+    Args:
+        prior, noisy, condition, unconditional, scale: see `guided_epsilon`.
+        time: timestep of all latents.
+        following: alpha-bar at the next timestep.
+
+    Returns:
+        the estimate of the clean latents, and the latents at the next timestep.
+    """
+    t = time.expand(len(noisy))
+    epsilon = guided_epsilon(prior, noisy, t, condition, unconditional, scale)
+    clean = to_sample(epsilon, noisy, prior.alphas_cumprod[t])
+    return clean, add_noise(clean, epsilon, following)

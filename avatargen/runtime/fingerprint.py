@@ -1,0 +1,138 @@
+"""What decides whether finished work is current: hashes of what shapes it.
+
+A fingerprint covers the *parsed* source of the modules that shape a result (comments, docstrings and layout
+aside), the resolved configuration, the prompt and the weights. The modules are found by following imports
+from the stage's entry point, lazy ones too; those that only read configuration or steer the work are left
+out, since what they decide is hashed by value.
+
+Used at every parse of the Snakefile: imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import EvaluationSettings, JudgeSettings, RunConfig
+from avatargen.config.places import ROOT
+from avatargen.config.plugins import HEADS, PRIORS, RENDERERS
+from avatargen.config.prompts import PromptItem
+from avatargen.config.settings import PriorSettings
+from avatargen.exchange.mesh_files import find_mesh, parts_of
+from avatargen.io.code_hash import code_hash
+from avatargen.io.content_hash import clip_id, digest, file_hash, weights_id
+
+_HEAD_PACKAGES = {"anny": "anny"}
+
+
+def generate_code(run: RunConfig) -> str:
+    """Hash of the code that shapes an avatar of this head, renderer and prior."""
+    return code_hash(("avatargen.method.generator", *_plugged(run)))
+
+
+def render_code(run: RunConfig) -> str:
+    """Hash of the code that shapes an avatar's turntable, views and sheet."""
+    return code_hash(("eval.turntable", *_plugged(run)))
+
+
+def embed_code() -> str:
+    """Hash of the code that shapes embeddings."""
+    return code_hash(("eval.embed",))
+
+
+def truth_code(run: RunConfig) -> str:
+    """Hash of the code that shapes an avatar's distance to the true head."""
+    return code_hash(("eval.truth", *_plugged(run)))
+
+
+def table_code() -> str:
+    """Hash of the code that shapes tables and plots."""
+    return code_hash(("eval.collect", "eval.plots"))
+
+
+def report_code() -> str:
+    """Hash of the code and the templates that shape the report."""
+    templates = [file for file in sorted((ROOT / "eval/templates").glob("*")) if file.is_file()]
+    return digest(code_hash(("eval.report", "eval.comparison")), [file_hash(file) for file in templates])
+
+
+def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:
+    """Fingerprint of one avatar."""
+    return of_avatars(run, [item], root)[0]
+
+
+def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
+    """Fingerprints of avatars of one method. The name of the list is no part of them, nor the caption."""
+    shared, meshes = of_method(run, root), run.method.meshes
+    if meshes is None:
+        return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
+    return [digest(*shared, _mesh_id(find_mesh(meshes, item, root), root)) for item in items]
+
+
+def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
+    """What all avatars of one method depend on, JSON-ready: code, settings, head model, and the weights that guide."""
+    return (
+        generate_code(run),
+        run.model_dump(mode="json"),
+        head_id(run.head, root),
+        [weights_id(path, root) for path in run.prior.parts],
+        clip_id(run.clip, root) if run.clip else None,
+    )
+
+
+def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSettings, prior: PriorSettings) -> str:
+    """Fingerprint of an avatar's renders.
+
+    Args:
+        avatar: its own fingerprint; status: how it ended: one that failed, and is made after all, keeps the former.
+        prior: the experiment's, whose latent size and samples all methods are shown with.
+    """
+    return digest(avatar, status, render_code(run), settings.model_dump(mode="json"), prior.latent_size, prior.samples)
+
+
+def of_truth(avatar: str, status: str, run: RunConfig) -> str:
+    """Fingerprint of an avatar's distance to the true head; arguments as of `of_render`."""
+    return digest(avatar, status, truth_code(run))
+
+
+def of_embedding(render: str, name: str, judge: JudgeSettings, root: Path = ROOT) -> str:
+    """Fingerprint of one judge's embeddings of an avatar's renders; `render` is the renders' fingerprint."""
+    return digest(render, embed_code(), name, judge.model_dump(mode="json"), clip_id(judge, root))
+
+
+def head_id(name: str, root: Path = ROOT) -> str:
+    """A head model's name, with the version of the package or the content of the files that its shapes come from.
+
+    The code that bakes it is part of the stage's code hash.
+    """
+    if name == "flame":
+        return _flame_id(root)
+    package = _HEAD_PACKAGES.get(name)
+    try:
+        return f"{name}-{version(package)}" if package else name
+    except PackageNotFoundError:
+        return name
+
+
+def _flame_id(root: Path) -> str:
+    from avatargen.heads.flame.files import find_flame
+
+    try:
+        files = find_flame()
+    except InputError:
+        return "flame"
+    return "flame-" + digest([weights_id(str(path), root) for path in (files.model, files.texture, files.masks)])
+
+
+def _mesh_id(path: Path | None, root: Path) -> list[str]:
+    """Hashes of a mesh and of what it refers to."""
+    return [weights_id(str(part), root) for part in parts_of(path)] if path else []
+
+
+def _plugged(run: RunConfig) -> tuple[str, ...]:
+    """Modules that the configuration names rather than an import."""
+    tables = ((HEADS, run.head), (RENDERERS, run.renderer), (PRIORS, run.prior.kind))
+    return tuple(table[name].partition(":")[0] for table, name in tables if name in table)

@@ -1,0 +1,1 @@
+"""How the shipped prior and judges are trained and measured."""

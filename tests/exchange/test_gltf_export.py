@@ -1,0 +1,171 @@
+"""Exported heads: what a glTF viewer makes of one is what the head model makes of the avatar."""
+
+import io
+import json
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from avatargen.cli.export import main
+from avatargen.config.plugins import HEADS, load_class
+from avatargen.exchange.gltf_export import NAME, quaternion, strongest, to_glb
+from avatargen.geometry.types import HeadParameters
+from avatargen.heads.base import Rig
+from avatargen.heads.flame.head import FlameHead
+from avatargen.heads.skinning import rotation_matrices
+from avatargen.io.avatar_file import Avatar, save_avatar
+from tests.small_flame import make_flame, write_flame
+
+FORMATS = {5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+WIDTHS = {"SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4)}
+
+
+@pytest.fixture(scope="module", params=sorted(HEADS))
+def head(request, tmp_path_factory):
+    if request.param == "anny":
+        return load_class("head", "anny", HEADS).load()
+    model = make_flame()[0]
+    model["posedirs"] = np.zeros_like(model["posedirs"])  # glTF has no place for them
+    return FlameHead.load(write_flame(tmp_path_factory.mktemp("flame"), model))
+
+
+@pytest.fixture(scope="module")
+def avatar(head):
+    draw = torch.Generator().manual_seed(1)
+    template = head.template(1)
+    low, high = head.shape_bounds
+    shape = head.shape_template + 0.1 * (high - low) * torch.randn(len(low), generator=draw).clamp(-1, 1)
+    expression = 0.3 * torch.rand(template.expression.shape[1], generator=draw)
+    return Avatar(
+        id="a-man", prompt="a män", seed=3, method="full", head_id=head.id, prior_id="mini",
+        shape=shape.clamp(low, high), expression=expression, joints=template.joints[0],
+        offsets=1e-3 * torch.randn(template.offsets.shape[1:], generator=draw), latent_texture=None,
+        baked_texture=torch.rand(3, 16, 16, generator=draw),
+    )  # fmt: skip
+
+
+class Viewer:
+    """As much of a glTF viewer as the tests need, by the specification."""
+
+    def __init__(self, data):
+        magic, version, length = struct.unpack_from("<4sII", data)
+        assert (magic, version, length) == (b"glTF", 2, len(data))
+        size, kind = struct.unpack_from("<I4s", data, 12)
+        assert kind == b"JSON" and size % 4 == 0
+        self.scene = json.loads(data[20 : 20 + size])
+        rest, kind = struct.unpack_from("<I4s", data, 20 + size)
+        assert kind == b"BIN\0" and rest == len(data) - 28 - size
+        self.buffer = data[28 + size :]
+
+    def view(self, index):
+        view = self.scene["bufferViews"][index]
+        assert view["byteOffset"] % 4 == 0
+        return self.buffer[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+
+    def array(self, index):
+        facts = self.scene["accessors"][index]
+        width, count = WIDTHS[facts["type"]], facts["count"]
+        if "sparse" not in facts:
+            found = np.frombuffer(self.view(facts["bufferView"]), FORMATS[facts["componentType"]])
+            return found.reshape(count, *width)
+        array, sparse = np.zeros((count, *width)), facts["sparse"]
+        rows = np.frombuffer(self.view(sparse["indices"]["bufferView"]), "<u4")
+        assert (np.diff(rows.astype(int)) > 0).all()
+        array[rows] = np.frombuffer(self.view(sparse["values"]["bufferView"]), "<f4").reshape(-1, *width)
+        return array
+
+    def primitive(self):
+        return self.scene["meshes"][0]["primitives"][0]
+
+    def attribute(self, name):
+        return self.array(self.primitive()["attributes"][name])
+
+    def world(self, node, turns, parent=None):
+        """World matrices of a node and those below it, with the turns of some by name."""
+        facts = self.scene["nodes"][node]
+        own = np.eye(4)
+        own[:3, 3] = facts.get("translation", 0)
+        own[:3, :3] = turns.get(facts["name"], np.eye(3))
+        found = {node: own if parent is None else parent @ own}
+        for child in facts.get("children", ()):
+            found |= self.world(child, turns, found[node])
+        return found
+
+    def posed(self, morphs, turns):
+        """Positions of the vertices: morph targets, then skinning."""
+        points = self.attribute("POSITION").astype(float)
+        for weight, target in zip(morphs, self.primitive()["targets"], strict=True):
+            points = points + weight * self.array(target["POSITION"])
+        skin = self.scene["skins"][0]
+        bones = self.array(skin["inverseBindMatrices"]).transpose(0, 2, 1)
+        worlds = self.world(skin["skeleton"], turns)
+        matrices = np.stack([worlds[node] @ bone for node, bone in zip(skin["joints"], bones, strict=True)])
+        joints, weights = self.attribute("JOINTS_0"), self.attribute("WEIGHTS_0")
+        blended = np.einsum("vk,vkrc->vrc", weights, matrices[joints])
+        return np.einsum("vrc,vc->vr", blended[:, :3], np.pad(points, ((0, 0), (0, 1)), constant_values=1))
+
+
+def corners(viewer, points):
+    return points[viewer.array(viewer.primitive()["indices"])].reshape(-1, 3, points.shape[1])
+
+
+def test_a_viewer_shows_what_the_head_model_makes(head, avatar):
+    viewer = Viewer(to_glb(avatar, head))
+    mesh, joints = viewer.scene["meshes"][0], 0.3 * torch.randn(len(head.joint_names), 3)
+    turns = {name: turn.numpy() for name, turn in zip(head.joint_names, rotation_matrices(joints), strict=True)}
+    names = mesh["extras"]["targetNames"]
+    kept = torch.tensor([name in names for name in head.expression_names])
+    expression = torch.where(kept, avatar.expression, 0.0)
+    for morphs, psi, turned, theta in (
+        ([0.0] * len(names), torch.zeros_like(expression), {}, torch.zeros_like(joints)),
+        (mesh["weights"], expression, {}, torch.zeros_like(joints)),
+        ([0.0] * len(names), torch.zeros_like(expression), turns, joints),
+    ):
+        wanted = head.vertices(HeadParameters(avatar.shape[None], psi[None], theta[None], avatar.offsets[None]))[0]
+        wanted = wanted[head.topology.faces].numpy()
+        assert np.abs(corners(viewer, viewer.posed(morphs, turned)) - wanted).max() < 2e-4  # metres; four joints
+
+
+def test_texture_coordinates_and_normals(head, avatar):
+    viewer = Viewer(to_glb(avatar, head))
+    uvs = corners(viewer, viewer.attribute("TEXCOORD_0"))
+    wanted = head.topology.uvs[head.topology.face_uvs].numpy()
+    assert np.allclose(uvs[..., 0], wanted[..., 0]) and np.allclose(1 - uvs[..., 1], wanted[..., 1], atol=1e-6)
+    points, normals = (viewer.attribute(name) for name in ("POSITION", "NORMAL"))
+    assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-4)
+    assert (np.sum(normals * points, axis=1) > 0).mean() > 0.7  # outwards
+    image = Image.open(io.BytesIO(viewer.view(viewer.scene["images"][0]["bufferView"])))
+    assert image.getpixel((5, 2)) == tuple((avatar.baked_texture[:, 2, 5] * 255).round().int().tolist())
+
+
+def test_the_four_strongest_joints():
+    weights = torch.tensor([[0.1, 0.0], [0.2, 0.0], [0.3, 0.25], [0.05, 0.75], [0.35, 0.0]])
+    joints, kept = strongest(Rig((-1, 0, 0, 0, 0), torch.zeros(5, 3), weights))
+    assert joints.tolist() == [[5, 3, 2, 1], [4, 3, 0, 0]]
+    assert np.allclose(kept, [[0.35 / 0.95, 0.3 / 0.95, 0.2 / 0.95, 0.1 / 0.95], [0.75, 0.25, 0, 0]])
+    joints, kept = strongest(Rig((-1,), torch.zeros(1, 3), torch.tensor([[0.25, 0.0]])))
+    assert joints.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]] and kept[:, 0].tolist() == [0.75, 1.0]
+
+
+def test_a_quarter_turn():
+    assert np.allclose(quaternion(torch.tensor([0.0, np.pi / 2, 0.0])), [0, 0.5**0.5, 0, 0.5**0.5])
+    assert quaternion(torch.zeros(3)) == [0, 0, 0, 1]
+
+
+def test_folders_are_exported_and_what_cannot_be_is_said(head, avatar, make_run, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("avatargen.cli.export.load_class", lambda *_: type("Kind", (), {"load": lambda: head}))
+    config = make_run().model_dump(mode="json")
+    save_avatar(tmp_path / "good", replace(avatar, config=config))
+    save_avatar(tmp_path / "failed", replace(avatar, config=config, status="diverged"))
+    save_avatar(tmp_path / "foreign", replace(avatar, config=config, head_id="anny-0"))
+    folders = [str(tmp_path / name) for name in ("failed", "foreign", "none", "good")]
+    assert main(folders) == 2
+    said = capsys.readouterr()
+    assert "status 'diverged'" in said.err and "made with head 'anny-0'" in said.err and "not a readable" in said.err
+    assert said.out.split() == [str(tmp_path / "good" / NAME)]
+    assert Viewer((tmp_path / "good" / NAME).read_bytes()).scene["asset"]["extras"]["prompt"] == "a män"
+    assert main([folders[-1], "--out", str(tmp_path / "head.glb")]) == 0 and (tmp_path / "head.glb").is_file()

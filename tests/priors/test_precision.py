@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from avatargen.priors.precision import network_dtype
+
+CPUS = [
+    ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, torch.bfloat16),
+    ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, torch.float32),
+    ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, torch.bfloat16),
+    ({"cpu_name": "AMD EPYC", "avx512_bf16": False}, torch.float32),
+    ({}, torch.float32),
+]
+
+
+@pytest.mark.parametrize(("capabilities", "dtype"), CPUS)
+def test_bfloat16_is_for_cpus_that_are_faster_in_it(monkeypatch, capabilities, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert network_dtype(torch.device("cpu")) == dtype
+
+
+def test_networks_run_in_half_precision_on_a_gpu():
+    assert network_dtype(torch.device("cuda")) == torch.float16
