@@ -1,8 +1,10 @@
 # make reproduce   from prompt lists to the report (EXPERIMENT=embedded)
-# make test        the tests        make lint    style of code and workflow
+# make test        the tests, doctests included (TESTS=tests/eval for a part)
+# make lint        style of code and workflow, types
+# make wheel       the package, and a check that it works from an empty directory
 # make bench       what the renderer and a step of the method cost
-# make train       the shipped prior and judge, from nothing (hours on two cores)
-# make clean       results of EXPERIMENT; the environment stays
+# make train       the shipped prior and judges, from nothing (hours on two cores)
+# make clean       remove the results of EXPERIMENT; the environment stays
 #
 # Needs Python 3.11 to 3.13 and nothing else; the first call makes an environment in .venv.
 
@@ -10,30 +12,36 @@ PYTHON ?= python3
 EXPERIMENT ?= embedded
 CORES ?= all
 VENV ?= .venv
+TESTS ?= tests avatargen eval
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := avatargen eval tests benchmarks workflow/scripts
 
-.PHONY: reproduce test lint bench train clean env
+.PHONY: reproduce test lint wheel bench train clean env
 
 reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=avatargen,eval,beartype.beartype $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --doctest-modules \
+		--jaxtyping-packages=avatargen,eval,beartype.beartype $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+	$(BIN)/basedpyright --level error --pythonpath $(BIN)/python
+
+wheel: $(READY)
+	PYTHON=$(BIN)/python tests/wheel.sh
 
 bench: $(READY)
 	$(BIN)/python benchmarks/renderer.py
 	$(BIN)/python benchmarks/step.py
 
 train: $(READY)
-	$(BIN)/python -m avatargen.training
+	$(BIN)/python -m avatargen train
 
 clean:
 	rm -rf results/$(EXPERIMENT)

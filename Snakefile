@@ -2,9 +2,9 @@
 #
 #   snakemake --cores all                                   the embedded experiment, on any machine
 #   snakemake --cores all --config experiment=NAME          workflow/config/NAME.yaml
-#   snakemake --cores all --config batch_size=8 seeds=0,1   with fields of the experiment changed
+#   snakemake --cores all --config limit=2 seeds=0,1        with fields of the experiment changed
 #
-# Everything a run needs is checked here, before the first job.
+# Everything that a run needs is validated here, before the first job.
 from snakemake.utils import min_version
 
 min_version("9.13")
@@ -28,7 +28,7 @@ onstart:
 
 onsuccess:
     launch.forget_owner()
-    print(*launch.remarks(STUDY), f"Report: {RESULTS}/report/index.html", sep="\n")
+    print(*launch.closing_lines(STUDY), sep="\n")
 
 
 onerror:

@@ -1,10 +1,7 @@
-"""The experiment's configuration: what a user writes, validated whole before the first job.
+"""The experiment's configuration, as a user writes it.
 
-``workflow/config/{experiment}.yaml`` is an :class:`Experiment`; ``methods.yaml``, ``priors.yaml`` and
-``judges.yaml`` beside it hold the named methods, priors and judges it refers to. A user's own files go
-into ``workflow/config/`` and ``prompts/`` of the working directory, which are looked into first.
-
-The Snakefile imports this module at every parse: it imports neither torch nor pandas.
+``workflow/config/{experiment}.yaml`` is an `Experiment`; ``methods.yaml``, ``priors.yaml`` and ``judges.yaml`` beside
+it hold the named methods, priors and judges that it refers to.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ class JudgeSettings(Frozen):
 
     model: str = Field(description="open_clip model name, or folder with open_clip_config.json and weights")
     pretrained: str | None = Field(None, description="open_clip tag or weights file; None for a folder")
+    reason: str = Field("", exclude=True, description="one line, for `avatargen list judges`")
 
 
 class EvaluationSettings(Frozen):
@@ -35,25 +33,27 @@ class EvaluationSettings(Frozen):
     size: int = Field(128, ge=32, le=1024, description="rows and columns of the images shown to a judge")
     samples: int = Field(3, ge=1, le=8, description="render samples on each side of a pixel")
     background: tuple[Share, Share, Share] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")
-    turntable_frames: int = Field(48, ge=4, le=720)
-    turntable_size: int = Field(256, ge=64, le=2048)
+    turntable_frames: int = Field(48, ge=4, le=720, description="frames of the turntable video, one full turn")
+    turntable_size: int = Field(256, ge=64, le=2048, description="rows and columns of each half of a frame")
 
 
 class Reduced(Frozen):
-    """Methods that run on a part of each list: ablations beside a study's main methods."""
+    """Methods that run on a part of each list, such as ablations beside a study's main methods."""
 
-    methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml, of the experiment's methods")
-    prompts: int = Field(ge=1, description="how many of each list's prompts, from its beginning")
-    seeds: tuple[int, ...] = Field(min_length=1, description="of the experiment's seeds")
+    methods: tuple[str, ...] = Field(min_length=1, description="some of the experiment's methods")
+    prompts: int = Field(ge=1, description="number of prompts, from the start of each list")
+    seeds: tuple[int, ...] = Field(min_length=1, description="some of the experiment's seeds")
 
 
 class Experiment(Frozen):
     """One benchmark run."""
 
+    reason: str = Field("", exclude=True, description="one line, for `avatargen list experiments`")
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
     lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
     methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of noise and cameras; an avatar for each")
+    limit: int | None = Field(None, ge=1, description="only the first prompts of each list: for a quick look")
     reduced: Reduced | None = Field(None, description="methods that run on fewer prompts and seeds")
     head: str = Field("anny", description="a name in avatargen.config.plugins.HEADS")
     renderer: str = Field("warp", description="a name in avatargen.config.plugins.RENDERERS")
@@ -61,20 +61,26 @@ class Experiment(Frozen):
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
-    chunk_size: int = Field(250, ge=1, description="prompts for one Snakemake job")
+    chunk_size: int = Field(250, ge=1, description="avatars per Snakemake job")
     batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
-    gpus_per_worker: float = Field(0.0, ge=0)
+    gpus_per_worker: float = Field(0.0, ge=0, description="share of a GPU that a worker gets; 0: the CPU")
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
-    max_failed_fraction: float = Field(0.5, ge=0, le=1, description="more than this fails the job")
+    max_failed_fraction: float = Field(0.5, ge=0, le=1, description="a chunk with more failures fails its job")
     overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="the protocol of the scores")
 
 
 class RunConfig(Frozen):
     """Everything that decides one method's avatars: an experiment resolved for one method.
 
-    `clip_guide` and `clip` are the CLIP that guides it, None for score distillation.
+    Attributes:
+        method_name, method: name and settings of the method.
+        prior_name, prior: name and settings of the diffusion prior.
+        head, renderer: names in the plug-in tables.
+        batch_size: avatars optimised together.
+        threads: of torch, in a worker.
+        clip_guide, clip: name and settings of the CLIP that guides the method; None for score distillation.
     """
 
     method_name: str

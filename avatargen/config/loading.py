@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
-from avatargen.config.places import ROOT, config_folders, shown
+from avatargen.config.places import ROOT, config_folders, shipped, shown
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 
 _TABLES = ("methods", "priors", "judges")
@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=Frozen)
 
 
 def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None) -> Experiment:
-    """An experiment, by name or by the path of its file, with some fields changed on the command line.
+    """Load an experiment by name or by the path of its file, with some fields changed on the command line.
 
     Raises:
         InputError: no such file, not YAML, unknown keys, values out of bounds.
@@ -38,13 +38,19 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     return experiment
 
 
-def as_far_as_right(
+def experiment_names(root: Path = ROOT) -> list[str]:
+    """Return the names of all experiments, the user's own and the shipped ones."""
+    names = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
+    return sorted(names - set(_TABLES))
+
+
+def valid_part(
     name: str, root: Path = ROOT, changes: Mapping[str, Any] | None = None
 ) -> tuple[Experiment | None, set[str]]:
-    """An experiment that has faults, to look for others in what its right fields name; and its faulty fields.
+    """Return the valid fields of an experiment that has faults, to look for more problems, and its faulty fields.
 
-    These have their defaults, lists and methods none, the experiment the name of its file. It is None where there is
-    no such file, or it holds no fields.
+    Faulty fields have their defaults (lists and methods: none; the experiment's name: that of its file). The experiment
+    is None where there is no such file or it holds no fields.
     """
     try:
         stated, path = _stated(name, root, changes or {})
@@ -64,25 +70,25 @@ def as_far_as_right(
 
 
 def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
-    """The named methods. Raises InputError: see `parse`."""
+    """Load the named methods; raise as `parse` does."""
     return _load_table("methods", NamedMethod, root)
 
 
 def load_priors(root: Path = ROOT) -> dict[str, PriorSettings]:
-    """The named priors. Raises InputError: see `parse`."""
+    """Load the named priors; raise as `parse` does."""
     return _load_table("priors", PriorSettings, root)
 
 
 def load_judges(root: Path = ROOT) -> dict[str, JudgeSettings]:
-    """The named judges. Raises InputError: see `parse`."""
+    """Load the named judges; raise as `parse` does."""
     return _load_table("judges", JudgeSettings, root)
 
 
 def load_library(root: Path = ROOT) -> Library:
-    """All named methods, priors and judges.
+    """Load all named methods, priors and judges.
 
     Raises:
-        InputError: problems of the three files, together.
+        InputError: all problems of the three files.
     """
     problems = Problems()
     tables = [problems.of(lambda step=load: step(root)) for load in (load_methods, load_priors, load_judges)]
@@ -91,10 +97,10 @@ def load_library(root: Path = ROOT) -> Library:
 
 
 def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
-    """Everything that decides one method's avatars.
+    """Resolve an experiment for one method.
 
     Raises:
-        InputError: the method or the prior is not known, or overrides do not make valid settings.
+        InputError: the method or the prior is unknown, or the overrides give invalid settings.
     """
     problems = []
     if method not in library.methods:
@@ -121,7 +127,12 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes`, which reach into nested mappings: what they do not name stays."""
+    """Return `values` with `changes`, which reach into nested mappings; what they do not name stays.
+
+    Example:
+        >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+        {'a': {'b': 3, 'c': 2}}
+    """
     result = dict(values)
     for key, change in changes.items():
         both = isinstance(change, Mapping) and isinstance(result.get(key), Mapping)
@@ -130,8 +141,8 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:
-    """The CLIP that guides a method. Raises InputError: it is not known."""
-    if settings.guide != "clip" or settings.source != "optimise":
+    """Return name and settings of the CLIP that guides a method; raise InputError where it is unknown."""
+    if settings.guide != "clip" or not settings.optimises:
         return {}
     name = experiment.clip_guide
     if name not in library.judges:
@@ -140,10 +151,15 @@ def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Libra
 
 
 def parse(model: type[Model], values: Any, where: str) -> Model:
-    """`values` as a model.
+    """Validate `values` as a model.
+
+    Args:
+        model: the settings to make.
+        values: what a file or the command line states.
+        where: the place, for messages.
 
     Raises:
-        InputError: one problem for each key that is unknown (with the nearest known) or out of bounds.
+        InputError: one problem per key that is unknown (with the nearest known one) or out of bounds.
     """
     try:
         return model.model_validate(values)
@@ -155,10 +171,10 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+    """Read a YAML file that holds a mapping.
 
     Raises:
-        InputError: not readable, not YAML, a key that is there twice, or not a mapping.
+        InputError: not readable, not UTF-8, not YAML, a duplicate key, or not a mapping.
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
@@ -174,7 +190,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; this one refuses them."""
+    """Refuse duplicate keys, of which PyYAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)
@@ -186,25 +202,24 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
-    """An experiment's fields as they are written, and its file. Raises InputError: see `load_experiment`."""
+    """Return an experiment's fields as they are written, and its file; raise as `load_experiment` does."""
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
     else:
         found = [folder / f"{name}.yaml" for folder in config_folders(root)]
         path = next((path for path in found if path.is_file()), None)
         if path is None or name in _TABLES:
-            known = {file.stem for folder in config_folders(root) for file in folder.glob("*.yaml")}
-            raise InputError([unknown("experiment", name, known - set(_TABLES), "experiment")])
+            raise InputError([unknown("experiment", name, experiment_names(root), "experiment")])
     stated = read_yaml(path)
     return {"experiment": path.stem, **merged(stated, changes)}, path
 
 
 def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
-    """The entries of ``NAME.yaml`` in each configuration folder; the working directory's win."""
+    """Load the entries of ``NAME.yaml`` in each configuration folder; the working directory's win."""
     table: dict[str, Model] = {}
     problems = Problems()
     files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
-    for path in [file for file in files if file.is_file() or file.parent == root / "workflow/config"]:
+    for path in [file for file in files if file.is_file() or file.parent == shipped("workflow/config", root)]:
         for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
             entry = problems.of(lambda k=key, v=values, p=path: parse(model, v, f"{shown(p)}: {k}"))
             table |= {key: entry} if entry else {}
@@ -215,7 +230,7 @@ def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
 
 
 def _problem(model: type[Frozen], fault: Mapping[str, Any], where: str) -> str:
-    """One line for one fault that pydantic found."""
+    """Return one line for one fault that pydantic found."""
     names = [str(part) for part in fault["loc"]]
     if fault["type"] == "extra_forbidden":
         owner = _nested(model, names[:-1])
@@ -226,7 +241,7 @@ def _problem(model: type[Frozen], fault: Mapping[str, Any], where: str) -> str:
 
 
 def _nested(model: type[Frozen], names: list[str]) -> type[Frozen]:
-    """The model of a nested field."""
+    """Return the model of a nested field."""
     for name in names:
         field = model.model_fields.get(name)
         if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):

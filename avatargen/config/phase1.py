@@ -16,15 +16,15 @@ PHASE2_ALONE = (
 
 
 def phase1_of(run: RunConfig) -> RunConfig | None:
-    """What decides phase 1 of a method: the rest is as it is by default. None where there are not two phases."""
+    """Return what decides phase 1 of a method, with everything else at its default; None without two phases."""
     method = run.method
-    if method.source != "optimise" or not (method.phase1_steps and method.phase2_steps):
+    if not (method.optimises and method.phase1_steps and method.phase2_steps):
         return None
-    usual = {name: MethodSettings.model_fields[name].default for name in PHASE2_ALONE}
-    return run.model_copy(update={"method_name": "phase 1", "method": method.model_copy(update=usual)})
+    defaults = {name: MethodSettings.model_fields[name].default for name in PHASE2_ALONE}
+    return run.model_copy(update={"method_name": "phase 1", "method": method.model_copy(update=defaults)})
 
 
-def shared_phase1(run: RunConfig, beside: Iterable[RunConfig]) -> RunConfig | None:
-    """`phase1_of` a method, if it is another's too among those `beside`, which hold the method itself."""
+def shared_phase1(run: RunConfig, runs: Iterable[RunConfig]) -> RunConfig | None:
+    """Return `phase1_of` a method if another one of `runs`, which hold the method itself, has the same; else None."""
     phase1 = phase1_of(run)
-    return phase1 if phase1 and sum(phase1_of(other) == phase1 for other in beside) > 1 else None
+    return phase1 if phase1 and sum(phase1_of(other) == phase1 for other in runs) > 1 else None

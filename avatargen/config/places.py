@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages `avatargen` and `eval`: a clone, or ``site-packages``."""
+DEFAULT_EXPERIMENT = "embedded"
 SHARE = "avatargen/share"
 """Where an installation holds what a clone has beside its packages."""
 

@@ -1,6 +1,6 @@
 """One table for each pluggable kind: a name, and the class that implements it.
 
-Nothing registers itself by being imported; to add a head, a prior or a renderer, add a line here.
+Nothing registers itself by being imported; to add a head, a prior, a renderer or a source, add a line here.
 """
 
 from __future__ import annotations
@@ -15,10 +15,21 @@ PRIORS = {
     "kandinsky": "avatargen.priors.kandinsky:KandinskyPrior",
 }
 RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
+SOURCES = {
+    "optimise": "avatargen.method.sources:Optimise",
+    "template": "avatargen.method.sources:Template",
+    "oracle": "avatargen.method.sources:Oracle",
+    "imported": "avatargen.method.sources:Imported",
+}
 
 
 def load_class(kind: str, name: str, table: dict[str, str]) -> type:
-    """The class a name stands for.
+    """Return the class that a name stands for.
+
+    Args:
+        kind: of the table, for messages.
+        name: a key of `table`.
+        table: names to ``module:Class``.
 
     Raises:
         InputError: the name is not in the table; says which is nearest.

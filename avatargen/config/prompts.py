@@ -1,12 +1,12 @@
-"""Prompt lists: one file in ``prompts/`` is one list.
+"""Read prompt lists: one file in ``prompts/`` is one list.
 
 ``NAME.txt``  one prompt a line; empty lines and lines that start with ``#`` are skipped.
 ``NAME.tsv``  a header ``id, prompt[, tags, geometry]`` and one prompt a line, separated by tabs. `tags` are
               ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of the
-              prompt (its caption in CLIP-R's geometry track); empty or absent means the prompt itself, less the
-              colours if the closed world knows all its words (see `eval.manifest`).
+              prompt (its caption in the geometry track); empty or absent means the prompt itself, less the
+              colours where the closed world knows all its words (see `eval.pools`).
 
-Text from outside: everything is checked here, once, and all problems are reported together.
+Text comes from outside: everything is checked here, and all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -53,17 +53,22 @@ class PromptItem:
         return f"{slug(self.prompt)}-{digest[:8]}"
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready; `from_facts` is the inverse."""
+        """Return the item as JSON-ready values; `from_facts` is the inverse."""
         return {**asdict(self), "tags": list(self.tags)}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> PromptItem:
-        """The item that `facts` describes."""
+        """Return the item that `facts` describes."""
         return cls(**{**facts, "tags": tuple(facts["tags"])})
 
 
 def slug(text: str, length: int = 40) -> str:
-    """Lower-case ASCII words joined by ``-``, cut at a word where it can be."""
+    """Return lower-case ASCII words joined by ``-``, cut at a word where possible.
+
+    Example:
+        >>> slug("A smiling old man, green!")
+        'a-smiling-old-man-green'
+    """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if len(words) > length:
@@ -72,7 +77,7 @@ def slug(text: str, length: int = 40) -> str:
 
 
 def find_list(name: str, folders: Sequence[Path]) -> Path:
-    """The file of a list, in the first of some folders that has it.
+    """Return the file of a list, in the first of some folders that has it.
 
     Raises:
         InputError: no folder has ``NAME.tsv`` or ``NAME.txt``, or one has both.
@@ -80,22 +85,29 @@ def find_list(name: str, folders: Sequence[Path]) -> Path:
     for folder in folders:
         found = [path for path in (folder / f"{name}.tsv", folder / f"{name}.txt") if path.is_file()]
         if len(found) > 1:
-            raise InputError([f"{folder}: list '{name}' is there twice: {found[0].name} and {found[1].name}"])
+            raise InputError(
+                [f"{folder}: list '{name}': got both {found[0].name} and {found[1].name}; expected one of them"]
+            )
         if found:
             return found[0]
-    files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
-    known = {path.stem for path in files if not path.name.endswith(NEGATIVES)}
+    known = list_names(folders)
     where = " or ".join(str(folder) for folder in folders)
     if not known:
         raise InputError([f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"])
     raise InputError([unknown("list", name, known, where)])
 
 
+def list_names(folders: Sequence[Path]) -> list[str]:
+    """Return the names of all lists in some folders."""
+    files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
+    return sorted({path.stem for path in files if not path.name.endswith(NEGATIVES)})
+
+
 def read_list(path: Path) -> tuple[PromptItem, ...]:
-    """The prompts of a list, in order, with seed 0.
+    """Read the prompts of a list, in order, with seed 0.
 
     Raises:
-        InputError: not readable, not UTF-8, empty, or lines that are wrong; one problem for each.
+        InputError: not readable, not UTF-8, empty, or wrong lines; one problem for each.
     """
     lines = _read_lines(path)
     items, problems = (_read_tsv if path.suffix == ".tsv" else _read_txt)(path, lines)
@@ -108,7 +120,7 @@ def read_list(path: Path) -> tuple[PromptItem, ...]:
 
 
 def read_captions(path: Path) -> tuple[str, ...]:
-    """Captions of a text file, one a line; blank lines and lines that start with # give none.
+    """Read captions of a text file, one per line; blank lines and lines that start with # are skipped.
 
     Raises:
         InputError: not readable, or not UTF-8.
@@ -117,12 +129,17 @@ def read_captions(path: Path) -> tuple[str, ...]:
 
 
 def negatives_of(file: Path) -> Path:
-    """Where the hard negatives of a list would lie: beside its file."""
+    """Return where the hard negatives of a list would lie: beside its file."""
     return file.with_name(f"{file.stem}{NEGATIVES}")
 
 
+def first_prompts(items: Sequence[PromptItem], limit: int | None) -> tuple[PromptItem, ...]:
+    """Return the first `limit` prompts of a list; all where there is no limit."""
+    return tuple(items[:limit])
+
+
 def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[PromptItem, ...]:
-    """Each item once for each seed, seeds outermost, so that a first pass covers every prompt."""
+    """Return each item once per seed, seeds outermost, so that a first pass covers every prompt."""
     items = tuple(items)
     return tuple(PromptItem(**{**asdict(item), "seed": seed}) for seed in seeds for item in items)
 
@@ -131,7 +148,7 @@ Numbered = list[tuple[int, PromptItem]]
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
-    """Lines that say something, with their numbers. Raises InputError: not readable, or not UTF-8."""
+    """Return lines that hold something, with their numbers; raise InputError if not readable or not UTF-8."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -158,8 +175,8 @@ def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[
     number, header = lines[0]
     columns = [name.strip() for name in header.split("\t")]
     problems = [unknown("column", name, COLUMNS, f"{path}:{number}") for name in columns if name not in COLUMNS]
-    problems += [f"{path}:{number}: column '{name}' is missing" for name in _REQUIRED if name not in columns]
-    problems += [f"{path}:{number}: a column is there twice"] if len(set(columns)) < len(columns) else []
+    problems += [f"{path}:{number}: missing column '{name}'" for name in _REQUIRED if name not in columns]
+    problems += [f"{path}:{number}: duplicate column"] if len(set(columns)) < len(columns) else []
     if problems:
         return [], problems
     items = []
@@ -177,7 +194,7 @@ def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[
 
 
 def _problems(path: Path, items: Numbered) -> list[str]:
-    """What is wrong with single items, and between them."""
+    """Return what is wrong with single items, and duplicates."""
     problems: list[str] = []
     ids: dict[str, int] = {}
     prompts: dict[str, int] = {}
@@ -192,7 +209,7 @@ def _problems(path: Path, items: Numbered) -> list[str]:
 
 
 def item_problems(item: PromptItem) -> list[str]:
-    """What is wrong with one item, without saying where."""
+    """Return what is wrong with one item, without the place."""
     problems = []
     if not _SAFE_ID.fullmatch(item.item) or item.item.split(".")[0].lower() in _RESERVED:
         problems.append(

@@ -1,7 +1,7 @@
-"""Every hyper-parameter of the method, described, bounded, and with its provenance.
+"""Every hyper-parameter of the method: description, bounds and provenance.
 
 Provenance is `paper` (stated in arXiv 2307.04859), `borrowed` (from the named open implementation) or
-`ours`; it is the default's, and any other value is `ours`. The report prints it. A method in
+`ours`. It is that of the default; any other value is `ours`. The report prints it. A method in
 ``workflow/config/methods.yaml`` is a set of overrides of :class:`MethodSettings`; a prior in
 ``workflow/config/priors.yaml`` is a :class:`PriorSettings`.
 """
@@ -22,26 +22,25 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _within(**limits: float) -> Any:
-    """The type of a range (low, high), both of them within limits."""
-    number = Annotated[float, Field(allow_inf_nan=False, **limits)]
-    return Annotated[tuple[number, number], AfterValidator(_ordered)]
-
-
-Azimuths = _within()
-Elevations = _within(ge=-89.0, le=89.0)
-Distances = _within(gt=0.0)
-Angles = _within(gt=0.0, lt=180.0)
-Fractions = _within(ge=0.0, le=1.0)
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Azimuths = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
+Elevation = Annotated[Number, Field(ge=-89.0, le=89.0)]
+Elevations = Annotated[tuple[Elevation, Elevation], AfterValidator(_ordered)]
+Positive = Annotated[Number, Field(gt=0.0)]
+Distances = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Angle = Annotated[Number, Field(gt=0.0, lt=180.0)]
+Angles = Annotated[tuple[Angle, Angle], AfterValidator(_ordered)]
+Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
+Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 
 
 def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
-    """A hyper-parameter with what it means and where its value comes from."""
+    """Declare a hyper-parameter: its default, where that comes from, and what it means."""
     return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
 
 
 class Frozen(BaseModel):
-    """Immutable, and closed: an unknown key is an error."""
+    """Immutable and closed: an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,16 +113,21 @@ class MethodSettings(Frozen):
 
     @model_validator(mode="after")
     def _has_steps(self) -> MethodSettings:
-        if self.source == "optimise" and self.phase1_steps + self.phase2_steps == 0:
+        if self.optimises and self.phase1_steps + self.phase2_steps == 0:
             raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
         if (self.source == "imported") != (self.meshes is not None):
             raise ValueError(f"source is '{self.source}', meshes are {self.meshes}; expected 'imported' with meshes")
         return self
 
     @property
+    def optimises(self) -> bool:
+        """Whether avatars take optimisation steps."""
+        return self.source == "optimise"
+
+    @property
     def steps(self) -> int:
         """Optimisation steps in both phases."""
-        return self.phase1_steps + self.phase2_steps if self.source == "optimise" else 0
+        return self.phase1_steps + self.phase2_steps if self.optimises else 0
 
 
 class CameraSettings(Frozen):
@@ -146,6 +150,7 @@ class CameraSettings(Frozen):
 class PriorSettings(Frozen):
     """A diffusion prior and the hyper-parameters that belong to it rather than to the method."""
 
+    reason: str = Field("", exclude=True, description="one line, for `avatargen list priors`")
     kind: str = Field("stable_diffusion", description="a name in avatargen.config.plugins.PRIORS")
     path: str = Field(description="diffusers folder (relative to the repository) or hub id")
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)

@@ -62,6 +62,10 @@ class HeadParameters:
     def __getitem__(self, index: slice | Tensor) -> HeadParameters:
         return HeadParameters(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def first(self) -> dict[str, Tensor]:
+        """Return the first head's tensors by name, without the batch."""
+        return {field.name: getattr(self, field.name)[0] for field in fields(self)}
+
     def neutral(self) -> HeadParameters:
         """The same identities at rest: no expression, no joint rotation."""
         return replace(self, expression=torch.zeros_like(self.expression), joints=torch.zeros_like(self.joints))

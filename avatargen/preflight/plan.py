@@ -1,18 +1,72 @@
-"""The resolved study of a run, written beside its results when it starts: what all its jobs read.
+"""The plan of a run: an experiment with everything that it names resolved.
 
-Jobs take their configuration from here rather than from the files a user may edit while a run is under way.
+It is written beside the results when a run starts. Jobs read it rather than the files that a user may edit meanwhile.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from avatargen.config.experiment import Experiment, JudgeSettings, RunConfig
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
 from avatargen.io.atomic import write_text
-from avatargen.preflight.validate import Study
+from avatargen.method.sources import has_truth, source_of
+
+
+@dataclass(frozen=True)
+class Study:
+    """A resolved experiment.
+
+    Attributes:
+        experiment: as the user wrote it.
+        runs: resolved configuration of each method, in order.
+        reasons: one line per method.
+        prior: settings of the prior.
+        judges: settings of each judge.
+        lists: prompts × seeds of each list, in order.
+        files: where each list lies.
+        pool: file of the captions that pool the geometry track, if the experiment names one.
+        notes: what the user should know, one line each.
+    """
+
+    experiment: Experiment
+    runs: dict[str, RunConfig]
+    reasons: dict[str, str]
+    prior: PriorSettings
+    judges: dict[str, JudgeSettings]
+    lists: dict[str, tuple[PromptItem, ...]]
+    files: dict[str, Path]
+    pool: Path | None
+    notes: Sequence[str] = ()
+
+    def has_truth(self, item: PromptItem) -> bool:
+        """Return whether the true head of a prompt is known, for this experiment's head model."""
+        return has_truth(self.experiment.head, item)
+
+    def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
+        """Return what a method makes of a list: all that it can, or the part that the experiment reduces it to."""
+        items = self.lists[name]
+        if source_of(self.runs[method]).needs_truth:
+            items = tuple(filter(self.has_truth, items))
+        return reduced(self.experiment, method, items)
+
+    def chunks(self, name: str, method: str) -> dict[str, tuple[PromptItem, ...]]:
+        """Return what a method makes of a list in pieces of `chunk_size`, by the name of each piece."""
+        items, size = self.items(name, method), self.experiment.chunk_size
+        return {f"{start // size:04d}": items[start : start + size] for start in range(0, len(items), size)}
+
+
+def reduced(experiment: Experiment, method: str, items: tuple[PromptItem, ...]) -> tuple[PromptItem, ...]:
+    """Return the items, or the part of them that the experiment reduces a method to."""
+    part = experiment.reduced
+    if part is None or method not in part.methods:
+        return items
+    first = set(list(dict.fromkeys(item.item for item in items))[: part.prompts])
+    return tuple(item for item in items if item.item in first and item.seed in part.seeds)
 
 
 def write_plan(study: Study, path: Path) -> None:
@@ -35,7 +89,7 @@ def write_plan(study: Study, path: Path) -> None:
 
 
 def read_plan(path: str | Path) -> Study:
-    """The study that `write_plan` wrote.
+    """Return the study that `write_plan` wrote.
 
     Raises:
         FileNotFoundError: no run was started here.

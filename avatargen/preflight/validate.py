@@ -1,6 +1,6 @@
-"""Everything a run will need, checked before the first job, with all problems in one message.
+"""Validate everything that a run needs before its first job; report every problem at once.
 
-Called at the Snakefile's parse: imports neither torch nor pandas.
+Called at every parse of the Snakefile: imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -8,80 +8,36 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avatargen.config.errors import InputError, Problems, unknown
+from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
-from avatargen.config.loading import as_far_as_right, load_experiment, load_library, resolve
+from avatargen.config.loading import load_experiment, load_library, resolve, valid_part
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.places import ROOT, list_folders
 from avatargen.config.plugins import HEADS, RENDERERS
-from avatargen.config.prompts import PromptItem, find_list, negatives_of, read_captions, read_list, with_seeds
-from avatargen.config.settings import PriorSettings
-from avatargen.exchange.mesh_files import mesh_problems
-from avatargen.headworld.phrases import described
+from avatargen.config.prompts import (
+    PromptItem,
+    find_list,
+    first_prompts,
+    negatives_of,
+    read_captions,
+    read_list,
+    with_seeds,
+)
+from avatargen.method.sources import WORLD_HEAD, source_of
 from avatargen.preflight import disk_estimate
+from avatargen.preflight.plan import Study, reduced
 from avatargen.preflight.weight_checks import clip_problems, head_problems, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
-WORLD_HEAD = "anny"
-"""The head model of the head world: true heads are of no other."""
-NAMED = 3
-"""How many items a line names of those that have the same problem."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """An experiment with everything that it names resolved.
-
-    Attributes:
-        experiment: as the user wrote it.
-        runs: resolved configuration of each method, in order.
-        reasons: one line for each method.
-        prior: settings of the prior.
-        judges: settings of each judge.
-        lists: prompts × seeds of each list, in order; files: where each list lies.
-        pool: captions that pool the geometry track, if the experiment names a list for it.
-        notes: what the user should know of, a line each.
-    """
-
-    experiment: Experiment
-    runs: dict[str, RunConfig]
-    reasons: dict[str, str]
-    prior: PriorSettings
-    judges: dict[str, JudgeSettings]
-    lists: dict[str, tuple[PromptItem, ...]]
-    files: dict[str, Path]
-    pool: Path | None
-    notes: Sequence[str] = ()
-
-    @property
-    def true_methods(self) -> list[str]:
-        """Methods that make the true head: of prompts that have one."""
-        return [name for name, run in self.runs.items() if run.method.source == "oracle"]
-
-    def has_truth(self, item: PromptItem) -> bool:
-        """Whether the true head of a prompt is known, and one of this experiment's head model."""
-        return self.experiment.head == WORLD_HEAD and described(item.prompt, item.tags) is not None
-
-    def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
-        """What a method makes of a list: all that it can, or the part that the experiment reduces the method to."""
-        items = self.lists[name]
-        if method in self.true_methods:
-            items = tuple(item for item in items if self.has_truth(item))
-        return _reduced(self.experiment, method, items)
-
-    def chunks(self, name: str, method: str) -> dict[str, tuple[PromptItem, ...]]:
-        """What a method makes of a list, in pieces of `chunk_size`, by the name of each piece."""
-        items, size = self.items(name, method), self.experiment.chunk_size
-        return {f"{start // size:04d}": items[start : start + size] for start in range(0, len(items), size)}
 
 
 def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path = ROOT) -> Study:
-    """Load an experiment with all that it names, and check all that can be checked cheaply.
+    """Load an experiment with everything that it names, and check what can be checked cheaply.
 
     Args:
         name: of the experiment, or the path of its file.
@@ -95,38 +51,30 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems = Problems()
     whole = problems.of(lambda: load_experiment(name, root, changes))
     library = problems.of(lambda: load_library(root))
-    experiment, wrong = (whole, set()) if whole else as_far_as_right(name, root, changes)
+    experiment, wrong = (whole, set()) if whole else valid_part(name, root, changes)
     if experiment is None:
-        problems.check()
+        raise InputError(problems.lines)
     lists, files = _read_lists(experiment, root, problems)
     pool_file = _geometry_pool(experiment, root, problems)
-    problems.add(_names(experiment))
-    problems.add(_machine(experiment) if "backend" not in wrong else ())
+    problems.add(_name_problems(experiment))
+    problems.add(_ray_address_problems(experiment) if "backend" not in wrong else ())
     if library is None:
-        problems.check()
+        raise InputError(problems.lines)
     runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
     judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
-    problems.add(_guides(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
-    problems.add(_meshes(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
+    problems.add(_guide_problems(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
+    problems.add(_source_problems(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
     if experiment.prior in library.priors and "prior" not in wrong:
         problems.add(prior_problems(experiment.prior, library, root))
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
+    resolved = {method: run for method, run in runs.items() if run is not None}
     prior = library.priors[experiment.prior]
-    return _with_truth_only(Study(experiment, runs, reasons, prior, judges, lists, files, pool_file))
-
-
-def _reduced(experiment: Experiment, method: str, items: tuple[PromptItem, ...]) -> tuple[PromptItem, ...]:
-    """The items, or the part of them that the experiment reduces a method to."""
-    reduced = experiment.reduced
-    if reduced is None or method not in reduced.methods:
-        return items
-    first = set(list(dict.fromkeys(item.item for item in items))[: reduced.prompts])
-    return tuple(item for item in items if item.item in first and item.seed in reduced.seeds)
+    return _without_idle_methods(Study(experiment, resolved, reasons, prior, judges, lists, files, pool_file))
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:
-    """For each method that a CLIP guided, the judges that are that CLIP: what they say of it does not count."""
+    """Return, for each method that a CLIP guided, the judges that are that CLIP: their scores of it do not count."""
     return {
         method: [name for name, judge in study.judges.items() if judge == run.clip]
         for method, run in study.runs.items()
@@ -134,14 +82,14 @@ def guiding_judges(study: Study) -> dict[str, list[str]]:
     }
 
 
-def check_space(study: Study, results: Path) -> None:
-    """Estimate what the avatars that are not there yet will take.
+def needed_bytes(study: Study, results: Path) -> int:
+    """Return an upper estimate of the disk space that the avatars of a study still take, in bytes.
 
-    Raises:
-        InputError: the disk has too little space.
+    Args:
+        study: what runs.
+        results: folder of the experiment's results.
     """
-    settings = study.experiment.evaluation
-    needed, phases = 0, []
+    settings, needed, phases = study.experiment.evaluation, 0, []
     for run in study.runs.values():
         for name in study.lists:
             folder = results / name / run.method_name / "avatars"
@@ -149,30 +97,43 @@ def check_space(study: Study, results: Path) -> None:
             missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
             needed += missing * disk_estimate.avatar_bytes(run, settings)
             phase1 = shared_phase1(run, study.runs.values())
-            kept = missing if phase1 and (name, phase1) not in phases else min(missing, study.experiment.batch_size)
+            stored = missing if phase1 and (name, phase1) not in phases else min(missing, study.experiment.batch_size)
             phases.append((name, phase1))
-            needed += kept * disk_estimate.checkpoint_bytes(run)
+            needed += stored * disk_estimate.checkpoint_bytes(run)
+    return needed
+
+
+def check_space(study: Study, results: Path) -> None:
+    """Check that the disk holds the avatars that are still to be made.
+
+    Raises:
+        InputError: the disk has too little space.
+    """
+    needed = needed_bytes(study, results)
     problem = disk_estimate.space_problem(needed, results) if needed else None
     if problem:
         raise InputError([problem])
 
 
-def _read_lists(experiment: Experiment, root: Path, problems: Problems):
-    """The prompts and the file of each list that can be read."""
+def _read_lists(
+    experiment: Experiment, root: Path, problems: Problems
+) -> tuple[dict[str, tuple[PromptItem, ...]], dict[str, Path]]:
+    """Return the prompts and the file of each list that can be read."""
     lists: dict[str, tuple[PromptItem, ...]] = {}
     files: dict[str, Path] = {}
     for name in experiment.lists:
         path = problems.of(lambda n=name: find_list(n, list_folders(root)))
         items = problems.of(lambda p=path: read_list(p)) if path else None
         if path and items:
-            files[name], lists[name] = path, with_seeds(items, experiment.seeds)
+            files[name] = path
+            lists[name] = with_seeds(first_prompts(items, experiment.limit), experiment.seeds)
             if negatives_of(path).is_file():
                 problems.of(lambda p=path: read_captions(negatives_of(p)))
     return lists, files
 
 
 def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Path | None:
-    """The file of the list that pools the geometry track, if the experiment names one, and it can be read."""
+    """Return the file of the list that pools the geometry track, if the experiment names one that can be read."""
     name = experiment.geometry_pool
     path = problems.of(lambda: find_list(str(name), list_folders(root))) if name else None
     if path:
@@ -181,7 +142,7 @@ def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Pa
 
 
 def _judges(experiment: Experiment, library: Library, root: Path, problems: Problems) -> dict[str, JudgeSettings]:
-    """The judges that are known and whose weights are there."""
+    """Return the judges that are known and whose weights are there."""
     found = {}
     for name in experiment.judges:
         if name not in library.judges:
@@ -192,18 +153,25 @@ def _judges(experiment: Experiment, library: Library, root: Path, problems: Prob
     return found
 
 
-def _meshes(experiment: Experiment, runs: Mapping[str, RunConfig | None], lists: Mapping, root: Path) -> list[str]:
-    """Meshes of another system that are asked for and cannot be read."""
+def _source_problems(
+    experiment: Experiment,
+    runs: Mapping[str, RunConfig | None],
+    lists: Mapping[str, tuple[PromptItem, ...]],
+    root: Path,
+) -> list[str]:
+    """Return what the methods' sources lack, such as meshes of another system."""
     lines = []
     for method, run in runs.items():
-        if run and run.method.meshes:
-            asked = [item for items in lists.values() for item in _reduced(experiment, method, items)]
-            lines += mesh_problems(method, run.method.meshes, asked, root)
+        if run is not None:
+            asked = [item for items in lists.values() for item in reduced(experiment, method, items)]
+            lines += source_of(run).problems(run, asked, root)
     return lines
 
 
-def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], library: Library, root: Path) -> list[str]:
-    """Guides of methods with a CLIP loss: their weights, and that another judge is left to judge these methods."""
+def _guide_problems(
+    experiment: Experiment, runs: Mapping[str, RunConfig | None], library: Library, root: Path
+) -> list[str]:
+    """Return problems of CLIP guides: their weights, and that another judge is left to judge these methods."""
     lines = []
     for method, run in runs.items():
         if run is None or run.clip is None:
@@ -217,8 +185,8 @@ def _guides(experiment: Experiment, runs: Mapping[str, RunConfig | None], librar
     return list(dict.fromkeys(lines))
 
 
-def _names(experiment: Experiment) -> list[str]:
-    """Names that stand for code, and names that are there twice."""
+def _name_problems(experiment: Experiment) -> list[str]:
+    """Return names that stand for no code, duplicates, and reduced methods or seeds that the experiment lacks."""
     where = experiment.experiment
     if experiment.head in HEADS:
         lines = head_problems(experiment.head)
@@ -228,47 +196,49 @@ def _names(experiment: Experiment) -> list[str]:
         lines.append(unknown("renderer", experiment.renderer, RENDERERS, f"{where}: renderer"))
     for kind in ("lists", "methods", "judges", "seeds"):
         values = getattr(experiment, kind)
-        lines += [f"{where}: {kind}: '{value}' is there twice" for value in {v for v in values if values.count(v) > 1}]
+        lines += [f"{where}: {kind}: duplicate '{value}'" for value in {v for v in values if values.count(v) > 1}]
     for kind in ("methods", "seeds") if experiment.reduced else ():
         known = getattr(experiment, kind)
         for value in getattr(experiment.reduced, kind):
             if value not in known:
                 listed = ", ".join(map(str, known))
-                lines.append(f"{where}: reduced: {kind}: got '{value}'; expected of the experiment's {kind}: {listed}")
+                lines.append(f"{where}: reduced: {kind}: got '{value}'; expected one of the experiment's: {listed}")
     return lines
 
 
-def _without_truth(study: Study) -> list[str]:
-    """What methods that make the true head leave out, a line for each list."""
-    lines = []
-    head = study.experiment.head
-    if head != WORLD_HEAD:
-        reason = f"true heads are of '{WORLD_HEAD}', not '{head}'"
-        return [f"'{method}' is left out: {reason}" for method in study.true_methods]
-    for method in study.true_methods:
-        for name, items in study.lists.items():
-            unknown_here = {item.item: item.prompt for item in items if not study.has_truth(item)}
-            some = ", ".join(f"{item} ('{prompt}')" for item, prompt in list(unknown_here.items())[:NAMED])
-            more = f" and {len(unknown_here) - NAMED} more" if len(unknown_here) > NAMED else ""
-            if unknown_here:
-                lines.append(f"{name}: '{method}' leaves out prompts without a known true head: {some}{more}")
-    return lines
+def _without_idle_methods(study: Study) -> Study:
+    """Return the study without methods that can make none of its prompts.
 
-
-def _with_truth_only(study: Study) -> Study:
-    """The study without methods that would make nothing. Raises InputError: there are no others."""
-    idle = {name for name in study.true_methods if not any(study.items(each, name) for each in study.lists)}
+    Raises:
+        InputError: no method is left.
+    """
+    notes = _notes_on_truth(study)
+    idle = {name for name in study.runs if not any(study.items(each, name) for each in study.lists)}
     methods = tuple(name for name in study.experiment.methods if name not in idle)
-    notes = _without_truth(study)
     if not methods:
-        raise InputError([*notes, f"{study.experiment.experiment}: methods: nothing is left; expected another method"])
+        raise InputError([*notes, f"{study.experiment.experiment}: methods: none is left; expected another method"])
     experiment = study.experiment.model_copy(update={"methods": methods})
     runs = {name: run for name, run in study.runs.items() if name not in idle}
     return replace(study, experiment=experiment, runs=runs, notes=notes)
 
 
-def _machine(experiment: Experiment) -> list[str]:
-    """A RAY_ADDRESS that is not one, or that nothing answers at."""
+def _notes_on_truth(study: Study) -> list[str]:
+    """Return what methods that make the true head leave out, one line per method and list."""
+    head, lines = study.experiment.head, []
+    for method in [name for name, run in study.runs.items() if source_of(run).needs_truth]:
+        if head != WORLD_HEAD:
+            lines.append(f"'{method}' is left out: true heads are of '{WORLD_HEAD}', not '{head}'")
+            continue
+        for name, items in study.lists.items():
+            missing = {item.item: item.prompt for item in items if not study.has_truth(item)}
+            some = some_of([f"{item} ('{prompt}')" for item, prompt in missing.items()])
+            if missing:
+                lines.append(f"{name}: '{method}' leaves out prompts without a known true head: {some}")
+    return lines
+
+
+def _ray_address_problems(experiment: Experiment) -> list[str]:
+    """Return whether RAY_ADDRESS is no address, or nothing answers there."""
     address = os.environ.get("RAY_ADDRESS", "")
     if experiment.backend != "ray" or address in ("", "local"):
         return []

@@ -1,7 +1,4 @@
-"""What is wrong with the weights that heads, priors and judges name, as far as can be told without loading them.
-
-Called at the Snakefile's parse: imports neither torch nor pandas.
-"""
+"""Find out what is wrong with the weights that heads, priors and judges name, without loading them."""
 
 from __future__ import annotations
 
@@ -19,17 +16,17 @@ from avatargen.heads.flame.files import flame_problems
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _NONE = [None, None]
-"""How a pipeline says that it is without a part."""
+"""How ``model_index.json`` states that a pipeline lacks a part."""
 _NETWORKS = ("unet", "vae", "movq", "prior", "text_encoder", "image_encoder")
 
 
 def head_problems(name: str) -> list[str]:
-    """What is missing of a head model that users have to bring themselves."""
+    """Return what is missing of a head model whose files users bring themselves."""
     return flame_problems() if name == "flame" else []
 
 
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
-    """What is wrong with a prior: its kind, or a weights folder that is missing or not complete."""
+    """Return what is wrong with a prior: its kind, or a folder of weights that is missing or incomplete."""
     prior = library.priors[name]
     where = f"priors.yaml: {name}"
     if prior.kind not in PRIORS:
@@ -45,7 +42,7 @@ def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
 
 
 def _folder_problems(path: str, where: str, root: Path) -> list[str]:
-    """What is wrong with a diffusers folder, or with what may be the id of one on a hub."""
+    """Return what is wrong with a diffusers folder, or with what may be an id on the hub."""
     folder = root / path
     if not folder.is_dir():
         return _not_a_folder(path, where)
@@ -55,30 +52,32 @@ def _folder_problems(path: str, where: str, root: Path) -> list[str]:
         return [f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"]
     named = [part for part in _NETWORKS if parts.get(part, _NONE) != _NONE]
     missing = [part for part in named if not _has_weights(folder / part)]
-    return [f"{where}: {path}/{part}: no weights; `make train` makes those of the embedded prior" for part in missing]
+    return [
+        f"{where}: {path}/{part}: no weights; `avatargen train` makes those of the embedded prior" for part in missing
+    ]
 
 
 def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
-    """What is wrong with a CLIP: its folder, or its name and where its weights come from."""
+    """Return what is wrong with a CLIP: its folder, or its name and where its weights come from."""
     folder, where = root / clip.model, f"judges.yaml: {name}"
     if not folder.is_dir():
         return _open_clip_problems(clip, where, root)
     if not (folder / "open_clip_config.json").is_file():
         return [f"{where}: {clip.model}/open_clip_config.json: missing"]
     if not _has_weights(folder):
-        return [f"{where}: {clip.model}: no weights; `make train` makes the embedded judge's"]
+        return [f"{where}: {clip.model}: no weights; `avatargen train` makes the embedded judge's"]
     return []
 
 
 def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str]:
-    """What is wrong with a CLIP that is not a folder: open_clip's own name for it, or its weights."""
+    """Return what is wrong with a CLIP that is not a folder: open_clip's name for it, or its weights."""
     if clip.model.startswith("hf-hub:"):
         return []
     tags, name = _open_clip_tags(), clip.model.replace("/", "-")
     if name not in tags and "/" in clip.model:
         return [
             f"{where}: model: {clip.model}: no such folder, nor a model of open_clip's; "
-            "`make train` makes the embedded ones, hf-hub:OWNER/NAME is one on the hub"
+            "`avatargen train` makes the embedded ones, hf-hub:OWNER/NAME is one on the hub"
         ]
     if name not in tags:
         return [unknown("open_clip model", clip.model, tags, f"{where}: model")]
@@ -90,7 +89,7 @@ def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str
 
 
 def _open_clip_tags() -> dict[str, set[str]]:
-    """The models that open_clip knows, with the tags of their weights, read from its files: it would import torch."""
+    """Return open_clip's models with the tags of their weights, read from its files: importing it would load torch."""
     package = Path(str(find_spec("open_clip").origin)).parent
     body = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")).body
     tables = {node.targets[0].id: node.value for node in body if isinstance(node, ast.Assign)}
@@ -104,10 +103,10 @@ def _open_clip_tags() -> dict[str, set[str]]:
 
 
 def _not_a_folder(path: str, where: str) -> list[str]:
-    """Nothing, for what may be the id of a model on a hub; a problem otherwise."""
+    """Return nothing for what may be the id of a model on the hub, else a problem."""
     if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
         return []
-    return [f"{where}: {path}: no such folder; `make train` makes the embedded weights"]
+    return [f"{where}: {path}: no such folder; `avatargen train` makes the embedded weights"]
 
 
 def _has_weights(folder: Path) -> bool:

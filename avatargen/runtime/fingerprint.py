@@ -21,9 +21,9 @@ from avatargen.config.places import ROOT
 from avatargen.config.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
-from avatargen.exchange.mesh_files import find_mesh, parts_of
 from avatargen.io.code_hash import code_hash
 from avatargen.io.content_hash import clip_id, digest, file_hash, weights_id
+from avatargen.method.sources import source_of
 
 _HEAD_PACKAGES = {"anny": "anny"}
 
@@ -66,10 +66,8 @@ def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:
 
 def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
     """Fingerprints of avatars of one method. The name of the list is no part of them, nor the caption."""
-    shared, meshes = of_method(run, root), run.method.meshes
-    if meshes is None:
-        return [digest(*shared, item.prompt, item.seed, list(item.tags)) for item in items]
-    return [digest(*shared, _mesh_id(find_mesh(meshes, item, root), root)) for item in items]
+    shared, source = of_method(run, root), source_of(run)
+    return [digest(*shared, *source.ingredients(run, item, root)) for item in items]
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
@@ -125,11 +123,6 @@ def _flame_id(root: Path) -> str:
     except InputError:
         return "flame"
     return "flame-" + digest([weights_id(str(path), root) for path in (files.model, files.texture, files.masks)])
-
-
-def _mesh_id(path: Path | None, root: Path) -> list[str]:
-    """Hashes of a mesh and of what it refers to."""
-    return [weights_id(str(part), root) for part in parts_of(path)] if path else []
 
 
 def _plugged(run: RunConfig) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from avatargen.config.errors import InputError, unknown
 from avatargen.config.experiment import Experiment
-from avatargen.config.places import ROOT
+from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
 from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
 from avatargen.preflight.plan import read_plan, write_plan
@@ -29,11 +29,11 @@ from avatargen.runtime import parent_watch, ray_head
 from avatargen.runtime.fingerprint import of_avatars, of_method
 from avatargen.runtime.generate_chunk import PHASE1, starts_of
 from avatargen.runtime.progress import BOARD, Board, weight
+from avatargen.runtime.score_table import score_table
 from avatargen.runtime.worker import Task, is_done
 
 STATE = Path(".snakemake/avatargen")
 LOCKS = Path(".snakemake/locks")
-DEFAULT_EXPERIMENT = "embedded"
 
 
 def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> Study:
@@ -123,12 +123,12 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         print(note, file=sys.stderr)
     write_plan(study, Path(plan))
     _forget_starts(study)
-    waiting, own = list(_waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
-    board = Board.create(own / "board.jsonl", waiting)
+    left, own = list(waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
+    board = Board.create(own / "board.jsonl", left)
     os.environ[BOARD] = str(board.path.absolute())
     experiment = study.experiment
     own_head = local and experiment.backend == "ray" and not os.environ.get("RAY_ADDRESS")
-    if not own_head or not waiting:
+    if not own_head or not left:
         return
     file = (own / "ray.json").absolute()
     os.environ[ray_head.HEAD_FILE] = str(file)
@@ -176,6 +176,14 @@ def remarks(study: Study) -> list[str]:
     return lines
 
 
+def closing_lines(study: Study) -> list[str]:
+    """Return what the end of a run prints: the table of scores, remarks, and where the report is."""
+    place = Path("results") / study.experiment.experiment
+    report = place / "report/index.html"
+    lines = [score_table(place / "tables", study.experiment.judges[0]), *remarks(study)]
+    return [line for line in (*lines, f"Report: {report}" if report.is_file() else "") if line]
+
+
 def serve_jobs(root: Path = ROOT) -> None:
     """Set what jobs inherit: the process they live for, and where this project's packages are."""
     os.environ[parent_watch.PARENT] = parent_watch.stamp()
@@ -205,7 +213,7 @@ def _forget_starts(study: Study) -> None:
                 shutil.rmtree(start, ignore_errors=True)
 
 
-def _waiting(study: Study) -> Iterator[float]:
+def waiting(study: Study) -> Iterator[float]:
     """How long each avatar takes that is not there yet; phase 1 counts once for the methods that share it."""
     results, runs, begun = Path("results") / study.experiment.experiment, study.runs.values(), set()
     for run in runs:

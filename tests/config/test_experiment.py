@@ -276,7 +276,7 @@ def test_the_oracle_leaves_out_prompts_that_have_no_true_head(place):
     (place / "prompts/few.txt").write_text(strange)
     study = validate_all("mine", {"methods": ["full", "oracle"]})
     assert list(study.runs) == list(study.experiment.methods) == ["full"] and study.notes
-    assert "nothing is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
+    assert "none is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
 
 
 def test_a_reduced_method_needs_no_more_meshes_than_it_is_asked_for(place):

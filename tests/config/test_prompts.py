@@ -85,7 +85,7 @@ def test_captions_skip_blank_and_comment_lines(tmp_path):
 def test_columns_are_checked(tmp_path):
     problems = problems_of(write(tmp_path, "a.tsv", "id\tpromt\ttags\na\tb\t\n"))
     assert "unknown column 'promt'; did you mean 'prompt'?" in problems[0]
-    assert "column 'prompt' is missing" in problems[1]
+    assert "missing column 'prompt'" in problems[1]
 
 
 def test_tags_are_optional(tmp_path):
@@ -102,7 +102,7 @@ def test_lists_are_found_by_name(tmp_path):
     with pytest.raises(InputError, match="did you mean 'embedded'"):
         find_list("embeded", [tmp_path])
     write(tmp_path, "embedded.tsv", HEADER)
-    with pytest.raises(InputError, match="there twice"):
+    with pytest.raises(InputError, match="expected one of them"):
         find_list("embedded", [tmp_path])
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from avatargen.io.manifest import write_rows
+from avatargen.method.sources import source_of
 from avatargen.preflight.plan import read_plan
 from avatargen.runtime.generate_chunk import check_failures, make_chunk
 from avatargen.runtime.job import job
@@ -15,6 +16,6 @@ with job(snakemake.log[0]):
     manifest = Path(snakemake.output[0])
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
     rows = make_chunk(run, items, manifest.parents[1] / "avatars", execution, study.runs.values())
-    if run.method.source != "imported":  # how often another system failed is a result, not a mishap
+    if not source_of(run).is_external:  # how often another system failed is a result, not a mishap
         check_failures(rows, experiment.max_failed_fraction)
     write_rows(manifest, rows)

@@ -1,0 +1,73 @@
+"""``avatargen check``: every problem of an experiment at once, and what a run costs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from avatargen.cli.run import add_fields, stated_fields
+from avatargen.io.atomic import read_json
+from avatargen.preflight.disk_estimate import free_bytes, size_text
+from avatargen.preflight.plan import Study
+from avatargen.preflight.validate import needed_bytes
+from avatargen.runtime.launch import study_of, waiting
+from avatargen.runtime.progress import duration, weight
+
+SECONDS_UNKNOWN = "unknown until an avatar is finished; `avatargen run {name} --limit 1` tells"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add ``avatargen check``."""
+    parser = subparsers.add_parser(
+        "check",
+        help="all problems of an experiment, and what a run costs",
+        description="Report everything that a run of an experiment lacks, or what the run costs.",
+    )
+    add_fields(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what a run costs. Return the exit status.
+
+    Raises:
+        InputError: the run could not start; all problems.
+    """
+    study = study_of(stated_fields(options), check_disk=True)
+    print(*study.notes, sep="\n", end="\n" if study.notes else "")
+    for name, text in costs(study).items():
+        print(f"{name:<10} {text}")
+    return 0
+
+
+def costs(study: Study) -> dict[str, str]:
+    """Return what a run of a study makes and what that takes, as texts."""
+    experiment = study.experiment
+    results = Path("results") / experiment.experiment
+    total = sum(len(study.items(name, method)) for name in study.lists for method in study.runs)
+    left = list(waiting(study))
+    prompts = {name: len({item.item for item in items}) for name, items in study.lists.items()}
+    lists = ", ".join(f"{count} prompts of '{name}'" for name, count in prompts.items())
+    seconds = _seconds_per_step(study, results)
+    worker = "one GPU" if experiment.gpus_per_worker else f"a worker of {experiment.cpus_per_worker} cores"
+    known = f"about {duration((seconds or 0.0) * sum(left))} of {worker}"
+    time = known if seconds else SECONDS_UNKNOWN.format(name=experiment.experiment)
+    return {
+        "prompts": f"{lists}; {len(experiment.seeds)} seed(s), {len(study.runs)} methods, {len(study.judges)} judge(s)",
+        "avatars": f"{len(left)} to make, {total - len(left)} finished",
+        "steps": f"{sum(left):,.0f} (of phase 1; a step of phase 2 with masks counts double)",
+        "time": time if left else "nothing to make",
+        "disk": f"{size_text(needed_bytes(study, results))} needed at most, {size_text(free_bytes(results))} free",
+    }
+
+
+def _seconds_per_step(study: Study, results: Path) -> float | None:
+    """Return the mean seconds per step of the study's finished avatars; None where there are none."""
+    seconds = steps = 0.0
+    for name in study.lists:
+        for method, run in study.runs.items():
+            for item in study.items(name, method) if run.method.optimises else ():
+                facts = read_json(results / name / method / "avatars" / item.id / "done.json")
+                if facts.get("status") == "ok" and facts.get("seconds"):
+                    seconds, steps = seconds + facts["seconds"], steps + weight(run)
+    return seconds / steps if steps else None

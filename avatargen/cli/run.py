@@ -1,0 +1,86 @@
+"""``avatargen run``: the workflow, from any directory; Snakemake is the engine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+import yaml
+
+from avatargen.config.errors import InputError
+from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
+
+EXAMPLES = """examples:
+  avatargen run                                            the default experiment, on all cores
+  avatargen run embedded --limit 2 --methods full,oracle   two prompts, two methods
+  avatargen run study -n                                   what would be done
+  avatargen run paper --cores 8 --config backend=serial    other options go to Snakemake
+
+Results go to results/EXPERIMENT of the current directory. Experiments, methods and prompt lists of your own lie in
+workflow/config/ and prompts/ of that directory. An interrupted run resumes with the same command."""
+FIELDS = ("limit", "methods", "lists", "seeds")
+"""Fields of the experiment that have an option of their own; `--config` changes the others."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add ``avatargen run``."""
+    parser = subparsers.add_parser(
+        "run",
+        help="the benchmark: avatars, renders, scores, tables, plots, report",
+        description="Run an experiment: avatars, renders, scores, tables, plots and a report.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_fields(parser)
+    parser.add_argument("--cores", default="all", help="of this machine (default: all)")
+    parser.set_defaults(run=run, passes_on=True)
+
+
+def add_fields(parser: argparse.ArgumentParser) -> None:
+    """Add what names an experiment and changes its fields."""
+    parser.add_argument("experiment", nargs="?", default=DEFAULT_EXPERIMENT, help=f"default: {DEFAULT_EXPERIMENT}")
+    parser.add_argument("--limit", metavar="N", help="only the first N prompts of each list")
+    parser.add_argument("--methods", metavar="A,B", help="instead of the experiment's")
+    parser.add_argument("--lists", metavar="A,B", help="prompt lists, instead of the experiment's")
+    parser.add_argument("--seeds", metavar="0,1", help="instead of the experiment's")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="any field of the experiment")
+
+
+def stated_fields(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that the options state, as Snakemake reads ``--config``.
+
+    Raises:
+        InputError: a ``--config`` that is no KEY=VALUE.
+    """
+    wrong = [text for text in options.config if "=" not in text]
+    if wrong:
+        raise InputError([f"--config: got '{text}'; expected KEY=VALUE" for text in wrong])
+    texts = [f"{name}={getattr(options, name)}" for name in FIELDS if getattr(options, name) is not None]
+    pairs = [text.partition("=") for text in (*texts, *options.config)]
+    return {"experiment": options.experiment, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Become Snakemake. Does not return, unless Snakemake cannot be started."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arguments = command(options)
+    os.execv(arguments[0], arguments)
+
+
+def command(options: argparse.Namespace) -> list[str]:
+    """Return the command line of Snakemake.
+
+    Args:
+        options: as `add_parser` has them; what it does not know is in ``options.rest``.
+    """
+    stated = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
+    config = [f"experiment={options.experiment}", *(f"{name}={value}" for name, value in stated.items())]
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(shipped("Snakefile")), "--workflow-profile", str(shipped("profiles/default"))),
+        *("--cores", options.cores, "--config", *config, *options.config),
+        *options.rest,
+    ]

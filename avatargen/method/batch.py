@@ -1,0 +1,146 @@
+"""One batch of avatars, from where their checkpoints stand to finished avatars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from avatargen.config.experiment import RunConfig
+from avatargen.config.prompts import PromptItem
+from avatargen.geometry.types import HeadParameters
+from avatargen.io.avatar_file import Avatar, zero_avatar_tensors
+from avatargen.io.history import History, Recorder
+from avatargen.method import phase1_cache
+from avatargen.method.context import Prompts, embed_prompts
+from avatargen.method.cost import now
+from avatargen.method.optimise import head_parameters, moved_points, snapshots, take_step
+from avatargen.method.state import CHECKPOINT, PACES, State, initial_state, restore, save_checkpoint
+from avatargen.method.texture_baking import SIZE
+
+if TYPE_CHECKING:
+    from avatargen.method.generator import Generator
+
+CHECKPOINT_STEPS = 40
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Avatars that are optimised together; all stand at the same step of the same attempt.
+
+    Attributes:
+        generator: the loaded models.
+        run: the method.
+        items: prompts and seeds, at most `run.batch_size`.
+        folders: one per item, existing.
+        phase1_folders: where the phase 1 of each item is shared between methods; None: it is not.
+        attempt: 0, or how often these avatars have diverged before.
+        start: the step that their checkpoints stand at; 0 in attempt 0: there is none.
+        on_step: told (steps done, steps in all).
+    """
+
+    generator: Generator
+    run: RunConfig
+    items: Sequence[PromptItem]
+    folders: Sequence[Path]
+    phase1_folders: Sequence[Path] | None
+    attempt: int
+    start: int
+    on_step: OnStep | None = None
+
+    def avatars(self) -> Iterator[Avatar | None]:
+        """Optimise, and yield the finished avatars in their order.
+
+        None stands for an avatar that diverged and is to be tried again: its folder then holds a checkpoint at the
+        start of the next attempt.
+        """
+        state = self._optimised()
+        context, method = self.generator.context, self.run.method
+        with torch.no_grad():
+            parameters = head_parameters(self.generator.head, state, moved_points(context, method, state))
+        for row, (item, folder) in enumerate(zip(self.items, self.folders, strict=True)):
+            if state.diverged[row] and self.attempt + 1 < len(PACES):
+                again = self._initial_state([item])
+                again.attempt, again.elapsed = self.attempt + 1, state.elapsed[row : row + 1]
+                save_checkpoint(again, 0, folder)
+                yield None
+            else:
+                yield self._finished(item, state, parameters, row)
+                (folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _optimised(self) -> State:
+        """Return the state after the last step.
+
+        The batch is padded with copies of its first avatar to its fixed size.
+        """
+        method, since = self.run.method, now()
+        padding = self.run.batch_size - len(self.items)
+        padded = [*self.items, *[self.items[0]] * padding]
+        state = self._initial_state(padded)
+        if (self.attempt, self.start) != (0, 0):
+            restore(state, [*self.folders, *[self.folders[0]] * padding])
+        recorder = Recorder([History.load(folder, until=self.start) for folder in self.folders])
+        prompts = self._embedded(padded)
+        seeds = torch.tensor([item.seed for item in padded], device=self.generator.head.shape_template.device)
+        while state.step < method.steps:
+            losses = take_step(self.generator.context, method, state, prompts, seeds)
+            recorder.add(state.step, losses)
+            if self.on_step is not None:
+                self.on_step(state.step, method.steps)
+            if state.step % CHECKPOINT_STEPS == 0 or state.step in (method.phase1_steps, method.steps):
+                since = _charge(state, since, len(self.items))
+                self._checkpoint(state, recorder)
+        _charge(state, since, len(self.items))
+        return state
+
+    def _embedded(self, items: Sequence[PromptItem]) -> Prompts:
+        generator, texts = self.generator, [item.prompt for item in items]
+        clip = generator.clip_guide(self.run)
+        return embed_prompts(generator.prior, texts, self.run.method.view_prompts, generator.settings.view_words, clip)
+
+    def _initial_state(self, items: Sequence[PromptItem]) -> State:
+        generator, seeds = self.generator, [item.seed for item in items]
+        mask_size = 2 * generator.settings.latent_size
+        return initial_state(
+            generator.head, self.run.method, generator.settings, generator.context.start, seeds, mask_size
+        )
+
+    def _checkpoint(self, state: State, recorder: Recorder) -> None:
+        """Write histories, with a snapshot where one is due, then checkpoints, of all avatars.
+
+        The checkpoint at the end of phase 1 comes between others and takes no snapshot; methods share it.
+        """
+        method, context = self.run.method, self.generator.context
+        regular = state.step % CHECKPOINT_STEPS == 0 or state.step == method.steps
+        due = regular and recorder.histories[0].is_due(state.step, method.steps)
+        images = snapshots(context, method, state).mul(255).round().byte() if due else None
+        for row, (history, folder) in enumerate(zip(recorder.histories, self.folders, strict=True)):
+            if images is not None:
+                history.snapshots.append((state.step, images[row].permute(1, 2, 0).cpu().numpy()))
+            history.save(folder)
+            if state.step < method.steps:
+                save_checkpoint(state, row, folder)
+        if self.phase1_folders and state.step == method.phase1_steps:
+            phase1_cache.store(self.folders, self.phase1_folders, state.step)
+
+    def _finished(self, item: PromptItem, state: State, parameters: HeadParameters, row: int) -> Avatar:
+        """Return an avatar with its baked texture; the grey template if it diverged."""
+        seconds, generator = float(state.elapsed[row]), self.generator
+        if bool(state.diverged[row]):
+            tensors = zero_avatar_tensors(generator.head.template(1), SIZE)
+            message = f"a gradient stopped being finite, at each of {len(PACES)} attempts"
+            return generator.new_avatar(self.run, item, tensors, seconds, "diverged", message)
+        one, latent, since = parameters[row : row + 1], state.texture[row].detach(), now()
+        tensors = {**one.first(), "latent_texture": latent, "baked_texture": generator.bake(one, latent)}
+        return generator.new_avatar(self.run, item, tensors, seconds + now() - since)
+
+
+def _charge(state: State, since: float, avatars: int) -> float:
+    """Split the time since `since` evenly over the batch's avatars; return the current time."""
+    until = now()
+    state.elapsed = state.elapsed + (until - since) / avatars
+    return until

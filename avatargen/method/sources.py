@@ -1,0 +1,142 @@
+"""Where a method's avatars come from: one class for each value of `MethodSettings.source`.
+
+Other code asks a source (`source_of`), never its name. Validation asks it at every parse of the Snakefile, so this
+module imports torch only where an avatar is made.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import RunConfig
+from avatargen.config.places import ROOT
+from avatargen.config.plugins import SOURCES, load_class
+from avatargen.config.prompts import PromptItem
+from avatargen.exchange.mesh_files import find_mesh, mesh_name, mesh_problems, parts_of
+from avatargen.headworld.phrases import described
+from avatargen.io.content_hash import weights_id
+
+if TYPE_CHECKING:
+    from avatargen.io.avatar_file import Avatar
+    from avatargen.method.generator import Generator
+
+WORLD_HEAD = "anny"
+"""The head model of the closed world: true heads are of no other."""
+
+
+class Source(ABC):
+    """Where avatars come from.
+
+    Attributes:
+        optimises: avatars take optimisation steps; `Generator` makes them in batches, and `make` is not called.
+        needs_truth: only prompts whose true head is known can be made.
+        is_external: another system made the avatars: they have another topology than the true heads, and failures are
+            results rather than mishaps of a run.
+    """
+
+    optimises = False
+    needs_truth = False
+    is_external = False
+
+    def problems(self, run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
+        """Return what is missing to make avatars of these prompts, one line each."""
+        return []
+
+    def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
+        """Return what an avatar depends on besides its method, JSON-ready; a part of its fingerprint."""
+        return [item.prompt, item.seed, list(item.tags)]
+
+    def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
+        """Make one avatar without optimisation.
+
+        Raises:
+            InputError: its true head is not known.
+            ValueError: its mesh is missing, empty or not readable.
+        """
+        raise NotImplementedError(f"source '{run.method.source}' optimises in batches; call Generator.run")
+
+
+class Optimise(Source):
+    """Optimised with the prior."""
+
+    optimises = True
+
+
+class Template(Source):
+    """The floor: the template head, grey."""
+
+    def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
+        """Return the template; see the base class."""
+        from avatargen.io.avatar_file import zero_avatar_tensors
+        from avatargen.method.texture_baking import SIZE
+
+        began = time.monotonic()
+        tensors = zero_avatar_tensors(generator.head.template(1), SIZE)
+        return generator.new_avatar(run, item, tensors, time.monotonic() - began)
+
+
+class Oracle(Source):
+    """The ceiling: the true head of the closed world."""
+
+    needs_truth = True
+
+    def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
+        """Return the true head; see the base class."""
+        from avatargen.headworld.truth import true_head
+
+        began = time.monotonic()
+        truth = true_head(item.prompt, item.tags, generator.head)
+        if truth is None:
+            raise InputError([f"{item.list}/{item.item}: no true head is known for '{item.prompt}'"])
+        tensors = {**truth.parameters.first(), "latent_texture": None, "baked_texture": truth.texture}
+        return generator.new_avatar(run, item, tensors, time.monotonic() - began)
+
+
+class Imported(Source):
+    """Meshes that another system made; their cost is not known here."""
+
+    is_external = True
+
+    def problems(self, run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
+        """Return meshes that are missing or cannot be read; see the base class."""
+        return mesh_problems(run.method_name, run.method.meshes, items, root) if run.method.meshes else []
+
+    def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
+        """Return hashes of the mesh and of the files it refers to; see the base class."""
+        path = find_mesh(run.method.meshes, item, root) if run.method.meshes else None
+        return [[weights_id(str(part), root) for part in parts_of(path)] if path else []]
+
+    def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
+        """Return the mesh, placed and scaled like the template; see the base class."""
+        from dataclasses import replace
+
+        import torch
+
+        from avatargen.exchange.mesh_import import read_mesh
+        from avatargen.heads.mesh_head import MESH
+
+        meshes = run.method.meshes
+        path = find_mesh(meshes, item, ROOT) if meshes else None
+        if meshes is None or path is None:
+            raise ValueError(f"{item.list}/{item.item}: no mesh named {mesh_name(item)} in {meshes and meshes.folder}")
+        height = generator.head.canonical(generator.head.shape_template[None])[0, :, 1]
+        mesh = read_mesh(path, meshes, float(height.max() - height.min()))
+        tensors = {name: torch.zeros(0) for name in ("shape", "expression")}
+        tensors |= {"joints": torch.zeros(0, 3), "offsets": mesh.vertices, "baked_texture": mesh.texture}
+        avatar = generator.new_avatar(run, item, {**tensors, "latent_texture": None}, 0.0)
+        return replace(avatar, head_id=MESH, topology=mesh.topology, cost={})
+
+
+def source_of(run: RunConfig) -> Source:
+    """Return the source of a method's avatars."""
+    return load_class("source", run.method.source, SOURCES)()
+
+
+def has_truth(head: str, item: PromptItem) -> bool:
+    """Return whether the true head of a prompt is known, and is of the head model `head`."""
+    return head == WORLD_HEAD and described(item.prompt, item.tags) is not None
