@@ -1,6 +1,9 @@
 """What tests of the workflow share."""
 
+import json
 import os
+
+from tests.user_folder import write_yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same on every machine: many compare bits
@@ -10,6 +13,7 @@ import pytest
 from avatargen.config.experiment import RunConfig
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.runtime.ray_head import spawn
+from tests.user_folder import write_yaml
 
 
 @pytest.fixture
@@ -52,3 +56,24 @@ def running_head(tmp_path_factory):
     yield folder / "ray.json"
     process.terminate()
     process.wait(30)
+
+
+@pytest.fixture
+def place(workplace):
+    """A working directory with its own experiment, list, prior and judge, all of them right."""
+    prior, judge = workplace / "prior", workplace / "judge"
+    for part in ("unet", "vae", "text_encoder"):
+        (prior / part).mkdir(parents=True)
+        (prior / part / "model.safetensors").write_bytes(b"x")
+    (prior / "model_index.json").write_text(json.dumps({"unet": [], "vae": [], "text_encoder": []}))
+    judge.mkdir()
+    (judge / "open_clip_config.json").write_text("{}")
+    (judge / "open_clip_model.safetensors").write_bytes(b"x")
+    config = workplace / "workflow/config"
+    config.mkdir(parents=True)
+    write_yaml(config / "priors.yaml", own={"path": str(prior)})
+    write_yaml(config / "judges.yaml", own={"model": str(judge)})
+    write_yaml(config / "mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"], seeds=[0, 1])
+    (workplace / "prompts").mkdir()
+    (workplace / "prompts/few.txt").write_text("a man\na woman\n")
+    return workplace

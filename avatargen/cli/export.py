@@ -63,6 +63,7 @@ def export(folder: Path, target: Path, heads: dict[str, HeadModel]) -> None:
         InputError: no avatar there, or one that cannot be exported.
     """
     from avatargen.exchange.gltf_export import to_glb
+    from avatargen.io.avatar_file import AvatarFileError, load_avatar
 
     try:
         avatar = load_avatar(folder)

@@ -1,31 +1,27 @@
-"""The command line of one avatar: its messages, and that it makes and resumes what the workflow would."""
+"""``avatargen make``: its messages, and that it makes and resumes what the workflow would."""
 
-import subprocess
-import sys
+import json
 
 import pytest
 
-from avatargen import __main__ as cli
-from avatargen.config.places import ROOT
-from avatargen.runtime.worker import GENERATOR, Worker
+from avatargen.cli import make
+from avatargen.cli.main import main
+from avatargen.runtime.worker import Worker
 
 
 @pytest.fixture
-def fake(monkeypatch, workplace):
-    """The tiny generator in place of the real one, and no weights to check."""
-    made = []
-
-    def make(self, run, tasks):
-        made.append((run, tasks[0]))
-        return Worker(1, spec="tests.workflow.fake_generator:FakeGenerator", steps=self.steps).make(run, tasks)
+def made(monkeypatch, workplace):
+    """The tiny generator in place of the real one, and no weights to check; returns what was made."""
+    found = []
 
     class Recorder(Worker):
-        pass
+        def make(self, run, tasks):
+            found.append((run, tasks[0]))
+            return Worker(1, spec="tests.workflow.fake_generator:FakeGenerator", steps=self.steps).make(run, tasks)
 
-    Recorder.make = make
-    monkeypatch.setattr(cli, "Worker", Recorder)
-    monkeypatch.setattr(cli, "prior_problems", lambda name, library: [])
-    return made
+    monkeypatch.setattr(make, "Worker", Recorder)
+    monkeypatch.setattr(make, "prior_problems", lambda name, library: [])
+    return found
 
 
 @pytest.mark.parametrize(
@@ -42,51 +38,54 @@ def fake(monkeypatch, workplace):
         (["a pirate", "--method", "oracle"], "known of captions like those in prompts/embedded.tsv; got 'a pirate'"),
     ],
 )
-def test_wrong_input_is_said_and_nothing_is_made(fake, capsys, arguments, message):
-    assert cli.main(arguments) == 2
-    assert message in " ".join(capsys.readouterr().err.split()) and not fake
+def test_wrong_input_is_reported_and_nothing_is_made(made, capsys, arguments, message):
+    assert main(["make", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split()) and not made
 
 
-def test_an_avatar_is_made_once(fake, capsys, workplace):
-    asked = ["a man", "--steps-scale", "0.01", "--no-show", "--out", "mine"]
-    assert cli.main(asked) == 0 and cli.main(asked) == 0
-    ((run, task),) = fake
+def test_avatar_is_made_once(made, capsys, workplace):
+    asked = ["make", "a man", "--steps-scale", "0.01", "--no-show", "--out", "mine"]
+    assert main(asked) == 0 and main(asked) == 0
+    ((run, task),) = made
     assert run.batch_size == 1 and run.method.steps < 10
     lines = capsys.readouterr().out.split()
     assert lines[0] == str(task.folder / "avatar.safetensors") and task.folder.parent == workplace / "mine"
     assert (task.folder / "avatar.json").exists()
-    assert cli.main([*asked, "--seed", "1"]) == 0 and len(fake) == 2
+    assert main([*asked, "--seed", "1"]) == 0 and len(made) == 2
 
 
-def test_other_settings_leave_a_finished_avatar_alone(fake, workplace):
-    asked = ["a man", "--no-show", "--out", "mine"]
+def test_other_settings_leave_a_finished_avatar_alone(made, workplace):
+    asked = ["make", "a man", "--no-show", "--out", "mine"]
     others = (["--steps-scale", "0.02"], ["--method", "no_offsets"], ["--seed", "1"])
     for change in ([], *others):
-        assert cli.main([*asked, "--steps-scale", "0.01", *change]) == 0
-    assert len(fake) == len(list((workplace / "mine").glob("*/done.json"))) == 1 + len(others)
-    assert cli.main([*asked, "--steps-scale", "0.01"]) == 0 and len(fake) == 1 + len(others)
+        assert main([*asked, "--steps-scale", "0.01", *change]) == 0
+    assert len(made) == len(list((workplace / "mine").glob("*/done.json"))) == 1 + len(others)
+    assert main([*asked, "--steps-scale", "0.01"]) == 0 and len(made) == 1 + len(others)
 
 
-def test_a_rendering_that_fails_is_said_and_the_avatar_stands(fake, capsys, monkeypatch, workplace):
+def test_failed_rendering_is_reported_and_the_avatar_stands(made, capsys, monkeypatch, workplace):
     script = workplace / "show.py"
     script.write_text("raise RuntimeError('no encoder')")
-    monkeypatch.setattr(cli, "SHOW", script)
-    assert cli.main(["a man", "--steps-scale", "0.01"]) == 1
+    monkeypatch.setattr(make, "SHOW", script)
+    assert main(["make", "a man", "--steps-scale", "0.01"]) == 1
     said = capsys.readouterr()
     assert "rendering it failed: RuntimeError: no encoder" in said.err and "Traceback" not in said.err
-    ((_, task),) = fake
+    ((_, task),) = made
     assert said.out.split() == [str(task.folder / name) for name in ("avatar.safetensors", "avatar.json")]
     assert "Traceback" in (task.folder / "show.log").read_text()
 
 
-def test_a_failure_is_said(fake, capsys):
-    assert cli.main(["explode", "--no-show"]) == 1
+def test_failed_avatar_is_reported(made, capsys):
+    assert main(["make", "explode", "--no-show"]) == 1
     assert "ValueError: it exploded" in capsys.readouterr().err
 
 
-def test_help_and_the_default_generator():
-    command = [sys.executable, "-m", "avatargen", "--help"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    for word in ("--method", "--seed", "--out", "--experiment", "--steps-scale", "examples:"):
-        assert word in found.stdout
-    assert GENERATOR == "avatargen.method.generator:Generator" and cli.SHOW.is_file()
+def test_truncated_prompt_is_reported(monkeypatch, workplace, capsys):
+    def pretend(task, run, gpus, console):
+        task.folder.mkdir(parents=True)
+        facts = {"fingerprint": task.fingerprint, "status": "ok", "message": "", "truncated_by": ["prior 'mini'"]}
+        (task.folder / "done.json").write_text(json.dumps(facts))
+
+    monkeypatch.setattr(make, "make", pretend)
+    assert main(["make", "a man", "--no-show"]) == 0
+    assert "prior 'mini' truncates this prompt" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from avatargen.cli.export import main
+from avatargen.cli.main import main
 from avatargen.config.plugins import HEADS, load_class
 from avatargen.exchange.gltf_export import NAME, quaternion, strongest, to_glb
 from avatargen.geometry.types import HeadParameters
@@ -163,9 +163,9 @@ def test_folders_are_exported_and_what_cannot_be_is_said(head, avatar, make_run,
     save_avatar(tmp_path / "failed", replace(avatar, config=config, status="diverged"))
     save_avatar(tmp_path / "foreign", replace(avatar, config=config, head_id="anny-0"))
     folders = [str(tmp_path / name) for name in ("failed", "foreign", "none", "good")]
-    assert main(folders) == 2
+    assert main(["export", *folders]) == 2
     said = capsys.readouterr()
     assert "status 'diverged'" in said.err and "made with head 'anny-0'" in said.err and "not a readable" in said.err
     assert said.out.split() == [str(tmp_path / "good" / NAME)]
     assert Viewer((tmp_path / "good" / NAME).read_bytes()).scene["asset"]["extras"]["prompt"] == "a män"
-    assert main([folders[-1], "--out", str(tmp_path / "head.glb")]) == 0 and (tmp_path / "head.glb").is_file()
+    assert main(["export", folders[-1], "--out", str(tmp_path / "head.glb")]) == 0 and (tmp_path / "head.glb").is_file()

@@ -93,7 +93,7 @@ def test_what_a_method_freezes_does_not_move(generator, tmp_path, frozen):
 
 
 def test_an_interrupted_avatar_ends_with_the_same_bits(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.generator.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
     run = run_config(generator)
     (whole,) = make(generator, run, [MAN], tmp_path / "whole")
 
@@ -238,7 +238,7 @@ def test_an_avatar_that_diverged_is_tried_again_with_smaller_steps(generator, tm
 
 
 def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.generator.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
     run = run_config(generator)
     poison(monkeypatch, lambda call: call == 1)
     (whole,) = make(generator, run, [MAN], tmp_path / "whole")
@@ -251,7 +251,7 @@ def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.undo()
-    monkeypatch.setattr("avatargen.method.generator.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
     poison(monkeypatch, lambda call: call == 1)
     with pytest.raises(KeyboardInterrupt):
         make(generator, run, [MAN], tmp_path / "parts", stop)
@@ -261,7 +261,7 @@ def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
 
 
 def test_histories_tell_losses_and_looks_whole_after_an_interruption(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.generator.CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 2)
     monkeypatch.setattr("avatargen.io.history.EVERY", 2)
     run = run_config(generator, batch=2)
     make(generator, run, [MAN, GIRL], tmp_path / "whole")
@@ -304,6 +304,7 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
 
 
 def test_seconds_are_the_share_of_all_attempts_and_runs_and_the_own_baking(generator, tmp_path, monkeypatch):
+    from avatargen.method import batch
     from avatargen.method import generator as module
 
     clock, steps, made = [0.0], [], {}
@@ -327,8 +328,8 @@ def test_seconds_are_the_share_of_all_attempts_and_runs_and_the_own_baking(gener
         with suppress(KeyboardInterrupt):
             made.update((avatar.prompt, avatar) for avatar in fresh.run(run, items, folders, on_step))
 
-    monkeypatch.setattr(module, "CHECKPOINT_STEPS", 1)
-    monkeypatch.setattr(module, "now", lambda: clock[0])
+    monkeypatch.setattr(batch, "CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr(batch, "now", lambda: clock[0])
     monkeypatch.setattr(module, "bake", takes(3, bake))
     monkeypatch.setattr(module, "build_context", takes(1000, build_context))
     poison(monkeypatch, lambda call: call == 1)

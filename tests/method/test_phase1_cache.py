@@ -17,7 +17,7 @@ from avatargen.method import phase1_cache
 from avatargen.method.context import embed_prompts
 from avatargen.method.generator import Generator
 from avatargen.method.optimise import take_step
-from avatargen.method.state import CHECKPOINT, checkpoint_place
+from avatargen.method.state import CHECKPOINT, checkpoint_place, initial_state
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import check_space
 from avatargen.runtime import launch
@@ -57,7 +57,8 @@ def other_than(value):
 @pytest.mark.parametrize("name", PHASE2_ALONE)
 def test_what_decides_phase_two_alone_leaves_phase_one_its_bits(generator, prior, name):
     def after_phase_one(run: RunConfig) -> torch.Tensor:
-        state = generator._start(run, ITEMS)
+        seeds, size = [item.seed for item in ITEMS], 2 * prior.latent_size
+        state = initial_state(generator.head, run.method, prior, generator.context.start, seeds, size)
         prompts = embed_prompts(generator.prior, [item.prompt for item in ITEMS], True, prior.view_words, None)
         for _ in range(run.method.phase1_steps):
             take_step(generator.context, run.method, state, prompts, torch.tensor([0, 3]))
@@ -119,22 +120,22 @@ def test_only_whole_batches_begin_late_and_only_those_that_are_well_are_kept(gen
     well = (folders[1] / CHECKPOINT).read_bytes()
     facts = {"step": "10", "attempt": "0", "texture": "10", "geometry": "0"}
     save_file({**sick, "diverged": torch.tensor(True)}, folders[1] / CHECKPOINT, metadata=facts)
-    phase1_cache.keep(folders, starts, 10)
+    phase1_cache.store(folders, starts, 10)
     assert (starts[0] / CHECKPOINT).exists() and not starts[1].exists()
     fresh = [tmp_path / f"fresh-{n}" for n in "ab"]
     for folder in fresh:
         folder.mkdir()
-    phase1_cache.begin(fresh, starts)
+    phase1_cache.resume(fresh, starts)
     assert not any((folder / CHECKPOINT).exists() for folder in fresh)
     (folders[1] / CHECKPOINT).write_bytes(well)
-    phase1_cache.keep(folders, starts, 9)
+    phase1_cache.store(folders, starts, 9)
     assert not starts[1].exists()  # it does not stand there
-    phase1_cache.keep(folders, starts, 10)
+    phase1_cache.store(folders, starts, 10)
     (starts[1] / HISTORY).rename(tmp_path / "history")
-    phase1_cache.begin(fresh, starts)
+    phase1_cache.resume(fresh, starts)
     assert not any((folder / CHECKPOINT).exists() for folder in fresh)
     (tmp_path / "history").rename(starts[1] / HISTORY)
-    phase1_cache.begin(fresh, starts)
+    phase1_cache.resume(fresh, starts)
     assert [checkpoint_place(folder) for folder in fresh] == [(0, 10)] * 2
     assert len(History.load(fresh[1]).entries) == 1
 
@@ -170,10 +171,10 @@ def test_what_is_left_counts_a_shared_phase_once(workplace):
     study = launch.study_of({"experiment": "embedded", "methods": ["full", "no_segmentation"]}, check_disk=False)
     full, ablation = study.runs.values()
     steps, folder = full.method.phase1_steps, workplace / "results/embedded/embedded"
-    assert [*launch._waiting(study)] == [weight(full)] * 12 + [weight(ablation, steps)] * 12
+    assert [*launch.waiting(study)] == [weight(full)] * 12 + [weight(ablation, steps)] * 12
     for start in starts_of(full, study.items("embedded", "full"), folder, [full, ablation]):
         start.mkdir(parents=True)
-    assert [*launch._waiting(study)] == [weight(full, steps)] * 12 + [weight(ablation, steps)] * 12
+    assert [*launch.waiting(study)] == [weight(full, steps)] * 12 + [weight(ablation, steps)] * 12
 
 
 def test_the_space_that_a_run_needs_counts_kept_phases_once(workplace, monkeypatch):

@@ -159,7 +159,10 @@ def test_methods_with_other_settings_of_the_prior_share_the_workers(workplace, m
 def test_a_worker_that_does_not_fit_is_said(workplace, make_run, running_head):
     with pytest.raises(ray_head.RayUnavailableError, match="cpus_per_worker"):
         make_chunk(
-            make_run(), items("a"), workplace / "avatars", ExecutionSettings("ray", 64, head_file=running_head, spec=FAKE)
+            make_run(),
+            items("a"),
+            workplace / "avatars",
+            ExecutionSettings("ray", 64, head_file=running_head, spec=FAKE),
         )
 
 

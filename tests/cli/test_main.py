@@ -1,0 +1,112 @@
+"""The ``avatargen`` command: help, versions, lists, checks, and what is passed to Snakemake."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import avatargen
+from avatargen.cli import listing, run
+from avatargen.cli.main import build_parser, main
+from avatargen.config.loading import load_methods
+from avatargen.config.places import ROOT, shipped
+
+
+def parsed(*arguments):
+    options, rest = build_parser().parse_known_args(arguments)
+    options.rest = rest
+    return options
+
+
+def test_help_shows_examples_and_is_quick_to_import():
+    """Nothing heavy is imported: a shell that completes calls it often."""
+    code = "import sys; from avatargen.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print({'torch', 'pandas', 'ray', 'snakemake'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "examples:" in found and found.splitlines()[-1] == "set()"
+    for name in ("make", "run", "list", "check", "export", "train"):
+        assert f"    {name} " in found
+
+
+@pytest.mark.parametrize("name", ["make", "run", "list", "check", "export"])
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0 and f"usage: avatargen {name}" in capsys.readouterr().out
+
+
+def test_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"avatargen {avatargen.__version__}\n"
+
+
+def test_unknown_options_are_refused_where_nothing_takes_them(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["list", "methods", "--verbose"])
+    assert ended.value.code == 2 and "unrecognized arguments: --verbose" in capsys.readouterr().err
+
+
+def test_methods_are_listed_with_their_reasons(capsys, workplace):
+    assert main(["list", "methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(load_methods())
+    assert lines[0].split(maxsplit=1)[1].strip() == load_methods()["full"].reason
+
+
+@pytest.mark.parametrize("kind", sorted(listing.KINDS))
+def test_every_name_that_ships_has_a_line(kind):
+    found = listing.KINDS[kind]()
+    assert found and all(line.strip() for line in found.values())
+
+
+def test_own_lists_are_listed_beside_the_shipped_ones(capsys, workplace):
+    (workplace / "prompts").mkdir()
+    (workplace / "prompts/mine.txt").write_text("a man\na woman\n")
+    assert main(["list", "lists"]) == 0
+    said = capsys.readouterr().out
+    assert "mine " in said and "2 prompts, such as 'a man'" in said and "embedded-study" in said
+
+
+def test_run_passes_fields_and_other_options_to_snakemake(workplace):
+    options = parsed("run", "study", "--limit", "2", "--methods", "full,oracle", "--config", "views=4", "-n", "--quiet")
+    command = run.command(options)
+    assert command[:3] == [sys.executable, "-m", "snakemake"]
+    assert command[command.index("--snakefile") + 1] == str(shipped("Snakefile"))
+    start = command.index("--config") + 1
+    assert command[start : start + 4] == ["experiment=study", "limit=2", "methods=full,oracle", "views=4"]
+    assert command[-2:] == ["-n", "--quiet"] and command[command.index("--cores") + 1] == "all"
+
+
+@pytest.mark.slow
+def test_dry_run_from_an_empty_directory(workplace):
+    command = [sys.executable, "-m", "avatargen", "run", "--limit", "1", "--methods", "template", "-n"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "embed" in found.stdout and not (workplace / "results").exists()
+
+
+def test_check_says_what_a_run_costs(capsys, workplace):
+    assert main(["check", "embedded", "--limit", "2", "--methods", "full,template,oracle"]) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert said["avatars"] == "6 to make, 0 finished"
+    assert said["prompts"].startswith("2 prompts of 'embedded'")
+    assert "--limit 1" in said["time"] and "needed" in said["disk"]
+
+
+def test_check_reports_all_problems_at_once(capsys, workplace):
+    assert main(["check", "embedded", "--methods", "ful,oracl", "--config", "batch_size=0"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean 'full'?" in said and "did you mean 'oracle'?" in said and "batch_size" in said
+
+
+def test_config_without_a_value_is_refused(capsys):
+    assert main(["check", "embedded", "--config", "batch_size"]) == 2
+    assert "--config: got 'batch_size'; expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_out_takes_one_folder(capsys):
+    assert main(["export", "a", "b", "--out", "c.glb"]) == 2
+    assert "--out: got 2 folders; expected one" in capsys.readouterr().err

@@ -1,0 +1,177 @@
+"""Validation before the first job: every problem is reported at once."""
+
+import socket
+
+import pytest
+
+from avatargen.config.loading import load_experiment
+from avatargen.heads.flame.files import VARIABLE
+from avatargen.preflight import disk_estimate
+from avatargen.preflight.validate import check_space, guiding_judges, validate_all
+from avatargen.runtime.launch import study_of
+from tests.small_flame import write_flame
+from tests.user_folder import problems_of, write_yaml
+
+
+def test_working_directory_brings_its_own_configuration(place):
+    study = validate_all("mine")
+    assert [item.seed for item in study.lists["few"]] == [0, 0, 1, 1]
+    assert study.runs["full"].prior_name == "own" and study.files["few"].name == "few.txt"
+    study = validate_all("mine", {"chunk_size": 3})
+    assert {name: len(items) for name, items in study.chunks("few", "full").items()} == {"0000": 3, "0001": 1}
+
+
+def test_all_problems_are_reported_at_once(place, monkeypatch):
+    (place / "prompts/bad.txt").write_text("twice\ntwice\n")
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    changes = {"lists": ["bad", "fwe"], "methods": ["full", "txture_only"], "prior": "mni", "head": "any"}
+    text = "\n".join(problems_of(validate_all, "mine", changes | {"judges": ["owl"], "renderer": "wrap"}))
+    for part in (
+        "bad.txt:2: duplicate prompt 'twice'",
+        "unknown list 'fwe'; did you mean 'few'?",
+        "unknown method 'txture_only'; did you mean 'texture_only'?",
+        "unknown prior 'mni'; did you mean 'mini'?",
+        "unknown judge 'owl'; did you mean 'own'?",
+        "unknown head 'any'; did you mean 'anny'?",
+        "unknown renderer 'wrap'; did you mean 'warp'?",
+        "RAY_ADDRESS: got 'nonsense'; expected HOST:PORT",
+    ):
+        assert part in text
+
+
+def test_wrong_field_or_table_hides_no_other_problem(place):
+    changes = {"batchsize": 4, "seeds": ["x"], "reduced": {"methods": ["full"], "prompts": 1, "seeds": [1]}}
+    problems = problems_of(validate_all, "mine", changes | {"lists": ["fwe"], "methods": ["ful"]})
+    for part, line in zip(("'batchsize'", "seeds.0", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True):
+        assert part in line
+    (place / "workflow/config/methods.yaml").write_text("full: {reason: why, overides: {}}")
+    problems = problems_of(validate_all, "mine", {"lists": ["fwe"]})
+    assert [part in line for part, line in zip(("'overides'", "'fwe'"), problems, strict=True)] == [True, True]
+
+
+def test_wrong_field_is_not_judged_by_its_default(place, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    changes = {"methods": ["clip_guided", "ful"], "clip_guide": "mini", "judges": [{}], "backend": "Serial", "lists": 3}
+    problems = problems_of(validate_all, "mine", changes | {"prior": ["x"], "experiment": "other"})
+    parts = ("judges.0", "backend", "lists", ": prior", "expected 'mine'", "'ful'")
+    assert len(problems) == len(parts) and all(any(part in line for line in problems) for part in parts)
+
+
+def _order(line):
+    return [part in line for part in ("'batchsize'", "seeds.0", "'fwe'", "'ful'")].index(True)
+
+
+def test_unknown_experiment_gets_a_suggestion(place):
+    assert "did you mean 'mine'?" in problems_of(validate_all, "mien")[0]
+    assert "unknown experiment 'methods'" in problems_of(validate_all, "methods")[0]
+    assert "unknown key 'experimnt'; did you mean 'experiment'?" in problems_of(study_of, {"experimnt": 1}, False)[0]
+
+
+def test_unreadable_pools_are_reported(place):
+    (place / "prompts/few.negatives.txt").write_bytes(b"a p\xe4le baby\n")
+    (place / "prompts/shapes.tsv").write_text("id\tprmpt\ttags\n")
+    negatives, *pool = problems_of(validate_all, "mine", {"geometry_pool": "shapes"})
+    assert "few.negatives.txt:1: not UTF-8: byte 0xe4" in negatives
+    assert "shapes.tsv:1: unknown column 'prmpt'" in pool[0]
+
+
+@pytest.mark.parametrize("address", ["localhost", "ray://host:10001", "host:port", "host:99999", "a b:1"])
+def test_malformed_ray_address_is_reported(place, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    (problem,) = problems_of(validate_all, "mine")
+    assert f"RAY_ADDRESS: got '{address}'; expected HOST:PORT" in problem
+    assert validate_all("mine", {"backend": "serial"})
+
+
+def test_oracle_leaves_out_prompts_without_a_true_head(place):
+    strange = "\n".join(f"wizard number {number}" for number in range(5))
+    (place / "prompts/few.txt").write_text(f"a man\n{strange}\n")
+    study = validate_all("mine", {"methods": ["full", "oracle"]})
+    assert len(study.items("few", "full")) == 12 and len(study.items("few", "oracle")) == 2
+    (note,) = study.notes
+    assert note.startswith("few: 'oracle' leaves out prompts") and "'wizard number 2') and 2 more" in note
+    (place / "prompts/few.txt").write_text(strange)
+    study = validate_all("mine", {"methods": ["full", "oracle"]})
+    assert list(study.runs) == list(study.experiment.methods) == ["full"] and study.notes
+    assert "none is left" in problems_of(validate_all, "mine", {"methods": ["oracle"]})[1]
+
+
+def test_reduced_method_needs_only_the_meshes_it_uses(place):
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": str(place)}}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    (first, second) = (item.item for item in validate_all("mine").lists["few"][:2])
+    (place / f"{first}.ply").touch()
+    asked = {"methods": ["full", "theirs"]}
+    (problem,) = problems_of(validate_all, "mine", asked)
+    assert f"no mesh for {second}, {first}.1, {second}.1;" in problem
+    study = validate_all("mine", asked | {"reduced": {"methods": ["theirs"], "prompts": 1, "seeds": [0]}})
+    assert [item.item for item in study.items("few", "theirs")] == [first]
+
+
+def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(place / "nowhere"))
+    flame = {"head": "flame", "methods": ["full", "oracle"]}
+    (problem,) = problems_of(validate_all, "mine", flame)
+    assert "nowhere: no such folder; expected there" in problem and "FLAME_masks.pkl" in problem
+    write_flame(place / "flame")
+    monkeypatch.setenv(VARIABLE, str(place / "flame"))
+    study = validate_all("mine", flame)
+    assert list(study.runs) == ["full"]
+    assert study.notes == ["'oracle' is left out: true heads are of 'anny', not 'flame'"]
+    assert list(validate_all("paper").runs) == list(load_experiment("paper").methods)
+
+
+def test_silent_ray_address_is_reported(place, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free.getsockname()[1]}")
+        assert "nothing answers at 127.0.0.1" in problems_of(validate_all, "mine")[0]
+        free.listen()
+        assert validate_all("mine")
+
+
+def test_too_little_disk_is_reported(place, monkeypatch):
+    study = validate_all("mine")
+    needed = 4 * disk_estimate.avatar_bytes(study.runs["full"], study.experiment.evaluation)
+    monkeypatch.setattr(disk_estimate, "free_bytes", lambda folder: needed)
+    (problem,) = problems_of(check_space, study, place / "results/mine")
+    assert "too little disk" in problem and "needed" in problem
+    for item in study.lists["few"]:
+        done = place / "results/mine/few/full/avatars" / item.id / "done.json"
+        done.parent.mkdir(parents=True)
+        done.touch()
+    check_space(study, place / "results/mine")
+
+
+def test_clip_guide_is_never_the_only_judge(place):
+    own, judges = {"model": str(place / "judge")}, place / "workflow/config/judges.yaml"
+    changes = {"methods": ["full", "clip_guided"], "clip_guide": "own"}
+    (problem,) = problems_of(validate_all, "mine", changes)
+    assert "got only 'own', which guides method 'clip_guided'" in problem
+    write_yaml(
+        place / "workflow/config/judges.yaml", own={"model": str(place / "judge")}, second={"model": "no/such/folder"}
+    )
+    (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "second"})
+    assert "judges.yaml: second: model: no/such/folder: no such folder" in problem
+    (problem,) = problems_of(validate_all, "mine", {**changes, "clip_guide": "owl"})
+    assert "clip_guide: unknown judge 'owl'" in problem
+    write_yaml(judges, own=own, second={"model": "ViT-B-32", "pretrained": "openai"})
+    study = validate_all("mine", {**changes, "judges": ["own", "second"]})
+    assert guiding_judges(study) == {"clip_guided": ["own"]}
+    assert study.runs["full"].clip is None
+
+
+def test_reduced_methods_run_on_part_of_the_lists(place):
+    reduced = {"methods": ["template"], "prompts": 1, "seeds": [1]}
+    study = validate_all("mine", {"methods": ["full", "template"], "reduced": reduced})
+    assert len(study.items("few", "full")) == 4
+    ((only,),) = study.chunks("few", "template").values()
+    assert (only.prompt, only.seed) == ("a man", 1)
+    wrong = {"methods": ["full"], "reduced": {**reduced, "seeds": [7]}}
+    problems = problems_of(validate_all, "mine", wrong)
+    assert "reduced: methods: got 'template'" in problems[0] and "reduced: seeds: got '7'" in problems[1]
+
+
+@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate"])
+def test_every_shipped_prompt_has_a_true_head(place, name):
+    assert not validate_all("mine", {"lists": [name], "methods": ["oracle"]}).notes

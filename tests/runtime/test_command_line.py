@@ -1,0 +1,69 @@
+"""What Snakemake's command line changes, and what the start and end of a run report."""
+
+import json
+from pathlib import Path
+
+from avatargen.io.manifest import write_rows
+from avatargen.preflight.plan import write_plan
+from avatargen.preflight.validate import validate_all
+from avatargen.runtime import launch
+from avatargen.runtime.launch import asked, study_of
+from tests.user_folder import problems_of, write_yaml
+
+
+def test_command_line_takes_comma_separated_lists(place):
+    study = study_of({"experiment": "mine", "seeds": "2,3", "methods": "full, template"}, False)
+    assert study.experiment.seeds == (2, 3) and [*study.runs] == ["full", "template"]
+    assert study_of({"experiment": "mine", "seeds": 4}, False).experiment.seeds == (4,)
+
+
+def test_command_line_is_validated_with_everything_else(place):
+    asked = {"experiment": "mine", "sees": 1, "lists": "few,fwe", "methods": "ful"}
+    problems = problems_of(study_of, asked, False)
+    assert [word in line for word, line in zip(("'sees'", "'fwe'", "'ful'"), problems, strict=True)] == [True] * 3
+    (problem,) = problems_of(study_of, {"experiment": "mine", "seeds": "x"}, False)  # and not that none is left
+    assert "mine.yaml with --config: seeds.0" in problem
+
+
+def test_single_name_on_the_command_line_is_a_list(place):
+    study = study_of({"experiment": "mine", "methods": "template", "seeds": 3}, check_disk=True)
+    assert list(study.runs) == ["template"] and study.experiment.seeds == (3,)
+
+
+def test_run_reports_what_it_replaces_and_what_failed(place):
+    study = study_of({"experiment": "mine", "methods": ["full", "template"]}, False)
+    assert launch.former_report(study, "plan.json") is None and launch.remarks(study) == []
+    write_plan(study, Path("plan.json"))
+    assert launch.former_report(study, "plan.json") is None
+    (note,) = launch.former_report(study_of({"experiment": "mine"}, False), "plan.json").splitlines()
+    assert "results/mine: tables, plots and report are made anew, without template;" in note
+    write_rows("results/mine/few/full/generate/0000.jsonl", [{"status": "ok"}, {"status": "error"}])
+    assert launch.remarks(study) == ["1 of 2 avatars failed: results/mine/tables/failures.csv"]
+    Path("results/mine/tables").mkdir()
+    facts = {"judge": "own:1", "name": "own", "track": "texture", "pool_size": 9, "truncated": ["a man of many words"]}
+    protocols = {"a": facts, "b": {**facts, "truncated": []}, "c": {**facts, "name": "gone"}}
+    Path("results/mine/tables/protocols.json").write_text(json.dumps(protocols))
+    made = {"status": "ok", "prompt": "so many words", "truncated_by": ["prior own"]}
+    write_rows("results/mine/few/template/generate/0000.jsonl", [made, made])
+    _, line = launch.remarks(study)
+    assert line.startswith("Some texts are longer than prior own, judge 'own' can read, as 'so many words';")
+
+
+def test_chunk_hash_covers_everything_avatars_depend_on(place):
+    own, guide = {"model": str(place / "judge")}, place / "guide"
+    guide.mkdir()
+    (guide / "open_clip_config.json").write_text("{}")
+    (guide / "open_clip_model.safetensors").write_bytes(b"one")
+    write_yaml(place / "workflow/config/judges.yaml", own=own, guide={"model": str(guide)})
+
+    def hashes(**changes):
+        study = validate_all("mine", {"methods": ["full", "clip_guided"], **changes})
+        return {method: asked(study, place)("few", method, "0000") for method in study.runs}
+
+    before = hashes()
+    assert hashes() == before
+    (guide / "open_clip_model.safetensors").write_bytes(b"two")
+    guided = hashes()
+    assert guided["full"] == before["full"] and guided["clip_guided"] != before["clip_guided"]
+    (place / "prior/unet/model.safetensors").write_bytes(b"y")
+    assert not set(hashes().values()) & set(guided.values())
