@@ -107,8 +107,7 @@ def resolved(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experi
     if item and settings and source_of(settings[0]).needs_truth and not has_truth(WORLD_HEAD, item):
         known = "true heads, which are known of captions like those in prompts/embedded.tsv"
         problems.add([f"--method: '{options.method}' makes {known}; got '{item.prompt}'"])
-    problems.check()
-    config, experiment = settings
+    item, (config, experiment) = problems.checked(item), problems.checked(settings)
     phases = {name: getattr(config.method, name) for name in ("phase1_steps", "phase2_steps")}
     scaled = {name: max(round(steps * options.steps_scale), min(steps, 1)) for name, steps in phases.items()}
     return item, config.model_copy(update={"method": config.method.model_copy(update=scaled)}), experiment

@@ -50,6 +50,16 @@ class Problems:
         """Collect lines, each once."""
         self.lines += [line for line in dict.fromkeys(lines) if line not in self.lines]
 
+    def checked(self, value: Value | None) -> Value:
+        """Return the value of a step that `of` ran.
+
+        Raises:
+            InputError: there are problems, of this step or of others.
+        """
+        if value is None or self.lines:
+            raise InputError(self.lines)
+        return value
+
     def check(self) -> None:
         """Raise if there are problems.
 

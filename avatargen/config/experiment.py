@@ -68,7 +68,7 @@ class Experiment(Frozen):
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
     max_failed_fraction: float = Field(0.5, ge=0, le=1, description="a chunk with more failures fails its job")
     overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
-    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="the protocol of the scores")
+    evaluation: EvaluationSettings = Field(EvaluationSettings.model_construct(), description="the protocol of scores")
 
 
 class RunConfig(Frozen):

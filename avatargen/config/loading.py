@@ -34,8 +34,7 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     experiment = problems.of(lambda: parse(Experiment, stated, where))
     if path.stem != stated["experiment"] and not name.endswith((".yaml", ".yml")):
         problems.add([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
-    problems.check()
-    return experiment
+    return problems.checked(experiment)
 
 
 def experiment_names(root: Path = ROOT) -> list[str]:
@@ -91,9 +90,10 @@ def load_library(root: Path = ROOT) -> Library:
         InputError: all problems of the three files.
     """
     problems = Problems()
-    tables = [problems.of(lambda step=load: step(root)) for load in (load_methods, load_priors, load_judges)]
-    problems.check()
-    return Library(*tables)
+    methods = problems.of(lambda: load_methods(root))
+    priors = problems.of(lambda: load_priors(root))
+    judges = problems.of(lambda: load_judges(root))
+    return Library(problems.checked(methods), problems.checked(priors), problems.checked(judges))
 
 
 def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:

@@ -119,11 +119,12 @@ def load_avatar(folder: Path) -> Avatar:
     topology = None
     if "faces" in tensors:
         everything = torch.ones(len(tensors["offsets"]), dtype=torch.bool)
-        topology = HeadTopology(*(tensors[name] for name in _TOPOLOGY), {"skin": everything})
-    return Avatar(**facts, **{name: tensors.get(name) for name in _TENSORS}, topology=topology)
+        faces, uvs, face_uvs = (tensors[name] for name in _TOPOLOGY)
+        topology = HeadTopology(faces, uvs, face_uvs, {"skin": everything})
+    return Avatar(**facts | {name: tensors.get(name) for name in _TENSORS}, topology=topology)
 
 
-def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Tensor]:
+def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Any]:
     """Tensors of the floor, and of an avatar that failed: the template head in GREY."""
     return {
         "shape": template.shape[0],

@@ -35,8 +35,8 @@ def code_hash(modules: Iterable[str], without: tuple[str, ...] = ()) -> str:
     for name in modules:
         if _source(name) is None:
             raise ModuleNotFoundError(f"{name}: no such module in {ROOT}")
-    names = sorted(name for name in closure(modules) if not steers(name))
-    return digest([(name, source_hash(_source(name).read_bytes(), without)) for name in names])
+    files = {name: _source(name) for name in sorted(closure(modules)) if not steers(name)}
+    return digest([(name, source_hash(file.read_bytes(), without)) for name, file in files.items() if file])
 
 
 def steers(name: str) -> bool:

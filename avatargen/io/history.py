@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -45,7 +46,9 @@ class History:
 
     def save(self, folder: Path) -> None:
         """Write it, atomically."""
-        arrays = {name: np.array([losses.get(name, np.nan) for _, losses in self.entries]) for name in LOSSES}
+        arrays: dict[str, Any] = {
+            name: np.array([losses.get(name, np.nan) for _, losses in self.entries]) for name in LOSSES
+        }
         images = [image for _, image in self.snapshots]
         arrays["steps"] = np.array([step for step, _ in self.entries], int)
         arrays["snapshot_steps"] = np.array([step for step, _ in self.snapshots], int)
@@ -84,7 +87,7 @@ class Recorder:
         if step % EVERY:
             return
         names = {name for some in self._recent for name in some}
-        means = {name: sum(some[name] for some in self._recent if name in some) for name in names}
+        means: dict[str, Any] = {name: sum(some[name] for some in self._recent if name in some) for name in names}
         counts = {name: sum(name in some for some in self._recent) for name in names}
         for row, history in enumerate(self.histories):
             history.entries.append((step, {name: float(means[name][row]) / counts[name] for name in names}))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,7 +134,10 @@ class Generator:
         """Return which readers truncate a prompt: the prior, the CLIP guide; none where nothing is optimised."""
         if not run.method.optimises:
             return []
-        readers = [(f"prior '{run.prior_name}'", self.prior, VIEW_WORDS[self.settings.view_words].names)]
+        words = VIEW_WORDS[self.settings.view_words].names
+        readers: list[tuple[str, Prior | ClipGuide, tuple[str, ...]]] = [
+            (f"prior '{run.prior_name}'", self.prior, words)
+        ]
         if (clip := self.clip_guide(run)) is not None:
             readers.append((f"guide '{run.clip_guide}'", clip, LATENT_PAINT.names))
         found = []
@@ -167,7 +171,7 @@ class Generator:
         self,
         run: RunConfig,
         item: PromptItem,
-        tensors: dict[str, Tensor | None],
+        tensors: Mapping[str, Any],
         seconds: float,
         status: str = "ok",
         message: str = "",

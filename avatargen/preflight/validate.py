@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.add(_ray_address_problems(experiment) if "backend" not in wrong else ())
     if library is None:
         raise InputError(problems.lines)
-    runs = {method: problems.of(lambda m=method: resolve(experiment, m, library)) for method in experiment.methods}
+    runs = {name: problems.of(partial(resolve, experiment, name, library)) for name in experiment.methods}
     judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
     problems.add(_guide_problems(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
     problems.add(_source_problems(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())

@@ -7,6 +7,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from avatargen.config.errors import unknown
 from avatargen.config.experiment import JudgeSettings, Library
@@ -90,16 +91,15 @@ def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str
 
 def _open_clip_tags() -> dict[str, set[str]]:
     """Return open_clip's models with the tags of their weights, read from its files: importing it would load torch."""
-    package = Path(str(find_spec("open_clip").origin)).parent
+    package = Path(str(getattr(find_spec("open_clip"), "origin", ""))).parent
     body = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")).body
-    tables = {node.targets[0].id: node.value for node in body if isinstance(node, ast.Assign)}
+    tables: dict[str, Any] = {ast.unparse(n.targets[0]): n.value for n in body if isinstance(n, ast.Assign)}
     named = tables["_PRETRAINED"]
-    calls = {
-        key.value: tables.get(getattr(value, "id", ""), value)
-        for key, value in zip(named.keys, named.values, strict=True)
-    }
-    tags = {name: {tag.arg for tag in call.keywords} for name, call in calls.items()}
-    return {**{file.stem: set() for file in (package / "model_configs").glob("*.json")}, **tags}
+    tags = {file.stem: set() for file in (package / "model_configs").glob("*.json")}
+    for key, value in zip(named.keys, named.values, strict=True):
+        call = tables.get(getattr(value, "id", ""), value)
+        tags[key.value] = {tag.arg for tag in call.keywords}
+    return tags
 
 
 def _not_a_folder(path: str, where: str) -> list[str]:

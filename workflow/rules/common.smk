@@ -1,4 +1,4 @@
-# What all rules share: the validated study, paths, and functions for parameters.
+# What all rules share: the validated study, paths, and functions of parameters.
 import re
 import sys
 
@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 launch.serve_jobs()
 if workflow.is_main_process and launch.clear_after_crash():
-    print("A run was killed here before; its lock is removed.", file=sys.stderr)
+    print("Removed the lock of a run that was killed here.", file=sys.stderr)
 try:
     STUDY = launch.study_of(config, check_disk=workflow.is_main_process)
 except InputError as error:
@@ -35,7 +35,7 @@ wildcard_constraints:
 
 
 def chunks_of(stage):
-    """The manifests of a stage, for all methods, lists and chunks."""
+    """Return the manifests of a stage, for all methods, lists and chunks."""
     return [
         f"{RESULTS}/{name}/{method}/{stage}/{chunk}.jsonl"
         for method in STUDY.runs
@@ -45,35 +45,35 @@ def chunks_of(stage):
 
 
 def asked_of(wildcards):
-    """A hash of what a chunk is to hold."""
+    """Return a hash of everything that the avatars of a chunk depend on."""
     return ASKED(wildcards.list, wildcards.method, wildcards.chunk)
 
 
 def hash_of(*models):
-    """A hash of settings; jobs read the settings themselves from the plan."""
+    """Return a hash of settings; jobs read the settings themselves from the plan."""
     return digest(*(model.model_dump(mode="json") for model in models))
 
 
 def generate_threads(wildcards):
-    """All cores for the one chunk that runs on this machine; one for the driver of a cluster's workers."""
+    """Return all cores for the one chunk that runs on this machine; one for a driver of a cluster's workers."""
     if has_cluster():
         return 1
     return workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
 
 
 def render_threads(wildcards):
-    """One; where the prior decodes on this machine's GPU, half of the cores: no more than two jobs share it."""
+    """Return one; half of the cores where the prior decodes on this machine's GPU, so that two jobs share it at most."""
     cores = workflow.resource_settings.cores or 2
     own_gpu = EXPERIMENT.gpus_per_worker and workflow.local_exec and not has_cluster()
     return max(1, cores // 2) if own_gpu else 1
 
 
 def begin_run():
-    """At the start of a run: see avatargen/runtime/launch.py."""
+    """Start a run; see avatargen/runtime/launch.py."""
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
     launch.start_run(STUDY, cores, workflow.local_exec, PLAN)
 
 
 def caption_files():
-    """Hard negatives beside the lists that have some."""
+    """Return the files of hard negatives that lie beside the lists."""
     return [str(path) for path in map(negatives_of, STUDY.files.values()) if path.is_file()]
