@@ -1,20 +1,22 @@
-"""Distances between head surfaces: rigid alignment (Kabsch 1976), then exact closest points on triangles.
+"""Align heads rigidly and measure distances to their surfaces, in metres.
 
-Closest points come from NVIDIA Warp's `mesh_query_point_no_sign`, which is exact on triangles (not a nearest
-vertex or a sample). Metres in, metres out.
+Distances are exact point-to-triangle distances (NVIDIA Warp's `mesh_query_point_no_sign`), not distances to the nearest
+vertex or sample.
 """
 
 from __future__ import annotations
 
 from typing import no_type_check
 
+import roma
 import torch
 import warp as wp
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 wp.config.log_level = wp.LOG_ERROR
-FAR = 1.0e3  # metres; beyond every scene
+FAR = 1.0e3
+"""Search radius, metres; larger than any scene."""
 
 
 @wp.kernel
@@ -34,7 +36,18 @@ def _closest(
 def distance_to_surface(
     points: Float[Tensor, "P 3"], vertices: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, " P"]:
-    """Distance of each point to the nearest point of a triangle mesh."""
+    """Return the distance of each point to the nearest point of a triangle mesh, metres.
+
+    Args:
+        points: query points, metres.
+        vertices, faces: the mesh.
+
+    Example:
+        >>> triangle = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        >>> points = torch.tensor([[0.25, 0.25, 0.5], [-3.0, 0.0, 4.0]])
+        >>> distance_to_surface(points, triangle, torch.tensor([[0, 1, 2]])).tolist()
+        [0.5, 5.0]
+    """
     wp.init()
     mesh_points = wp.from_torch(vertices.detach().float().contiguous(), dtype=wp.vec3)
     mesh = wp.Mesh(mesh_points, wp.from_torch(faces.to(torch.int32).flatten().contiguous()))
@@ -48,19 +61,35 @@ def distance_to_surface(
 def align_rigidly(
     moving: Float[Tensor, "N 3"], fixed: Float[Tensor, "N 3"], mask: Bool[Tensor, " N"]
 ) -> Float[Tensor, "N 3"]:
-    """`moving`, rotated and translated (not scaled) so that its masked vertices lie nearest to `fixed`.
+    """Rotate and translate `moving` so that its masked vertices fit those of `fixed` in the least-squares sense.
 
-    Least squares over corresponding vertices; never a reflection.
+    No scaling and no reflection. Source: Kabsch, "A solution for the best rotation to relate two sets of vectors",
+    1976.
+
+    Args:
+        moving, fixed: corresponding vertices, metres.
+        mask: vertices that the fit takes into account.
+
+    Returns:
+        All vertices of `moving`, aligned, metres.
+
+    Example:
+        >>> points = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+        >>> moved = points @ roma.rotvec_to_rotmat(torch.tensor([0.1, 0.2, 0.3])) + 5.0
+        >>> torch.allclose(align_rigidly(moved, points, mask=torch.ones(4, dtype=torch.bool)), points, atol=1e-5)
+        True
     """
     source, target = moving[mask].double(), fixed[mask].double()
     centre, goal = source.mean(dim=0), target.mean(dim=0)
-    u, _, vh = torch.linalg.svd((source - centre).T @ (target - goal))
-    sign = torch.ones(3, dtype=u.dtype)
-    sign[2] = torch.sign(torch.linalg.det(u @ vh))
-    rotation = u @ torch.diag(sign) @ vh
+    rotation = roma.special_procrustes((source - centre).T @ (target - goal), method="svd")
     return ((moving.double() - centre) @ rotation + goal).to(moving.dtype)
 
 
 def faces_within(faces: Int[Tensor, "F 3"], mask: Bool[Tensor, " N"]) -> Int[Tensor, "G 3"]:
-    """The faces all of whose corners are in `mask`, with their vertex indices unchanged."""
+    """Return the faces whose corners are all in `mask`; vertex indices do not change.
+
+    Example:
+        >>> faces_within(torch.tensor([[0, 1, 2], [2, 1, 3]]), torch.tensor([True, True, True, False])).tolist()
+        [[0, 1, 2]]
+    """
     return faces[mask[faces.long()].all(dim=1)]

@@ -1,1 +1,1 @@
-"""To and from other software: glTF export, import of other systems' meshes."""
+"""Exchange with other software: export avatars as glTF, import meshes of other systems."""

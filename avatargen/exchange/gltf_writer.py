@@ -1,4 +1,7 @@
-"""Binary glTF 2.0 (Khronos, https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html), as much as an avatar needs."""
+"""Write binary glTF 2.0, as much of it as an avatar needs.
+
+Source: Khronos, https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,21 @@ import numpy as np
 from jaxtyping import Float
 
 ARRAY, ELEMENTS = 34962, 34963
-"""What a buffer view is for: attributes of vertices, or indices of triangles."""
+"""Targets of a buffer view: vertex attributes, or indices of triangles."""
 _TYPES = {np.dtype("f4"): 5126, np.dtype("u1"): 5121, np.dtype("u2"): 5123, np.dtype("u4"): 5125}
 _SHAPES = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 
 
 class Buffer:
-    """Collects arrays in one buffer, and the accessors that describe them."""
+    """Collects arrays in one buffer, with the accessors that describe them.
+
+    Example:
+        >>> buffer = Buffer()
+        >>> buffer.add(np.zeros((5, 3), "f4"), ARRAY), buffer.add(np.arange(6, dtype="u4"), ELEMENTS)
+        (0, 1)
+        >>> buffer.pack({"asset": {"version": "2.0"}})[:4]
+        b'glTF'
+    """
 
     def __init__(self) -> None:
         self.views: list[dict[str, Any]] = []
@@ -24,7 +35,7 @@ class Buffer:
         self._bytes = bytearray()
 
     def view(self, data: bytes, target: int | None = None) -> int:
-        """Add bytes; returns the index of their view."""
+        """Add bytes at a multiple of four; return the index of their buffer view."""
         self._bytes += b"\0" * (-len(self._bytes) % 4)
         place = {"buffer": 0, "byteOffset": len(self._bytes), "byteLength": len(data)}
         self.views.append(place | ({"target": target} if target else {}))
@@ -32,12 +43,22 @@ class Buffer:
         return len(self.views) - 1
 
     def add(self, array: np.ndarray, target: int | None = None) -> int:
-        """Add an array of elements (N, ...), of 32-bit floats or unsigned integers; returns its accessor's index."""
+        """Add an array and return the index of its accessor.
+
+        Args:
+            array: of shape (N,), (N, 2), (N, 3), (N, 4) or (N, 4, 4); 32-bit floats or unsigned integers.
+            target: `ARRAY`, `ELEMENTS` or None.
+        """
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         return self._describe(array, bufferView=self.view(array.tobytes(), target))
 
     def add_sparse(self, array: Float[np.ndarray, "N 3"], rows: np.ndarray) -> int:
-        """Add an array that is zero outside some rows (at least one), by those alone."""
+        """Add an array that is zero outside some rows, and return the index of its accessor.
+
+        Args:
+            array: the whole array.
+            rows: increasing indices of the rows to store, at least one.
+        """
         values = np.ascontiguousarray(array[rows], "<f4")
         parts = {"count": len(rows)}
         parts["indices"] = {"bufferView": self.view(rows.astype("<u4").tobytes()), "componentType": 5125}
@@ -45,6 +66,7 @@ class Buffer:
         return self._describe(array.astype("f4"), sparse=parts)
 
     def _describe(self, array: np.ndarray, **place: Any) -> int:
+        """Add an accessor with the array's type, size and bounds; return its index."""
         facts = {"componentType": _TYPES[array.dtype.newbyteorder("=")], "count": len(array), **place}
         if array.shape[1:] == (4, 4):
             facts["type"] = "MAT4"
@@ -55,7 +77,11 @@ class Buffer:
         return len(self.accessors) - 1
 
     def pack(self, scene: dict[str, Any]) -> bytes:
-        """The file: the rest of its JSON, then the buffer."""
+        """Return the file's bytes.
+
+        Args:
+            scene: the file's JSON without accessors, buffer views and buffers.
+        """
         scene |= {"accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self._bytes)}]}
         text = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).encode()
         chunks = _chunk(b"JSON", text, b" ") + _chunk(b"BIN\0", bytes(self._bytes), b"\0")
@@ -63,5 +89,6 @@ class Buffer:
 
 
 def _chunk(kind: bytes, data: bytes, pad: bytes) -> bytes:
+    """Return a chunk with its header, padded to a multiple of four bytes."""
     data += pad * (-len(data) % 4)
     return struct.pack("<I4s", len(data), kind) + data

@@ -1,11 +1,11 @@
-"""Meshes that another system made, to be scored like the rest: which file belongs to which prompt.
+"""Find and check the meshes of another system, which are scored like our own avatars.
 
-A method with ``source: imported`` takes, for each prompt, ``ID.glb``, ``ID.obj`` or ``ID.ply`` of its folder, where ID
-is the prompt's in its list; for a seed other than 0, ``ID.SEED.glb`` and so on. A file that is empty, or cannot be
-read, stands for a prompt that the other system failed at: it counts as a failure. A missing file is an error, and so is
-one that refers to a file that is not there, or is written in a way that only we cannot read.
+A method with ``source: imported`` reads, for each prompt, ``ID.glb``, ``ID.obj`` or ``ID.ply`` from its folder, where
+ID is the prompt's id in its list; for a seed other than 0, ``ID.SEED.glb`` and so on. A file that is empty or
+unreadable counts as a failure of the other system. It is an input error if a file is missing, refers to a missing file,
+or uses a feature of its format that we do not read.
 
-Called at the Snakefile's parse: imports neither torch nor pandas.
+The Snakefile calls `mesh_problems` while it is parsed, so this module imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from avatargen.config.settings import MeshSettings
 
 FORMATS = (".glb", ".obj", ".ply")
 LARGEST = 2048
-"""Rows and columns of a mesh's texture, more or less at most; larger ones are made smaller."""
+"""Largest number of rows and columns of an imported image; larger ones are scaled down."""
 NAMED = 3
-"""How many missing files a line names."""
+"""Largest number of missing files that a message names."""
 HEAD = 2**20
-"""Bytes at the beginning of a text file in which what it refers to is named."""
+"""Bytes at the beginning of a text file that are searched for references."""
 _REFERS = {
     ".obj": re.compile(r"^[ \t]*mtllib[ \t]+(.+?)[ \t\r]*$", re.MULTILINE),
     ".mtl": re.compile(r"^[ \t]*map_Kd[ \t]+(.+?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE),
@@ -37,19 +37,37 @@ _HARMLESS = {"KHR_materials_unlit", "KHR_materials_ior", "KHR_materials_specular
 
 
 def mesh_name(item: PromptItem) -> str:
-    """What an item's file is called, less its format."""
+    """Return the name of an item's file, without its suffix.
+
+    Example:
+        >>> mesh_name(PromptItem("list", "old-man", "an old man", seed=2))
+        'old-man.2'
+    """
     return f"{item.item}.{item.seed}" if item.seed else item.item
 
 
 def find_mesh(meshes: MeshSettings, item: PromptItem, root: Path) -> Path | None:
-    """An item's file, if it is there."""
+    """Return the path of an item's file, or None if there is none.
+
+    Args:
+        meshes: settings of the method.
+        item: prompt and seed.
+        root: folder that relative paths start from.
+    """
     name = mesh_name(item)
     places = [root / meshes.folder / f"{name}{format_}" for format_ in FORMATS]
     return next((path for path in places if path.is_file()), None)
 
 
 def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem], root: Path) -> list[str]:
-    """What is wrong with a method's meshes, as far as can be told without reading their geometry."""
+    """Return what is wrong with a method's meshes, without reading their geometry.
+
+    Args:
+        method: name of the method, for messages.
+        meshes: settings of the method.
+        items: prompts and seeds.
+        root: folder that relative paths start from.
+    """
     folder, where = root / meshes.folder, f"methods.yaml: {method}: meshes"
     if not folder.is_dir():
         return [f"{where}: folder: got '{meshes.folder}'; expected a folder, absolute or in {root}"]
@@ -59,29 +77,30 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
     if missing:
         some = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
         formats = ", ".join(FORMATS)
-        lines.append(f"{where}: {meshes.folder}: no mesh for {some}; expected one of {formats}, empty for a failure")
+        expected = f"expected a file of {formats}; leave it empty for a failure"
+        lines.append(f"{where}: {meshes.folder}: no mesh for {some}; {expected}")
     return lines
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The file and what it refers to: materials of an .obj and their images, images of a .ply and of a GLB."""
+    """Return a mesh's file and the files it refers to: materials of an .obj, and images."""
     files = [path]
-    for file in files:  # grows
+    for file in files:  # the loop extends the list
         files += [other for other in _referred(file) if other.is_file() and other not in files]
     return files
 
 
 def _file_problems(path: Path) -> list[str]:
-    """Files that are named and missing, and what of a format changes what a mesh is and is not read here."""
+    """Return missing files that a mesh refers to, and features that change the mesh and that we do not read."""
     gone = [other for part in parts_of(path) for other in _referred(part) if not other.is_file()]
-    lines = [f"{path}: refers to '{other.name}', which is not beside it" for other in gone]
-    if path.suffix == ".obj" and len(_referred(path)) > 1:
-        lines.append(f"{path}: names {len(_referred(path))} mtllib files, of which one is read; export it with one")
-    return lines + [f"{path}: has {what}, which is not read here; export it without" for what in _strange(path)]
+    lines = [f"{path}: refers to '{other.name}'; expected that file beside it" for other in gone]
+    if path.suffix == ".obj" and (count := len(_referred(path))) > 1:
+        lines.append(f"{path}: got {count} mtllib files; expected one; export it with one")
+    return lines + [f"{path}: got {what}, which we do not read; export it without" for what in _unread_features(path)]
 
 
 def _referred(path: Path) -> list[Path]:
-    """What a file names."""
+    """Return the paths of the files that a file names."""
     if path.suffix == ".glb":
         images = _gltf(path).get("images") or []
         names = [unquote(image["uri"]) for image in images if not image.get("uri", "data:").startswith("data:")]
@@ -93,8 +112,8 @@ def _referred(path: Path) -> list[Path]:
     return [path.parent / name for name in dict.fromkeys(names)]
 
 
-def _strange(path: Path) -> list[str]:
-    """What a GLB cannot be understood without, or has of textures, and is not read."""
+def _unread_features(path: Path) -> list[str]:
+    """Return the features of a GLB that change its geometry or colours and that we do not read."""
     facts = _gltf(path)
     found = [name for name in facts.get("extensionsRequired") or [] if name not in _HARMLESS]
     materials = [material.get("pbrMetallicRoughness") or {} for material in facts.get("materials") or []]
@@ -107,7 +126,7 @@ def _strange(path: Path) -> list[str]:
 
 
 def _gltf(path: Path) -> dict[str, Any]:
-    """The JSON of a GLB; empty where it is none."""
+    """Return the JSON of a GLB; empty for any other file."""
     if path.suffix != ".glb":
         return {}
     with path.open("rb") as file:

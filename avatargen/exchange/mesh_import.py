@@ -1,10 +1,11 @@
-"""Read a mesh that another system made, and put it where our heads are.
+"""Read a mesh of another system, and place it where our heads are.
 
-Colours are taken as they are written and shown unlit: a texture, else colours of vertices or faces (written into a
-texture, one small chart for each triangle), else the material's, else the grey that all bare heads have. A GLB's
-factor multiplies them as light does. A scene of several meshes becomes one, their textures one below the other. Not
-known here: transparency, vertex colours on top of a texture, and, of a texture in a scene of several, what repeats
-beyond its border.
+Colours are shown unlit, as stored: the texture, else colours of vertices or faces (written into a texture with one
+small chart for each triangle), else the material's colour, else the grey of all bare heads. A GLB's base colour factor
+multiplies them in linear light. Several meshes of a scene become one, with their textures one below the other.
+
+We do not read transparency, vertex colours on top of a texture, or, in a scene of several textures, the repetition of a
+texture beyond its border.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from avatargen.geometry.types import HeadTopology
 from avatargen.io.avatar_file import GREY
 
 CELL = 2
-"""Texels on each side of a triangle's chart: colours are linear between the centres of four."""
+"""Texels on each side of a triangle's chart; bilinear filtering makes colours linear over the triangle."""
 GAMMA = 2.2
-"""Of sRGB, nearly."""
+"""Exponent that approximates sRGB."""
+Painted = tuple[Float[np.ndarray, "3 _ _"], Float[np.ndarray, "_ 3 2"]]
+"""A texture, RGB in [0, 1], and the texture coordinates of the corners of faces."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Mesh:
     """A mesh with a texture.
 
     Attributes:
-        vertices: metres, by the conventions of `avatargen.geometry.types`.
-        texture: RGB, in [0, 1] where it is seen.
+        vertices: metres; axes as in `avatargen.geometry.types`.
+        topology: faces and texture coordinates; its one region, ``skin``, holds all vertices.
+        texture: RGB, in [0, 1].
     """
 
     vertices: Float[Tensor, "N 3"]
@@ -46,57 +50,80 @@ class Mesh:
 
 
 def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
-    """Read a mesh.
+    """Read a mesh from a file.
 
     Args:
+        path: of a .glb, .obj or .ply.
+        meshes: axes of the file, and whether to fit the mesh to our template.
         height: of the template's bounding box, metres.
 
     Raises:
-        ValueError: it is empty, cannot be read, has no triangles, no extent, or coordinates that are no numbers.
+        ValueError: the file is empty or unreadable, or its mesh has no triangles, no extent, or non-finite coordinates.
     """
     if not path.stat().st_size:
-        raise ValueError(f"{path}: empty, which stands for a failure of the system that was to make it")
+        raise ValueError(f"{path}: got an empty file, which stands for a failure of the other system")
+    parts = _read_parts(path)
+    if not parts:
+        raise ValueError(f"{path}: got no triangles; expected a surface")
+    corners = np.concatenate([part[0] for part in parts])
+    texture, uvs = _stack_textures([(texture, uvs) for _, texture, uvs in parts])
+    if not (np.isfinite(corners).all() and np.isfinite(uvs).all()):
+        raise ValueError(f"{path}: got NaN or infinite coordinates; expected finite numbers")
+    # merge vertices that seams have split, so that normals are smooth across seams
+    points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    if np.ptp(points, axis=0).max() == 0:
+        raise ValueError(f"{path}: got a mesh without extent; expected a surface")
+    topology = HeadTopology(
+        faces=torch.from_numpy(index.reshape(-1, 3)),
+        uvs=torch.from_numpy(uvs.reshape(-1, 2)).float(),
+        face_uvs=torch.arange(index.size).view(-1, 3),
+        regions={"skin": torch.ones(len(points), dtype=torch.bool)},
+    )
+    placed = place(points, meshes, height)
+    return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
+
+
+def _read_parts(path: Path) -> list[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
+    """Return the parts of a file's scene, see `_parts`."""
     try:
         scene = trimesh.load_scene(path, process=False)
         named = len([part for part in parts_of(path) if part.suffix != ".mtl"]) > 1
         painter = _Painter(images=path.suffix == ".glb" or named)
-        parts = list(_parts(scene, painter))
-    except Exception as error:  # readers raise whatever comes to pass
+        return list(_parts(scene, painter))
+    except Exception as error:  # trimesh's readers raise exceptions of any kind
         raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    if not parts:
-        raise ValueError(f"{path}: got no triangles; expected a surface")
-    corners = np.concatenate([part[0] for part in parts])
-    texture, uvs = side_by_side([(texture, uvs) for _, texture, uvs in parts])
-    if not (np.isfinite(corners).all() and np.isfinite(uvs).all()):
-        raise ValueError(f"{path}: got coordinates that are no numbers")
-    points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)  # seams are no creases
-    if np.ptp(points, axis=0).max() == 0:
-        raise ValueError(f"{path}: got a mesh without extent")
-    topology = HeadTopology(
-        torch.from_numpy(index.reshape(-1, 3)), torch.from_numpy(uvs.reshape(-1, 2)).float(),
-        torch.arange(index.size).view(-1, 3), {"skin": torch.ones(len(points), dtype=torch.bool)},
-    )  # fmt: skip
-    placed = place(points, meshes, height)
-    return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
 
 
 def _parts(
     scene: trimesh.Scene, painter: _Painter
 ) -> Iterator[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
-    """Of each mesh of a scene: where its corners are in it, its texture, and where the corners are in that."""
+    """Yield for each mesh of a scene: positions of its faces' corners, its texture, and their texture coordinates."""
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
             points = trimesh.transform_points(np.asarray(mesh.vertices, np.float64), transform)
             texture, uvs = painter.paint(mesh)
-            turn = -1 if np.linalg.det(transform[:3, :3]) < 0 else 1  # what is mirrored is wound the other way
+            turn = -1 if np.linalg.det(transform[:3, :3]) < 0 else 1  # a mirrored mesh is wound the other way
             yield points[mesh.faces][:, ::turn], texture, uvs[:, ::turn]
 
 
 def place(points: Float[np.ndarray, "N 3"], meshes: MeshSettings, height: float) -> Float[np.ndarray, "N 3"]:
-    """Turn points so that y is up and the face looks along +z; centre and scale their box if that is asked for."""
-    up, front = direction(meshes.up), direction(meshes.front)
+    """Rotate points so that y is up and the face looks along +z; with `meshes.fit`, centre and scale their box too.
+
+    Args:
+        points: in the units of the file.
+        meshes: axes of the file, and whether to fit.
+        height: of the fitted bounding box, metres.
+
+    Returns:
+        Points in metres if fitted, else in the units of the file.
+
+    Example:
+        >>> place(np.array([[1.0, 2.0, 3.0]]), MeshSettings(folder="x", up="+z", front="-y", fit=False), 0.3).tolist()
+        [[1.0, 3.0, -2.0]]
+    """
+    up, front = axis_vector(meshes.up), axis_vector(meshes.front)
     turned = points @ np.stack([np.cross(up, front), up, front]).T
     if not meshes.fit:
         return turned
@@ -104,22 +131,23 @@ def place(points: Float[np.ndarray, "N 3"], meshes: MeshSettings, height: float)
     return (turned - (low + high) / 2) * (height / max(high[1] - low[1], 1e-9))
 
 
-def direction(axis: Axis) -> Float[np.ndarray, "3"]:
-    """The unit vector that ``+x`` to ``-z`` stand for."""
+def axis_vector(axis: Axis) -> Float[np.ndarray, "3"]:
+    """Return the unit vector of an axis, ``+x`` to ``-z``.
+
+    Example:
+        >>> axis_vector("-z").tolist()
+        [0.0, 0.0, -1.0]
+    """
     vector = np.zeros(3)
     vector["xyz".index(axis[1])] = 1.0 if axis[0] == "+" else -1.0
     return vector
 
 
-Painted = tuple[Float[np.ndarray, "3 _ _"], Float[np.ndarray, "_ 3 2"]]
-"""A texture, and texture coordinates of the corners of faces."""
-
-
 class _Painter:
-    """Finds out what meshes of one file look like; what several share is one array.
+    """Extracts the colours of a file's meshes as textures; meshes that share an image share one array.
 
     Args:
-        images: whether the file has any. trimesh puts grey ones in their place.
+        images: False if the file has no images, in which case trimesh supplies grey ones, to be ignored.
     """
 
     def __init__(self, images: bool):
@@ -127,53 +155,56 @@ class _Painter:
         self._known: dict[tuple[int, bytes], np.ndarray] = {}
 
     def paint(self, mesh: trimesh.Trimesh) -> Painted:
-        """Texture and texture coordinates of a mesh."""
+        """Return the texture and the texture coordinates of a mesh."""
         faces, visual = np.asarray(mesh.faces), mesh.visual
         if visual.kind == "face":
-            return charts_of(np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1) / 255)
+            return face_charts(np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1) / 255)
         if visual.kind == "vertex":
-            return charts_of(np.asarray(visual.vertex_colors)[faces][..., :3] / 255)
+            return face_charts(np.asarray(visual.vertex_colors)[faces][..., :3] / 255)
         if visual.kind != "texture":
-            return charts_of(np.full((*faces.shape, 3), GREY))
+            return face_charts(np.full((*faces.shape, 3), GREY))
         image, factor = _material(visual.material)
         if image is not None and self.images and visual.uv is not None:
             return self._texture(image, factor), _within_the_image(np.asarray(visual.uv, np.float64)[faces])
         colours = visual.vertex_attributes.get("color", mesh.vertex_attributes.get("color"))
         if colours is not None:
-            return charts_of(multiplied(_fractions(colours)[faces][..., :3], np.ones(3) if factor is None else factor))
-        plain = np.full(3, GREY) if factor is None else multiplied(np.ones(3), factor)
-        return charts_of(np.broadcast_to(plain, (*faces.shape, 3)))
+            light = np.ones(3) if factor is None else factor
+            return face_charts(_multiply_light(_fractions(colours)[faces][..., :3], light))
+        plain = np.full(3, GREY) if factor is None else _multiply_light(np.ones(3), factor)
+        return face_charts(np.broadcast_to(plain, (*faces.shape, 3)))
 
     def _texture(self, image: Image.Image, factor: np.ndarray | None) -> Float[np.ndarray, "3 H W"]:
+        """Return an image times its factor; the same array each time."""
         factor = np.ones(3) if factor is None else factor
         key = (id(image), factor.tobytes())
         if key not in self._known:
-            self._known[key] = multiplied(_pixels(image), factor[:, None, None])
+            self._known[key] = _multiply_light(_pixels(image), factor[:, None, None])
         return self._known[key]
 
 
 def _material(material: object) -> tuple[Image.Image | None, Float[np.ndarray, "3"] | None]:
-    """The image of a material and its factor, each if it has one."""
+    """Return the image of a material and its colour factor in linear light, each None if it has none."""
     if isinstance(material, trimesh.visual.material.PBRMaterial):
         factor = material.baseColorFactor
         white = None if material.baseColorTexture is not None else np.ones(3)
         return material.baseColorTexture, white if factor is None else _fractions(factor)[:3]
-    own = material.image is None and "kd" in material.kwargs  # beside an image Kd is as good as never meant
+    own = material.image is None and "kd" in material.kwargs  # exporters write a default Kd beside a texture; ignore it
     return material.image, _fractions(material.kwargs["kd"])[:3] ** GAMMA if own else None
 
 
 def _fractions(values: object) -> np.ndarray:
-    """Numbers in [0, 1], of bytes too."""
+    """Return numbers in [0, 1]; unsigned integers are divided by their largest value."""
     array = np.asarray(values)
     return array / np.iinfo(array.dtype).max if array.dtype.kind == "u" else array.astype(np.float64)
 
 
-def multiplied(colours: Float[np.ndarray, "*shape"], factor: Float[np.ndarray, "*#shape"]) -> np.ndarray:
-    """Colours times a factor of light, as glTF's base colours are (its section 3.9.2)."""
+def _multiply_light(colours: Float[np.ndarray, "*shape"], factor: Float[np.ndarray, "*#shape"]) -> np.ndarray:
+    """Return sRGB colours times a factor in linear light, as glTF 2.0 defines base colours (section 3.9.2)."""
     return colours if (factor == 1).all() else (colours**GAMMA * factor) ** (1 / GAMMA)
 
 
 def _pixels(image: Image.Image) -> Float[np.ndarray, "3 H W"]:
+    """Return an image as RGB in [0, 1], at most `LARGEST` on each side."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     image = image.convert("RGB")
@@ -182,14 +213,14 @@ def _pixels(image: Image.Image) -> Float[np.ndarray, "3 H W"]:
 
 
 def _within_the_image(corners: Float[np.ndarray, "F 3 2"]) -> Float[np.ndarray, "F 3 2"]:
-    """Texture coordinates; a triangle beyond the image goes to the repetition where its middle is."""
+    """Move each triangle's texture coordinates by whole periods so that its centre lies in the image."""
     if corners.min() >= 0 and corners.max() <= 1:
         return corners
     return corners - np.floor(corners.mean(axis=1, keepdims=True))
 
 
-def side_by_side(painted: list[Painted]) -> Painted:
-    """One texture of several, one below the other; an array that is there twice is one texture."""
+def _stack_textures(painted: list[Painted]) -> Painted:
+    """Stack several textures, one below the other, into one; an array that several parts share is stored once."""
     if len(painted) == 1:
         return painted[0]
     textures = {id(texture): texture for texture, _ in painted}
@@ -202,15 +233,23 @@ def side_by_side(painted: list[Painted]) -> Painted:
     moved = []
     for texture, corners in painted:
         inside = np.array(texture.shape[:0:-1])
-        texels = np.clip((corners * (1, -1) + (0, 1)) * inside, 0.5, inside - 0.5)  # the neighbour's colours stay out
+        texels = np.clip((corners * (1, -1) + (0, 1)) * inside, 0.5, inside - 0.5)  # no neighbour bleeds in
         moved.append((texels + np.array([0, places[id(texture)]])) / (width, height) * (1, -1) + (0, 1))
     return whole, np.concatenate(moved)
 
 
-def charts_of(corners: Float[np.ndarray, "F 3 3"]) -> Painted:
-    """A texture in which each triangle has a square cell of its own, colours linear over it.
+def face_charts(corners: Float[np.ndarray, "F 3 3"]) -> Painted:
+    """Return a texture in which each triangle has its own square cell, with colours linear over the triangle.
 
     Corners lie at the centres of the cell's texels: first, last of the first row, last of the first column.
+
+    Args:
+        corners: RGB of each triangle's corners, in [0, 1].
+
+    Example:
+        >>> texture, uvs = face_charts(np.ones((1, 3, 3)))
+        >>> texture.shape, uvs.tolist()
+        ((3, 2, 2), [[[0.25, 0.75], [0.75, 0.75], [0.25, 0.25]]])
     """
     count = len(corners)
     columns = int(np.ceil(np.sqrt(count)))

@@ -1,4 +1,4 @@
-"""The interface that every head model implements (Anny, FLAME)."""
+"""The interface that every head model implements."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from avatargen.geometry.types import HeadParameters, HeadTopology
 
 @dataclass(frozen=True)
 class Rig:
-    """What linear blend skinning takes, for a head at rest.
+    """Input of linear blend skinning, for a head at rest.
 
     Attributes:
         parents: index of each joint's parent, which precedes it; -1 for none.
-        pivots: where the joints are, metres.
-        weights: of each joint on each vertex; what is missing to a sum of 1 does not move.
+        pivots: rest positions of the joints, metres.
+        weights: skinning weight of each joint on each vertex, in [0, 1]. Where the weights of a vertex sum to less
+            than 1, the remainder does not move.
     """
 
     parents: tuple[int, ...]
@@ -29,14 +30,14 @@ class Rig:
 
 
 class HeadModel(ABC):
-    """A parametric head: identity, expression, joints, and offsets in canonical space.
+    """A parametric head: identity, expression, joints, and vertex offsets in canonical space.
 
     Attributes:
-        id: name and version of model and bake, e.g. ``anny-0.6.2-1``; part of every fingerprint.
+        id: name and version of the model and of its bake, e.g. ``anny-0.6.2-1``; part of every fingerprint.
         topology: faces, texture coordinates and regions, on the model's device.
-        shape_names, expression_names, joint_names: what each coefficient is.
-        shape_bounds, expression_bounds: (2, S) and (2, E), lowest and highest permitted value.
-        shape_template: (S,) coefficients of the template head.
+        shape_names, expression_names, joint_names: name of each coefficient and joint.
+        shape_bounds, expression_bounds: lowest (row 0) and highest (row 1) permitted values.
+        shape_template: shape coefficients of the template head.
     """
 
     id: str
@@ -50,36 +51,50 @@ class HeadModel(ABC):
 
     @abstractmethod
     def canonical(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B N 3"]:
-        """Neutral, unposed vertices of identities, without offsets, metres."""
+        """Return the vertices of neutral, unposed heads without offsets, metres."""
 
     @abstractmethod
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
-        """Posed vertices: (canonical + offsets + expression), then linear blend skinning, metres."""
+        """Return the vertices of posed heads: linear blend skinning of (canonical + offsets + expression), metres."""
 
     @abstractmethod
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
-        """The joints of an identity, without expression."""
+        """Return the joints and skinning weights of one neutral head."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> HeadModel:
-        """The same model on another device."""
+        """Return the same model on another device."""
 
     def offset_points(self) -> Float[Tensor, "P 3"]:
-        """Points of the template that offsets are optimised at: its vertices, where it is no subdivision of fewer."""
+        """Return the points of the template at which offsets are optimised, metres.
+
+        By default the template's vertices; a model that subdivides a coarser mesh returns the coarser vertices.
+        """
         return self.canonical(self.shape_template[None])[0]
 
     def interpolate_offsets(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
-        """Offsets of all vertices from those of `offset_points`; linear, and none is larger than the largest given."""
+        """Interpolate offsets from `offset_points` to all vertices.
+
+        Linear in the offsets; no result is longer than the longest offset given.
+
+        Args:
+            offsets: displacement at each of the `offset_points`, metres.
+
+        Returns:
+            Displacement of each vertex, metres.
+        """
         return offsets
 
     def proxy(self) -> HeadModel:
-        """The head as optimisation renders it: the same parameters and `offset_points`, and no more vertices than it
-        takes; `interpolate_offsets` gives the offsets of these. The head itself, where there is no coarser one.
+        """Return the proxy mesh that optimisation renders: the same head with fewer vertices.
+
+        It takes the same shape, expression, joints and `offset_points`; its vertices are a subset of the head's. Use
+        its own `interpolate_offsets` to get offsets for its vertices. By default the head itself.
         """
         return self
 
     def template(self, batch: int) -> HeadParameters:
-        """Parameters of `batch` template heads at rest."""
+        """Return the parameters of `batch` template heads at rest."""
         lead = self.shape_template
         vertices = next(iter(self.topology.regions.values())).shape[0]
         zeros = lead.new_zeros
@@ -91,18 +106,24 @@ class HeadModel(ABC):
         )
 
     def shape_from(self, **values: float) -> Float[Tensor, " S"]:
-        """The template's shape with some coefficients set by name; dashes may be written as underscores.
+        """Return the template's shape with some coefficients set by name.
+
+        Args:
+            values: value of each named coefficient; underscores stand for dashes in names.
 
         Raises:
-            ValueError: a name is unknown or a value lies outside its bounds.
+            ValueError: a name is unknown or a value lies outside its bounds; all problems are reported at once.
         """
-        return _set(self.shape_template, self.shape_names, self.shape_bounds, values, "shape coefficient")
+        return _set(self.shape_template, self.shape_names, self.shape_bounds, values, "shape")
 
     def expression_from(self, **values: float) -> Float[Tensor, " E"]:
-        """A neutral expression with some coefficients set by name.
+        """Return a neutral expression with some coefficients set by name.
+
+        Args:
+            values: value of each named coefficient.
 
         Raises:
-            ValueError: a name is unknown or a value lies outside its bounds.
+            ValueError: a name is unknown or a value lies outside its bounds; all problems are reported at once.
         """
         neutral = torch.zeros_like(self.expression_bounds[0])
         return _set(neutral, self.expression_names, self.expression_bounds, values, "expression")
@@ -111,7 +132,7 @@ class HeadModel(ABC):
 def _set(
     start: Tensor, names: tuple[str, ...], bounds: Tensor, values: dict[str, float], kind: str
 ) -> Float[Tensor, " K"]:
-    """A copy of `start` with named entries replaced; all problems are reported at once."""
+    """Return a copy of `start` with the named entries replaced."""
     known = {name.replace("-", "_").lower(): index for index, name in enumerate(names)}
     result, problems = start.clone(), []
     for name, value in values.items():
@@ -120,11 +141,11 @@ def _set(
         if index is None:
             matches = difflib.get_close_matches(key, list(known), n=4, cutoff=0.4)
             hint = f"; did you mean {', '.join(names[known[m]] for m in matches)}?" if matches else ""
-            problems.append(f"unknown {kind} {name!r}{hint}")
+            problems.append(f"{kind}: got unknown coefficient '{name}'{hint}")
             continue
         low, high = bounds[:, index].tolist()
         if not low - 1e-6 <= value <= high + 1e-6:
-            problems.append(f"{kind} {names[index]!r} must be in [{low:g}, {high:g}], got {value:g}")
+            problems.append(f"{kind}: {names[index]}: got {value:g}; expected a value in [{low:g}, {high:g}]")
             continue
         result[index] = value
     if problems:

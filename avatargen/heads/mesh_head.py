@@ -1,4 +1,4 @@
-"""A mesh that another system made, as a head that cannot move: its vertices are the offsets of an avatar file."""
+"""A static head: a mesh made by another system, stored as the offsets of an avatar file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel, Rig
 
 MESH = "mesh"
-"""The id of all of them: they share no topology."""
+"""Head id of all static heads; two of them may differ in topology."""
 
 
 class MeshHead(HeadModel):
-    """See the module; neither shape nor expression nor joints.
+    """A head without shape, expression or joints; its vertices are its offsets.
 
     Args:
-        topology: of the mesh; its regions do not matter.
+        topology: faces and texture coordinates of the mesh; regions are not used.
     """
 
     def __init__(self, topology: HeadTopology):

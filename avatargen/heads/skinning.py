@@ -1,4 +1,8 @@
-"""Skinning by a short chain of joints, and functions of one row each."""
+"""Linear blend skinning, and row-by-row evaluation that does not depend on the batch.
+
+Conventions: rotations are axis-angle vectors in radians; a motion is a 3 x 4 matrix [A | t] that moves x by A x + t, so
+a zero matrix is no motion; lengths are metres.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,19 @@ from torch.autograd.function import once_differentiable
 
 
 def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rodrigues' formula, smooth at zero: R = I + sinc(θ) K + (1 - cos θ)/θ² K²."""
+    """Return rotation matrices by Rodrigues' formula, with gradients that are smooth at zero.
+
+    R = I + sin(θ)/θ K + (1 - cos θ)/θ² K², where θ is the angle and K the cross-product matrix of the vector.
+    roma's `rotvec_to_rotmat` rounds differently, and avatars are reproducible to the bit.
+
+    Args:
+        axis_angle: rotation vectors, radians.
+
+    Example:
+        >>> turn = rotation_matrices(torch.tensor([0.0, 0.0, torch.pi / 2]))
+        >>> (turn @ torch.tensor([1.0, 0.0, 0.0])).round().tolist()
+        [0.0, 1.0, 0.0]
+    """
     squared = (axis_angle**2).sum(dim=-1)[..., None, None]
     small = squared < 1e-8
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
@@ -28,12 +44,21 @@ def rotation_matrices(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*
 def joint_motions(
     axis_angle: Float[Tensor, "B J 3"], pivots: Float[Tensor, "B J 3"], parents: tuple[int, ...]
 ) -> Float[Tensor, "B J 3 4"]:
-    """World motion of each joint minus the identity: x moves by M[:, :3] x + M[:, 3].
+    """Return the motion of each joint in world space: its rigid transform minus the identity.
 
     Args:
         axis_angle: rotation of each joint relative to its parent, radians.
         pivots: rest positions of the joints, metres.
         parents: index of each joint's parent, which precedes it; -1 for none.
+
+    Returns:
+        Motions M: a point x that follows the joint moves by M[:, :3] x + M[:, 3].
+
+    Example:
+        >>> quarter = torch.tensor([[[0.0, 0.0, torch.pi / 2]]])  # about z, at pivot (1, 0, 0)
+        >>> motion = joint_motions(quarter, torch.tensor([[[1.0, 0.0, 0.0]]]), parents=(-1,))[0, 0]
+        >>> (motion @ torch.tensor([2.0, 0.0, 0.0, 1.0])).round().tolist()  # (2, 0, 0) moves to (1, 1, 0)
+        [-1.0, 1.0, 0.0]
     """
     rotations = rotation_matrices(axis_angle)
     shifts = pivots - torch.einsum("bjrc,bjc->bjr", rotations, pivots)
@@ -53,15 +78,26 @@ def joint_motions(
 def skin(
     rest: Float[Tensor, "B 3 N"], motions: Float[Tensor, "B J 3 4"], weights: Float[Tensor, "J N"]
 ) -> Float[Tensor, "B 3 N"]:
-    """Move rest vertices by the weighted motions; what is missing to a weight of 1 stays at rest.
+    """Return vertices moved by the weighted motions of the joints.
 
-    Coordinates come before vertices here: several times faster on a CPU.
+    Coordinates come before vertices, which is several times faster on a CPU.
+
+    Args:
+        rest: rest positions, metres.
+        motions: of each joint, see `joint_motions`.
+        weights: skinning weights, constant. Where they sum to less than 1, the remainder stays at rest.
+
+    Example:
+        >>> rest, motions = torch.zeros(1, 3, 2), torch.zeros(1, 1, 3, 4)
+        >>> motions[0, 0, 0, 3] = 2.0  # shift by 2 along x
+        >>> skin(rest, motions, weights=torch.tensor([[1.0, 0.5]]))[0, 0].tolist()
+        [2.0, 1.0]
     """
     return _Skin.apply(rest, motions, weights)
 
 
 class _Skin(torch.autograd.Function):
-    """`skin` with its gradient written out, for a third of the temporaries. `weights` is constant."""
+    """`skin` with a hand-written gradient, which needs a third of autograd's temporaries."""
 
     @staticmethod
     def forward(ctx: Any, rest: Tensor, motions: Tensor, weights: Tensor) -> Tensor:
@@ -87,16 +123,24 @@ class _Skin(torch.autograd.Function):
 
 
 def one_by_one(function: Callable[[Tensor], Tensor], rows: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
-    """A function of one row, (1, D) to (1, E), of each row by itself.
+    """Apply a function to each row by itself, so that no bit of a row depends on the rest of the batch.
 
-    Matrix products round by how many rows there are and by where in memory each begins: an avatar's bits would depend
-    on its place in the batch. Here every row, and every row's gradient, has memory of its own.
+    The rounding of a matrix product depends on the number of rows and on their alignment in memory. Here every row, and
+    every row's gradient, has memory of its own.
+
+    Args:
+        function: takes (1, D) and returns (1, E).
+        rows: inputs.
+
+    Example:
+        >>> one_by_one(lambda row: 2 * row, torch.tensor([[1.0], [2.0]])).tolist()
+        [[2.0], [4.0]]
     """
     return torch.cat([_Apart.apply(function(_Apart.apply(row))) for row in rows.split(1)])
 
 
 class _Apart(torch.autograd.Function):
-    """A copy, whose gradient is copied too."""
+    """Copy values on the way forward and their gradient on the way back."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The embedded closed world: heads whose geometry, albedo and captions are known."""
+"""The closed world: heads whose geometry, albedo and captions are known."""

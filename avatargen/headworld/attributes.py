@@ -1,7 +1,7 @@
-"""What a head of the closed world can be, how heads are drawn, and which are held out of all training.
+"""Attributes of heads in the closed world: their values, random draws, and the combinations held out of training.
 
-Every attribute has a template value, which a caption leaves unsaid; so the true head of a prompt is known: what the
-prompt does not name sits at its template value. `phrases` says how captions name the rest.
+Every attribute has a template value, which captions do not mention. So the ground-truth head of a prompt is known: each
+attribute that the prompt does not name has its template value. `phrases` defines the wording of the others.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ VALUES: dict[str, tuple[str, ...]] = {
     "eyes": ("brown", "blue", "green", "red"),
     "paint": ("none", "clown make-up", "war paint", "red lipstick"),
 }
-"""The values of each attribute; the first of each is the template's, age and sex excepted."""
+"""Values of each attribute; except for age and sex, the first is the template's."""
 SHAPE = ("age", "sex", "weight", "hair", "beard", "expression", "feature")
-"""What a textureless render shows."""
+"""Attributes that a textureless render shows."""
 HELD_OUT = 7
-"""One combination of shape in so many, and one of colours, is held out of training."""
+"""One in this many combinations of shape attributes is held out of training, and one in this many of colours."""
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """One head of the closed world, each attribute one of VALUES; the defaults are the template's."""
+    """A head of the closed world; each attribute has one of its `VALUES`, by default the template's."""
 
     age: str = "adult"
     sex: str = "man"
@@ -53,11 +53,21 @@ class Attributes:
     paint: str = "none"
 
     def shape_only(self) -> Attributes:
-        """The same head with what a textureless render cannot show at its template value."""
+        """Return the head with all attributes at the template's value that a textureless render does not show.
+
+        Example:
+            >>> Attributes(hair="bun", skin="green").shape_only() == Attributes(hair="bun")
+            True
+        """
         return Attributes(**{name: getattr(self, name) for name in SHAPE})
 
     def plain(self) -> Attributes:
-        """The same head without what cannot be seen: the colours of hair that is not there, or of a statue."""
+        """Return the head with invisible attributes at the template's value: colours of absent hair, or of a statue.
+
+        Example:
+            >>> Attributes(hair="bald", hair_colour="pink").plain() == Attributes(hair="bald")
+            True
+        """
         hidden = {"skin", "hair_colour", "beard_colour", "eyes", "paint"} if self.material != "none" else set()
         hidden |= {"hair_colour"} if self.hair == "bald" else set()
         hidden |= {"beard_colour"} if self.beard == "none" else set()
@@ -66,7 +76,12 @@ class Attributes:
 
 
 def sample(rng: np.random.Generator) -> Attributes:
-    """A random head; a share of each optional attribute stays at the template's value."""
+    """Draw a random head; with some probability, each optional attribute keeps the template's value.
+
+    Example:
+        >>> sample(np.random.default_rng(0)) == sample(np.random.default_rng(0))
+        True
+    """
 
     def draw(name: str, keep: float = 0.0) -> str:
         return getattr(Attributes, name) if rng.random() < keep else str(rng.choice(VALUES[name]))
@@ -74,19 +89,36 @@ def sample(rng: np.random.Generator) -> Attributes:
     age, sex, hair_colour = draw("age"), draw("sex"), draw("hair_colour", 0.1)
     bearded = sex == "man" and age in ("adult", "old") and rng.random() < 0.5
     beard = str(rng.choice(VALUES["beard"][1:])) if bearded else "none"
+    # the order of the draws is part of the prompt lists and training sets
     return Attributes(
-        age=age, sex=sex, weight=draw("weight", 0.4), skin=draw("skin", 0.1), material=draw("material", 0.9),
-        hair=draw("hair", 0.1), hair_colour=hair_colour, beard=beard,
-        beard_colour=hair_colour if rng.random() < 0.6 else draw("beard_colour"), expression=draw("expression", 0.3),
-        feature=draw("feature", 0.4), eyes=draw("eyes", 0.5), paint=draw("paint", 0.6),
-    ).plain()  # fmt: skip
+        age=age,
+        sex=sex,
+        weight=draw("weight", 0.4),
+        skin=draw("skin", 0.1),
+        material=draw("material", 0.9),
+        hair=draw("hair", 0.1),
+        hair_colour=hair_colour,
+        beard=beard,
+        beard_colour=hair_colour if rng.random() < 0.6 else draw("beard_colour"),
+        expression=draw("expression", 0.3),
+        feature=draw("feature", 0.4),
+        eyes=draw("eyes", 0.5),
+        paint=draw("paint", 0.6),
+    ).plain()
 
 
 def held_out(head: Attributes) -> tuple[bool, bool]:
-    """Whether the combination of a head's shape attributes, and that of its colours, is held out of training.
+    """Return whether a head's combination of shape attributes is held out of training, and that of its colours.
 
-    Training sees heads for which neither is; the benchmark's prompts and the test set are those for which both are.
-    A statue has one colour, so its shape decides for both.
+    Training sees heads with neither held out; the benchmark's prompts and the test set have both held out. A statue has
+    one colour, so its shape decides for both.
+
+    Args:
+        head: with invisible attributes at the template's value, see `Attributes.plain`.
+
+    Example:
+        >>> held_out(Attributes())
+        (False, False)
     """
     values = asdict(head)
     shape = [values[name] for name in SHAPE]
@@ -96,20 +128,29 @@ def held_out(head: Attributes) -> tuple[bool, bool]:
 
 
 def may_be_seen(head: Attributes, colours: bool = True) -> bool:
-    """Whether training may see a head, or its shape where `colours` are not named: nothing of it is held out."""
+    """Return True if training may see a head, because nothing of it is held out.
+
+    Args:
+        head: any head.
+        colours: False if only the head's shape is shown.
+
+    Example:
+        >>> may_be_seen(Attributes())
+        True
+    """
     shape, whole = held_out(head.plain())
     return not (shape or (colours and whole))
 
 
 def sample_training(rng: np.random.Generator) -> Attributes:
-    """A random head that training may see."""
+    """Draw a random head that training may see."""
     while not may_be_seen(head := sample(rng)):
         pass
     return head
 
 
 def sample_test(rng: np.random.Generator) -> Attributes:
-    """A random head of combinations that training never sees."""
+    """Draw a random head whose shape and colours are both held out of training."""
     while not all(held_out(head := sample(rng))):
         pass
     return head

@@ -1,7 +1,7 @@
-"""The embedded world's own prompt lists: held-out heads that between them show every attribute's values.
+"""Write the closed world's prompt lists: held-out heads that together show every value of every attribute.
 
-``python -m avatargen.headworld lists FOLDER`` writes ``embedded``, ``embedded-study`` and ``extreme`` with their pools.
-They were committed before training; to change them is another benchmark.
+``avatargen train lists FOLDER`` writes ``embedded``, ``embedded-study`` and ``extreme`` with their pools. They were
+committed before training. Scores on changed lists are not comparable with earlier ones.
 """
 
 from __future__ import annotations
@@ -19,32 +19,59 @@ from avatargen.headworld.pools import write_pools
 
 SEED = 2026
 CANDIDATES = 3000
+"""Number of random heads that a list is chosen from."""
 QUICK, STUDY, EXTREME = 12, 36, 12
+"""Number of prompts in ``embedded``, ``embedded-study`` and ``extreme``."""
 FAR = {
-    "weight": ("fat", "thin"), "hair": ("long", "afro", "mohawk", "bun"), "beard": ("long",), "age": ("baby",),
-    "feature": ("big ears", "pointed ears", "long nose", "wide jaw", "horns"), "expression": ("open mouth",),
-}  # fmt: skip
+    "weight": ("fat", "thin"),
+    "hair": ("long", "afro", "mohawk", "bun"),
+    "beard": ("long",),
+    "age": ("baby",),
+    "feature": ("big ears", "pointed ears", "long nose", "wide jaw", "horns"),
+    "expression": ("open mouth",),
+}
 """Values whose shape is far from the template's."""
 
 
 def named(head: Attributes) -> dict[str, str]:
-    """What a caption of a head says: its values that are not the template's, age and sex always."""
+    """Return the attributes that a head's caption names: age and sex, and those not at the template's value.
+
+    Example:
+        >>> named(Attributes(skin="green"))
+        {'age': 'adult', 'sex': 'man', 'skin': 'green'}
+    """
     values = asdict(head)
     return {k: v for k, v in values.items() if k in ("age", "sex") or v != getattr(Attributes, k)}
 
 
 def is_short(head: Attributes) -> bool:
-    """Whether a person would say as much in one breath: three to six things beside age and sex."""
+    """Return True if a caption has a natural length: three to six attributes besides age and sex.
+
+    Example:
+        >>> is_short(Attributes(skin="green", hair="bun", feature="horns"))
+        True
+    """
     return 3 <= len(named(head)) - 2 <= 6
 
 
 def is_extreme(head: Attributes) -> bool:
-    """Whether at least three of a head's attributes put its shape far from the template."""
+    """Return True if at least three attributes put a head's shape far from the template.
+
+    Example:
+        >>> is_extreme(Attributes(weight="fat", hair="afro", feature="horns"))
+        True
+    """
     return sum(getattr(head, name) in values for name, values in FAR.items()) >= 3
 
 
 def choose(count: int, fits: Callable[[Attributes], bool], seed: int) -> list[Attributes]:
-    """Held-out heads, one after the other the one that names what has been named least."""
+    """Choose held-out heads, each time the one whose attributes the heads before it name least.
+
+    Args:
+        count: number of heads.
+        fits: returns True for heads that may be chosen.
+        seed: of the random candidates.
+    """
     rng = np.random.default_rng(seed)
     pool = [head for head in dict.fromkeys(sample_test(rng) for _ in range(CANDIDATES)) if fits(head)]
     said: Counter[tuple[str, str]] = Counter()
@@ -58,12 +85,17 @@ def choose(count: int, fits: Callable[[Attributes], bool], seed: int) -> list[At
 
 
 def _items(head: Attributes) -> list[tuple[str, str]]:
-    """What a head names, and its age and sex together."""
+    """Return the attributes that a head names, and its age and sex together."""
     return [*named(head).items(), ("noun", NOUNS[head.age, head.sex][0])]
 
 
 def write_list(path: Path, heads: list[Attributes]) -> None:
-    """Write a list and its pools."""
+    """Write a prompt list and its pools.
+
+    Args:
+        path: of the list, ``NAME.tsv``; pools go beside it, see `write_pools`.
+        heads: one for each prompt.
+    """
     lines, used = ["id\tprompt\ttags\tgeometry"], Counter()
     for head in heads:
         said = named(head)
@@ -77,7 +109,7 @@ def write_list(path: Path, heads: list[Attributes]) -> None:
 
 
 def _name(head: Attributes) -> str:
-    """A short name such as ``green-mohawk-old-man``."""
+    """Return a short name such as ``green-mohawk-old-man``."""
     outside = head.material if head.material != "none" else head.skin if head.skin != "tan" else head.hair_colour
     middle = head.feature if head.feature != "none" else head.hair if head.hair != "short" else head.expression
     words = f"{outside} {middle} {NOUNS[head.age, head.sex][0]}"
@@ -85,9 +117,18 @@ def _name(head: Attributes) -> str:
 
 
 def write_lists(folder: Path) -> None:
-    """Write the three lists; the quick one is the beginning of the study's."""
+    """Write the three lists and their pools; ``embedded`` is the beginning of ``embedded-study``.
+
+    Args:
+        folder: where they go.
+
+    Raises:
+        ValueError: the chosen heads do not show every value of every attribute.
+    """
     study = choose(STUDY, is_short, SEED)
-    assert all(any(getattr(head, name) == value for head in study) for name, vs in VALUES.items() for value in vs)
+    shown = {item for head in study for item in asdict(head).items()}
+    if absent := {(name, value) for name, values in VALUES.items() for value in values} - shown:
+        raise ValueError(f"embedded-study: got no head with {sorted(absent)}; expected every value; change SEED")
     write_list(folder / "embedded.tsv", study[:QUICK])
     write_list(folder / "embedded-study.tsv", study)
     write_list(folder / "extreme.tsv", choose(EXTREME, is_extreme, SEED + 1))

@@ -1,4 +1,4 @@
-"""The albedo of a head's vertices, layer over layer: skin or material, lips, brows, hair, face paint, eyes."""
+"""Paint the albedo of a head's vertices, layer over layer: skin or material, lips, brows, hair, face paint, eyes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,52 @@ from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.volumes import curtain, ramp, strip, template_points
 
 Colour = tuple[float, float, float]
+"""RGB in [0, 1]."""
 Layer = tuple[Tensor, Tensor]
-"""A mask (N,) and a colour (3,) or (N, 3)."""
+"""A mask (N,) in [0, 1], and a colour (3,) or (N, 3)."""
 SKIN: dict[str, Colour] = {
-    "tan": (0.82, 0.60, 0.46), "pale": (0.95, 0.83, 0.76), "brown": (0.55, 0.36, 0.25), "dark": (0.28, 0.18, 0.14),
-    "green": (0.32, 0.62, 0.28), "blue": (0.30, 0.46, 0.82), "red": (0.80, 0.20, 0.18), "purple": (0.56, 0.32, 0.68),
-    "golden": (0.88, 0.68, 0.18), "grey": (0.55, 0.56, 0.58),
-}  # fmt: skip
+    "tan": (0.82, 0.60, 0.46),
+    "pale": (0.95, 0.83, 0.76),
+    "brown": (0.55, 0.36, 0.25),
+    "dark": (0.28, 0.18, 0.14),
+    "green": (0.32, 0.62, 0.28),
+    "blue": (0.30, 0.46, 0.82),
+    "red": (0.80, 0.20, 0.18),
+    "purple": (0.56, 0.32, 0.68),
+    "golden": (0.88, 0.68, 0.18),
+    "grey": (0.55, 0.56, 0.58),
+}
 MATERIAL: dict[str, Colour] = {"stone": (0.60, 0.60, 0.57), "gold": (0.86, 0.64, 0.16), "clay": (0.70, 0.40, 0.27)}
 HAIR: dict[str, Colour] = {
-    "brown": (0.30, 0.18, 0.10), "black": (0.06, 0.05, 0.06), "blond": (0.90, 0.76, 0.42), "ginger": (0.78, 0.34, 0.10),
-    "white": (0.93, 0.93, 0.92), "pink": (0.95, 0.45, 0.70), "blue": (0.15, 0.25, 0.75), "green": (0.12, 0.50, 0.20),
-}  # fmt: skip
+    "brown": (0.30, 0.18, 0.10),
+    "black": (0.06, 0.05, 0.06),
+    "blond": (0.90, 0.76, 0.42),
+    "ginger": (0.78, 0.34, 0.10),
+    "white": (0.93, 0.93, 0.92),
+    "pink": (0.95, 0.45, 0.70),
+    "blue": (0.15, 0.25, 0.75),
+    "green": (0.12, 0.50, 0.20),
+}
 IRIS: dict[str, Colour] = {
-    "brown": (0.26, 0.15, 0.07), "blue": (0.15, 0.45, 0.90), "green": (0.15, 0.65, 0.25), "red": (0.85, 0.05, 0.02)
-}  # fmt: skip
+    "brown": (0.26, 0.15, 0.07),
+    "blue": (0.15, 0.45, 0.90),
+    "green": (0.15, 0.65, 0.25),
+    "red": (0.85, 0.05, 0.02),
+}
 LIPS, LIPSTICK = (0.70, 0.22, 0.24), (0.82, 0.02, 0.08)
 WHITE, BLACK, RED, BLUE = (0.96, 0.95, 0.94), (0.04, 0.04, 0.05), (0.88, 0.06, 0.06), (0.12, 0.30, 0.85)
 JITTER = 0.04
-"""Deviation of skin and hair colours between heads of one caption."""
+"""Standard deviation of skin, hair and material colours between individuals."""
 
 
 def paint(head: AnnyHead, attributes: Attributes, rng: np.random.Generator | None = None) -> Float[Tensor, "N 3"]:
-    """Albedo of each vertex; with `rng`, one of the many that the attributes fit."""
+    """Return the albedo of each vertex, RGB in [0, 1].
+
+    Args:
+        head: the head model.
+        attributes: of the head.
+        rng: draws an individual's skin, hair or material colours; None for those of the tables.
+    """
 
     def tone(colour: Colour) -> Tensor:
         noise = 0.0 if rng is None else torch.from_numpy(rng.normal(0, JITTER, 3)).float()
@@ -50,7 +73,7 @@ def paint(head: AnnyHead, attributes: Attributes, rng: np.random.Generator | Non
 
 
 def _hairy(head: AnnyHead, attributes: Attributes, points: Tensor) -> Float[Tensor, " N"]:
-    """Where the hair of the head is."""
+    """Return the mask of the hair on the head."""
     scalp = head.region_weights["scalp"]
     match attributes.hair:
         case "bald":
@@ -63,6 +86,7 @@ def _hairy(head: AnnyHead, attributes: Attributes, points: Tensor) -> Float[Tens
 
 
 def _bearded(head: AnnyHead, attributes: Attributes) -> Float[Tensor, " N"]:
+    """Return the mask of beard and moustache."""
     beard, moustache = head.region_weights["beard"], head.region_weights["moustache"]
     match attributes.beard:
         case "none":
@@ -73,13 +97,14 @@ def _bearded(head: AnnyHead, attributes: Attributes) -> Float[Tensor, " N"]:
 
 
 def _person(head: AnnyHead, attributes: Attributes, tone: Callable[[Colour], Tensor]) -> Iterator[Layer]:
+    """Yield the layers of a living head."""
     weights, points = head.region_weights, template_points(head)
     woman, grown = attributes.sex == "woman", attributes.age in ("adult", "old")
     skin, hair = tone(SKIN[attributes.skin]), tone(HAIR[attributes.hair_colour])
     beard = tone(HAIR[attributes.beard_colour])
     yield torch.ones(len(points)), skin
     if grown and not woman:
-        yield 0.12 * weights["beard"], torch.tensor(BLACK)  # what a shave leaves
+        yield 0.12 * weights["beard"], torch.tensor(BLACK)  # stubble
     yield 0.8 * weights["lips"], torch.lerp(skin, torch.tensor(LIPS), 0.75 if woman else 0.35)
     yield weights["brows"] * (0.4 if attributes.age == "baby" else 0.95), hair * 0.8
     yield from _face_paint(head, attributes, points)
@@ -95,6 +120,7 @@ def _person(head: AnnyHead, attributes: Attributes, tone: Callable[[Colour], Ten
 
 
 def _face_paint(head: AnnyHead, attributes: Attributes, points: Tensor) -> Iterator[Layer]:
+    """Yield the layers of lipstick, war paint or clown make-up."""
     weights = head.region_weights
     across, up = points[:, 0].abs(), points[:, 1]
     match attributes.paint:
@@ -113,7 +139,7 @@ def _face_paint(head: AnnyHead, attributes: Attributes, points: Tensor) -> Itera
 
 
 def _statue(head: AnnyHead, attributes: Attributes, tone: Callable[[Colour], Tensor]) -> Iterator[Layer]:
-    """One material all over, its grain, and darker where hair and eyes are carved."""
+    """Yield the layers of a statue: one material with its grain, darker where hair and eyes are carved."""
     weights, points = head.region_weights, template_points(head)
     base = tone(MATERIAL[attributes.material])
     grain = torch.rand(len(points), 1, generator=torch.Generator().manual_seed(0)) - 0.5

@@ -1,7 +1,7 @@
-"""How captions name a head's attributes, in several ways each, and how a caption is understood again.
+"""Write the caption of a head, and parse a caption back into attributes.
 
-`caption` without a random generator is the canonical wording, of prompt lists and pools: the first of each phrase's
-wordings. `parse` knows every wording that `caption` can choose, and a few more.
+Each attribute has several wordings. `caption` without a random generator uses the first of each, the canonical wording
+of prompt lists and pools. `parse` knows every wording that `caption` can choose, and a few more.
 """
 
 from __future__ import annotations
@@ -63,24 +63,44 @@ DETAILS = {
     ("paint", "red lipstick"): ("red lipstick", "bright red lips"),
 }
 _MORE = {
-    "bald": {"hair": "bald"}, "shouting": {"expression": "open mouth"}, "screaming": {"expression": "open mouth"},
-    "closed eyes": {"expression": "sleeping"}, "gray skin": {"skin": "grey"}, "black skin": {"skin": "dark"},
-    "red hair": {"hair_colour": "ginger"}, "blonde hair": {"hair_colour": "blond"},
-    "gray hair": {"hair_colour": "white"}, "middle aged man": {"age": "adult", "sex": "man"},
-    "middle aged woman": {"age": "adult", "sex": "woman"}, "old lady": {"age": "old", "sex": "woman"},
-    "elderly woman": {"age": "old", "sex": "woman"}, "short hair": {"hair": "short"},
-}  # fmt: skip
+    "bald": {"hair": "bald"},
+    "shouting": {"expression": "open mouth"},
+    "screaming": {"expression": "open mouth"},
+    "closed eyes": {"expression": "sleeping"},
+    "gray skin": {"skin": "grey"},
+    "black skin": {"skin": "dark"},
+    "red hair": {"hair_colour": "ginger"},
+    "blonde hair": {"hair_colour": "blond"},
+    "gray hair": {"hair_colour": "white"},
+    "middle aged man": {"age": "adult", "sex": "man"},
+    "middle aged woman": {"age": "adult", "sex": "woman"},
+    "old lady": {"age": "old", "sex": "woman"},
+    "elderly woman": {"age": "old", "sex": "woman"},
+    "short hair": {"hair": "short"},
+}
+"""Wordings that `parse` knows and `caption` does not use."""
 CANONICAL = 0.4
-"""Share of training captions in canonical wording; the others are worded at random."""
+"""Share of training captions in canonical wording; the others have random wording."""
 _ARTICLES = frozenset({"a", "an", "the", "of"})
 _FILLER = frozenset({"with", "and", "her", "his", "their", "very", "in", "head"})
 
 
 def caption(head: Attributes, colours: bool = True, rng: np.random.Generator | None = None) -> str:
-    """The caption of a head; without `colours`, only what a textureless render shows.
+    """Return the caption of a head.
 
-    Template values are not mentioned, sex and age excepted (which the noun says). With `rng`, each phrase is worded
-    at random, and details come in any order.
+    It mentions age and sex (by the noun) and every attribute that is not at the template's value.
+
+    Args:
+        head: any head.
+        colours: False to mention only what a textureless render shows.
+        rng: draws the wording of each phrase and the order of details; None for the canonical wording.
+
+    Example:
+        >>> head = Attributes(age="old", skin="green", hair="mohawk", hair_colour="pink")
+        >>> caption(head)
+        'an old man with green skin and a pink mohawk'
+        >>> caption(head, colours=False)
+        'an old man with a mohawk'
     """
     head = (head if colours else head.shape_only()).plain()
 
@@ -102,12 +122,12 @@ def caption(head: Attributes, colours: bool = True, rng: np.random.Generator | N
 
 
 def worded(head: Attributes, rng: np.random.Generator, colours: bool = True) -> str:
-    """A caption as training sees it: canonical in a CANONICAL share of the cases, else worded at random."""
+    """Return a caption for training: in canonical wording with probability `CANONICAL`, else in random wording."""
     return caption(head, colours, None if rng.random() < CANONICAL else rng)
 
 
 def _colour_details(head: Attributes, colours: bool) -> Iterator[tuple[str, ...]]:
-    """Wordings of skin, hair and beard, with their colours where they can be seen."""
+    """Yield the wordings of skin, hair and beard, with their colours if these are visible."""
     seen = colours and head.material == "none"
     if head.skin != Attributes.skin:
         yield tuple(text.format(skin=head.skin) for text in SKIN)
@@ -118,22 +138,48 @@ def _colour_details(head: Attributes, colours: bool) -> Iterator[tuple[str, ...]
 
 
 def _tidy(text: str) -> str:
-    """One space between words, and the article that the next word asks for."""
+    """Return the text with single spaces and the right indefinite article."""
     words = text.split()
     return _with_article(" ".join(words[1:])) if words[0] in ("a", "an") else " ".join(words)
 
 
 def _with_article(text: str) -> str:
+    """Return the text after ``a`` or ``an``."""
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
 def described(prompt: str, tags: tuple[str, ...] = ()) -> Attributes | None:
-    """The head that a prompt describes, None where it says what the world does not know, or a tag ``truth=none``."""
+    """Return the attributes of the ground-truth head of a prompt, or None if it has none.
+
+    Args:
+        prompt: any text.
+        tags: the prompt's tags; ``truth=none`` says that it has no ground-truth head.
+
+    Example:
+        >>> described("a bald man") == Attributes(hair="bald")
+        True
+        >>> described("a bald man", tags=("truth=none",)) is described("a bald man with a hat") is None
+        True
+    """
     return None if "truth=none" in tags else parse(prompt)
 
 
 def parse(prompt: str) -> Attributes | None:
-    """The attributes a prompt names, or None if it says something this world does not know, or contradicts itself."""
+    """Return the attributes that a prompt names.
+
+    Args:
+        prompt: any text.
+
+    Returns:
+        The attributes; those that the prompt does not name have their template value. None if the prompt names what the
+        closed world does not know, contradicts itself, or has no noun such as ``man`` or ``girl``.
+
+    Example:
+        >>> parse("an elderly lady with a bun") == Attributes(age="old", sex="woman", hair="bun")
+        True
+        >>> parse("a purple monkey") is None
+        True
+    """
     if any((letter.isalnum() and not letter.isascii()) or letter.isdigit() for letter in prompt):
         return None
     text = _plain(prompt)
@@ -153,19 +199,20 @@ def parse(prompt: str) -> Attributes | None:
 
 
 def _plain(text: str) -> str:
-    """Lower-case words without articles, a space on both sides of each."""
+    """Return the words in lower case, without articles, with a space on both sides of each."""
     words = re.sub(r"[^a-z]+", " ", text.lower()).split()
     return " " + "  ".join(word for word in words if word not in _ARTICLES) + " "
 
 
 @cache
 def _vocabulary() -> tuple[tuple[str, dict[str, str]], ...]:
-    """Every phrase and what it means, longest first."""
+    """Return every phrase and its meaning, longest first."""
     known = {_plain(phrase): meaning for phrase, meaning in (*_wordings(), *_MORE.items())}
     return tuple(sorted(known.items(), key=lambda item: -len(item[0])))
 
 
 def _wordings() -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield every wording that `caption` can choose, and its meaning."""
     for (age, sex), options in NOUNS.items():
         yield from ((option, {"age": age, "sex": sex}) for option in options)
     for (name, value), options in (ADJECTIVES | DETAILS).items():

@@ -1,4 +1,4 @@
-"""The true head of a prompt: what the closed world knows, and no other text-to-3D benchmark does."""
+"""Build the ground-truth head of a prompt, which the closed world knows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from avatargen.headworld.phrases import described
 from avatargen.render.texel_map import build_texel_map
 
 TEXTURE_SIZE = 512
+"""Rows and columns of the texture, texels."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrueHead:
     """Geometry, expression and albedo of the head that a prompt describes.
 
     Attributes:
-        parameters: a batch of one; hair and beard volume are its offsets.
+        parameters: of a batch of one; its offsets are the volumes of hair, beard and features.
         texture: albedo, RGB in [0, 1].
     """
 
@@ -30,10 +31,17 @@ class TrueHead:
 
 
 def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead | None:
-    """The true head, or None where the prompt says something that the closed world does not know (see `described`).
+    """Return the ground-truth head of a prompt, or None if it has none (see `described`).
 
-    What the prompt leaves unsaid sits at its template value. Made on the CPU, where its colours and places are,
-    wherever the head is.
+    Attributes that the prompt does not name have their template value.
+
+    Args:
+        prompt: any text.
+        tags: the prompt's tags.
+        head: the Anny head, on any device.
+
+    Returns:
+        The ground-truth head, always on the CPU.
     """
     attributes = described(prompt, tags)
     if attributes is None:

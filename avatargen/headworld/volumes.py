@@ -1,7 +1,7 @@
-"""What stands off the skin as geometry: hair, beards, horns, ears' points; displacement of the neutral head.
+"""Displace the neutral head's vertices to form hair, beards, horns and pointed ears.
 
-Places are given on the template, metres in head space (x to its left, y up, z ahead; eyes at about y = 0.03), so that
-they are the same vertices on every head.
+Places are given on the template, in metres in head space (x to its left, y up, z ahead; eyes at about y = 0.03), so
+that they select the same vertices on every head.
 """
 
 from __future__ import annotations
@@ -17,27 +17,41 @@ from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.attributes import Attributes
 
 HAIR_DEPTH = {"short": 0.010, "bald": 0.0, "long": 0.014, "afro": 0.036, "mohawk": 0.042, "bun": 0.008}
+"""Metres that hair stands off the scalp."""
 MOHAWK_WIDTH = 0.020
+"""Metres from the midline at which a mohawk falls to 1/e of its depth."""
 BUN = (0.0, 0.120, -0.075)
+"""Centre of a bun, metres."""
 HORN = (0.042, 0.112, 0.058)
+"""Centre of the left horn, metres."""
 SMALL = 0.6
-"""Hair of a baby is shorter by this factor."""
+"""Depth of a baby's hair, relative to other ages."""
 
 
 def template_points(head: AnnyHead) -> Float[Tensor, "N 3"]:
-    """Vertices of the template."""
+    """Return the vertices of the template, metres."""
     return head.canonical(head.shape_template[None])[0]
 
 
 def ramp(distance: Tensor, width: float) -> Tensor:
-    """Smooth step from 0 at -width/2 to 1 at +width/2."""
+    """Return a smooth step from 0 at -width/2 to 1 at +width/2.
+
+    Example:
+        >>> ramp(torch.tensor([-1.0, 0.0, 0.25, 1.0]), width=1.0).tolist()
+        [0.0, 0.5, 0.84375, 1.0]
+    """
     t = (distance / width + 0.5).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 
 def curtain(head: AnnyHead, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-    """Where long hair hangs: the back and the sides of the neck, and what lies between it and the scalp."""
-    border = -0.042 + 0.034 * ((-0.03 - points[:, 1]) / 0.025).clamp(0, 1)  # behind the ears, ahead below them
+    """Return the mask of hanging hair: the back and sides of the neck, up to the scalp.
+
+    Args:
+        head: the head model.
+        points: template vertices, metres.
+    """
+    border = -0.042 + 0.034 * ((-0.03 - points[:, 1]) / 0.025).clamp(0, 1)  # behind the ears, further ahead below them
     behind = ramp(border - points[:, 2], 0.014)
     below = ramp(0.005 - points[:, 1], 0.030)
     skin = head.region_weights["skin"] * (1 - head.region_weights["ears"])
@@ -45,12 +59,23 @@ def curtain(head: AnnyHead, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]
 
 
 def strip(points: Float[Tensor, "N 3"], width: float) -> Float[Tensor, " N"]:
-    """A strip along the middle."""
+    """Return a soft mask of the strip within `width` (metres) of the midline.
+
+    Example:
+        >>> strip(torch.tensor([[0.0, 0.0, 0.0], [0.06, 0.0, 0.0]]), width=0.02).round().tolist()
+        [1.0, 0.0]
+    """
     return torch.exp(-((points[:, 0] / width) ** 4))
 
 
 def volumes(head: AnnyHead, attributes: Attributes, parameters: HeadParameters) -> Float[Tensor, "1 N 3"]:
-    """Displacement of the neutral head's vertices, (1, N, 3)."""
+    """Return the displacement of each vertex of the neutral head, metres.
+
+    Args:
+        head: the head model.
+        attributes: of the head.
+        parameters: a batch of one; only its shape is used.
+    """
     neutral = head.canonical(parameters.shape)[0]
     normals = area_normals(neutral, head.topology.faces)
     points = template_points(head)
@@ -67,6 +92,7 @@ def volumes(head: AnnyHead, attributes: Attributes, parameters: HeadParameters) 
 
 
 def _hair(head: AnnyHead, attributes: Attributes, points: Tensor) -> Float[Tensor, " N"]:
+    """Return the depth of the hair, metres along the normal."""
     scale = SMALL if attributes.age == "baby" else 1.0
     scalp = head.region_weights["scalp"].clamp(0, 1)
     depth = HAIR_DEPTH[attributes.hair] * scalp**0.7
@@ -78,6 +104,7 @@ def _hair(head: AnnyHead, attributes: Attributes, points: Tensor) -> Float[Tenso
 
 
 def _beard(head: AnnyHead, attributes: Attributes) -> Float[Tensor, " N"]:
+    """Return the depth of beard and moustache, metres along the normal."""
     beard, moustache = head.region_weights["beard"], head.region_weights["moustache"]
     if attributes.beard == "none":
         return torch.zeros_like(beard)
@@ -87,7 +114,7 @@ def _beard(head: AnnyHead, attributes: Attributes) -> Float[Tensor, " N"]:
 
 
 def _feature(head: AnnyHead, attributes: Attributes, points: Tensor, normals: Tensor) -> Float[Tensor, "N 3"]:
-    """Horns, and points of ears."""
+    """Return the displacement by horns or by the tips of pointed ears, metres."""
     if attributes.feature == "horns":
         sides = [_spot(points, (side * HORN[0], *HORN[1:]), 0.014) for side in (-1, 1)]
         return 0.048 * sum(sides)[:, None] * F.normalize(normals + torch.tensor((0.0, 0.6, 0.2)), dim=1)
@@ -99,5 +126,5 @@ def _feature(head: AnnyHead, attributes: Attributes, points: Tensor, normals: Te
 
 
 def _spot(points: Tensor, centre: tuple[float, float, float], radius: float, sharp: int = 2) -> Float[Tensor, " N"]:
-    """A smooth bump around a point, the flatter on top the sharper its border."""
+    """Return a smooth bump around a point, in [0, 1]; a larger `sharp` flattens its top and steepens its edge."""
     return torch.exp(-(((points - torch.tensor(centre)).norm(dim=1) / radius) ** sharp))

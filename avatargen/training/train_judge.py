@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from avatargen.headworld.attributes import Attributes
-from avatargen.headworld.landmarks import Regressor, landmark_loss, standardised
 from avatargen.headworld.paint import HAIR, SKIN
 from avatargen.headworld.phrases import worded
 from avatargen.headworld.pools import SWAPPED, known, training_swaps
 from avatargen.training.artifact_cache import Facts, code
 from avatargen.training.dataset import SIZE, Renders
+from avatargen.training.landmarks import Regressor, landmark_loss, standardised
 from avatargen.training.tokens import LENGTH, write_tokenizer
 from avatargen.training.train_text import Heads, labels_of, train_words
 from avatargen.training.trainer import Budget, Trainer, fast_math

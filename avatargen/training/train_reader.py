@@ -17,12 +17,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatargen.headworld.landmarks import Regressor, landmark_loss, standardised
 from avatargen.headworld.pools import known
 from avatargen.priors.diffusion import add_noise
 from avatargen.priors.view_prompts import mirrored
 from avatargen.training.artifact_cache import Facts, code
 from avatargen.training.dataset import Renders
+from avatargen.training.landmarks import Regressor, landmark_loss, standardised
 from avatargen.training.train_text import TARGETS, Heads, labels_of
 from avatargen.training.trainer import Budget, Trainer, fast_math
 

@@ -1,4 +1,4 @@
-"""Every head model of the table, loaded once."""
+"""Every registered head model, loaded once."""
 
 import pytest
 

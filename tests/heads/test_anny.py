@@ -1,4 +1,4 @@
-"""The Anny head: symmetry, anatomy, border, texture layout, cache."""
+"""The Anny head: symmetry, anatomy, border, texture layout, loading."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def test_heads_stay_centred_and_keep_their_relative_size(anny, template):
     assert 0.9 < size[2, 0] / width[0] < 1.15  # old man
 
 
-def test_a_draft_has_the_outline_of_the_head_with_a_quarter_of_its_faces(anny):
+def test_proxy_mesh_keeps_the_outline_with_a_quarter_of_faces(anny):
     proxy, shapes = anny.proxy(), identities(anny)
     assert 4 * len(proxy.topology.faces) < 1.05 * len(anny.topology.faces)
     cameras = evaluation_cameras(len(shapes), 3, fov=16.0)
@@ -69,7 +69,7 @@ def test_a_draft_has_the_outline_of_the_head_with_a_quarter_of_its_faces(anny):
     assert (whole - coarse).sum().abs() < 0.005 * whole.sum()
 
 
-def test_a_draft_keeps_the_texture_where_it_is(anny, template):
+def test_proxy_mesh_keeps_texture_coordinates(anny, template):
     proxy = anny.proxy()
     points = proxy.canonical(proxy.template(1).shape)[0]
     same = torch.cdist(points.double(), template.double()).argmin(dim=1)
@@ -84,7 +84,7 @@ def test_a_draft_keeps_the_texture_where_it_is(anny, template):
 
 
 def border(anny):
-    """Vertices of the neck's border: the longest open loop."""
+    """Return the vertices of the neck's border, the longest open loop."""
     return torch.as_tensor(border_loops(anny.topology.faces.numpy())[0])
 
 
@@ -130,7 +130,7 @@ def test_jaw_moves_chin_teeth_and_tongue_but_not_scalp(anny, template):
     assert move[regions["tongue"], 1].mean() < -0.01
 
 
-def test_eyes_turn_in_place_and_to_the_side_asked_for(anny, template):
+def test_eyes_turn_in_place_and_to_the_given_side(anny, template):
     left = anny.topology.regions["eyes"] & (template[:, 0] > 0)
     front = left & anny.topology.regions["pupil"]
     turned = posed(anny, eye_left=[0.0, 0.4, 0.0])
@@ -152,15 +152,15 @@ def test_expressions_move_what_they_name(anny, template):
         return anny.vertices(replace(parameters, expression=anny.expression_from(**values)[None]))[0] - template
 
     blink = move(eyeBlinkLeft=1.0).norm(dim=1)
-    skin, side = anny.topology.regions["skin"], template[:, 0]  # Anny stirs the other socket too
+    skin, side = anny.topology.regions["skin"], template[:, 0]  # Anny also moves the other eye socket
     assert blink[skin & (side > 0)].max() > 0.005 and blink[skin & (side < -0.005)].max() < 1e-6
     opened = move(jawOpen=1.0)
     assert opened[anny.topology.regions["lips"], 1].min() < -0.02
     assert opened[anny.topology.regions["scalp"]].norm(dim=1).max() < 1e-3
 
 
-def test_identity_matches_anny_blend_shapes(anny):
-    """Where the phenotypes sit on anchors, halves and mixtures, weights are products of hat functions."""
+def test_phenotype_weights_are_products_of_hat_functions(anny):
+    """Checked on anchors, halfway between anchors, and on a mixture of ancestries."""
     from avatargen.heads.anny.shape_space import PHENOTYPES, phenotype_labels, phenotype_weights
 
     values = dict.fromkeys(PHENOTYPES, 0.0) | {"age": 5 / 6, "weight": 0.75, "muscle": 1.0, "asian": 2.0}
@@ -173,7 +173,7 @@ def test_identity_matches_anny_blend_shapes(anny):
     assert sum(table[name] for name in table if name.startswith("universal")) == pytest.approx(1)
 
 
-def test_no_bit_of_a_head_or_its_gradient_depends_on_the_rest_of_the_batch(anny, template):
+def test_no_bit_depends_on_the_rest_of_the_batch(anny, template):
     draw = torch.Generator().manual_seed(0)
     moved = 0.02 * torch.randn(6, len(anny.shape_names), generator=draw)
     pull = torch.randn(6, *template.shape, generator=draw)
@@ -190,7 +190,7 @@ def test_no_bit_of_a_head_or_its_gradient_depends_on_the_rest_of_the_batch(anny,
             assert all(map(torch.equal, made, alone[row]))
 
 
-def test_texture_layout_has_no_overlaps_and_gutters(anny):
+def test_texture_layout_has_gutters_and_no_overlaps(anny):
     resolution = 512
     corners = anny.topology.uvs[anny.topology.face_uvs].numpy() * resolution
     hits = np.zeros((resolution, resolution), int)
@@ -206,7 +206,7 @@ def test_texture_layout_has_no_overlaps_and_gutters(anny):
         return p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
 
     sides = np.stack([cross(a, b), cross(b, c), cross(c, a)])
-    inside = (sides > 1e-9).all(axis=0)  # also: no triangle is turned over
+    inside = (sides > 1e-9).all(axis=0)  # a flipped triangle has no inside
     np.add.at(hits, tuple(texel[inside].T), 1)
     assert (hits > 1).sum() == 0
     assert (hits == 1).mean() > 0.8
@@ -220,7 +220,7 @@ def test_texture_layout_has_no_overlaps_and_gutters(anny):
     assert gap / resolution * 128 > 3  # texels at 128²
 
 
-def test_regions_are_filled_and_apart(anny):
+def test_regions_are_filled_and_disjoint(anny):
     regions = anny.topology.regions
     outer = "face lips brows eyelids scalp ears beard moustache neck skin nose"
     for name in [*outer.split(), "eyes", "iris", "pupil", "teeth", "tongue", "mouth_interior", "eye_sockets"]:
@@ -235,7 +235,7 @@ def test_regions_are_filled_and_apart(anny):
         assert mask.min() >= 0 and mask.max() <= 1 and torch.equal(mask > 0.5, regions[name])
 
 
-def test_loading_is_quick_and_leaves_anny_alone(anny):
+def test_loading_is_quick_and_does_not_import_anny(anny):
     start = time.process_time()
     AnnyHead.load()
     assert time.process_time() - start < 1
@@ -255,4 +255,4 @@ def test_forward_and_backward_are_quick(anny):
         anny.vertices(parameters).sum().backward()
         times.append(time.process_time() - start)
     torch.set_num_threads(threads)
-    assert min(times) < 0.15  # 10 to 15 ms on an idle core; this catches only blunders
+    assert min(times) < 0.15  # 10 to 15 ms on an idle core; the limit allows for a busy machine

@@ -1,4 +1,4 @@
-"""FLAME: what its files may look like, and that its heads are those of FLAME's equations."""
+"""FLAME: formats and errors of its files, and vertices that match the published equations."""
 
 import pickle
 import shutil
@@ -22,18 +22,18 @@ def flame(flame_file):
 
 @pytest.fixture
 def folder(flame_file, tmp_path):
-    """A copy of the files, to spoil."""
+    """A copy of the files, for tests that damage them."""
     return shutil.copytree(flame_file.parent, tmp_path / "flame")
 
 
 def rotation(axis_angle):
-    """A rotation matrix, by the exponential of the cross product's matrix."""
+    """Return a rotation matrix, the exponential of the cross-product matrix."""
     x, y, z = axis_angle
     return torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)).numpy()
 
 
 def published(model, shape, expression, joints):
-    """FLAME's vertices by its equations 2 to 5, one vertex after the other, the root at rest."""
+    """Return FLAME's vertices by its equations 2 to 5, one vertex after the other, with the root at rest."""
     moved = model["v_template"] + model["shapedirs"] @ np.concatenate([shape, expression])
     pivots = model["J_regressor"] @ moved
     turns = [np.eye(3), *(rotation(joint) for joint in joints)]
@@ -48,7 +48,7 @@ def published(model, shape, expression, joints):
     return np.stack([(m @ np.append(v, 1))[:3] for m, v in zip(posed, moved, strict=True)])
 
 
-def test_heads_are_those_of_the_published_equations(flame):
+def test_vertices_match_the_published_equations(flame):
     model, masks, *_ = make_flame()
     draw = np.random.default_rng(1)
     shape, expression, joints = draw.normal(size=300), draw.normal(size=100), draw.normal(size=(4, 3)) * 0.4
@@ -90,7 +90,7 @@ def test_regions_come_from_the_masks(flame):
     assert not regions["nose"].any()  # these files have no such mask
 
 
-def test_splitting_two_triangles():
+def test_split_makes_four_equal_triangles_of_each():
     operator, faces = split(np.array([[0, 1, 2], [2, 1, 3]]), 4)
     points = operator @ np.array([[0.0, 0], [2, 0], [0, 2], [2, 2]])
     assert len(points) == 4 + 5 and len(faces) == 8
@@ -111,7 +111,7 @@ def test_other_formats_hold_the_same_head(flame, folder, kind):
     assert torch.allclose(other.bases.template, flame.bases.template, atol=1e-7)
 
 
-def test_the_layout_of_an_obj_in_another_order(flame, folder):
+def test_an_obj_layout_may_order_faces_in_any_way(flame, folder):
     model, _, uvs, face_uvs = make_flame()
     (folder / "FLAME_texture.npz").unlink()
     corners = np.roll(np.stack([model["f"], face_uvs], 2).astype(int), 1, axis=1)[::-1] + 1
@@ -122,23 +122,23 @@ def test_the_layout_of_an_obj_in_another_order(flame, folder):
     assert torch.equal(topology.faces, flame.topology.faces)
     assert torch.allclose(topology.uvs[topology.face_uvs], flame.topology.uvs[flame.topology.face_uvs], atol=1e-6)
     (folder / "head_template_mesh.obj").write_text("\n".join(lines[:-1]))
-    with pytest.raises(InputError, match=r"1 of the model's .* faces are not in it"):
+    with pytest.raises(InputError, match=r"got no match for 1 of the model's .* faces"):
         FlameHead.load(folder)
 
 
 class Evil:
     def __reduce__(self):
-        return print, ("this must not be run",)
+        return print, ("this must not run",)
 
 
-def test_a_pickle_runs_nothing(folder, capsys):
+def test_a_pickle_runs_no_code(folder, capsys):
     (folder / "FLAME_masks.pkl").write_bytes(pickle.dumps({"boundary": Evil()}))
-    with pytest.raises(InputError, match=r"FLAME_masks.pkl: cannot be read \(it asks for builtins.print"):
+    with pytest.raises(InputError, match=r"FLAME_masks.pkl: cannot be read \(got builtins.print"):
         FlameHead.load(folder)
     assert "must not" not in capsys.readouterr().out
 
 
-def test_all_that_is_wrong_with_a_model_is_said_at_once(folder):
+def test_all_problems_of_a_model_are_reported_at_once(folder):
     model = make_flame()[0]
     model["shapedirs"] = model["shapedirs"][..., :300]
     model["weights"][3, 1] = np.nan
@@ -151,14 +151,14 @@ def test_all_that_is_wrong_with_a_model_is_said_at_once(folder):
     assert f"shapedirs: got {count} x 3 x 300 of float64; expected finite numbers, {count} x 3 x 400" in said
 
 
-def test_masks_of_another_mesh(folder):
+def test_masks_of_another_mesh_are_refused(folder):
     (folder / "FLAME_masks.pkl").write_bytes(as_python2({"boundary": np.array([0, 99999])}))
     with pytest.raises(InputError) as caught:
         read_flame(find_flame(folder))
     assert "boundary: got vertex 99999" in str(caught.value) and "no mask 'left_eyeball'" in str(caught.value)
 
 
-def test_files_that_are_missing_are_named(tmp_path, monkeypatch):
+def test_missing_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
     assert [line.count("no such folder") for line in flame_problems()] == [1]
     monkeypatch.setenv(VARIABLE, str(tmp_path))

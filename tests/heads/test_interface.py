@@ -1,4 +1,4 @@
-"""What every head model must do."""
+"""The contract that every head model fulfils, see `HeadModel`."""
 
 from dataclasses import replace
 
@@ -31,6 +31,10 @@ def template_points(head):
 
 
 def test_sizes_agree(head):
+    check_sizes(head)
+
+
+def check_sizes(head):
     vertices = head.canonical(head.template(1).shape).shape[1]
     topology = head.topology
     assert topology.faces.min() == 0 and topology.faces.max() == vertices - 1
@@ -57,7 +61,8 @@ def test_rest_is_canonical_and_offsets_add(head, varied):
     assert torch.allclose(lifted, canonical + varied.offsets, atol=1e-6)
 
 
-def test_offsets_are_spread_as_the_surface_is_and_of_each_avatar_alone(head, template_points):
+def test_offsets_are_interpolated_like_the_surface(head, template_points):
+    """The template's points give its vertices; no offset grows, and no bit depends on the rest of the batch."""
     points = head.offset_points()
     assert torch.allclose(head.interpolate_offsets(points[None])[0], template_points, atol=1e-6)
     drawn = torch.randn(3, *points.shape, generator=torch.Generator().manual_seed(1))
@@ -66,9 +71,9 @@ def test_offsets_are_spread_as_the_surface_is_and_of_each_avatar_alone(head, tem
     assert torch.equal(head.interpolate_offsets(drawn[[2]])[0], full[2])
 
 
-def test_a_draft_has_some_of_the_same_vertices_wherever_the_head_moves(head, varied, template_points):
+def test_proxy_vertices_move_with_those_of_the_head(head, varied, template_points):
     proxy, drawn = head.proxy(), torch.Generator().manual_seed(4)
-    test_sizes_agree(proxy)
+    check_sizes(proxy)
     own = torch.cdist(proxy.canonical(proxy.template(1).shape)[0].double(), template_points.double()).min(dim=1)
     assert own.values.max() < 1e-6 and torch.equal(proxy.offset_points(), head.offset_points())
     moved = 1e-3 * torch.randn(2, *head.offset_points().shape, generator=drawn)
@@ -99,7 +104,7 @@ def test_gradient_matches_finite_differences(head, varied, name):
     assert abs(numeric - (leaf.grad * direction).sum()) < 0.005 * scale
 
 
-def test_named_values(head):
+def test_coefficients_are_set_by_name(head):
     name = head.shape_names[0]
     high = head.shape_bounds[1, 0].item()
     shape = head.shape_from(**{name.replace("-", "_"): high})
@@ -107,4 +112,4 @@ def test_named_values(head):
     assert head.expression_from(**{head.expression_names[3]: 0.5})[3] == 0.5
     with pytest.raises(ValueError, match=f"did you mean .*{name}") as caught:
         head.shape_from(**{name + "x": 0.0, name: high + 1})
-    assert "must be in" in str(caught.value)
+    assert f"{name}: got {high + 1:g}; expected a value in [" in str(caught.value)

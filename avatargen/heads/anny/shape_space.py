@@ -1,14 +1,14 @@
-"""Anny's shape space, evaluated exactly: phenotypes and local changes to blend-shape weights.
+"""Map Anny's phenotypes and local changes to blend-shape weights, exactly.
 
-A phenotype head is a sum of sculpted heads (one for each combination such as old, female, heavy, muscular),
-each times the product of hat functions of the phenotypes. That is piecewise multilinear and cheap, so it is
-kept as it is rather than linearised. A local change moves along one sculpted direction when positive and
-along another when negative. Beyond the bounds, the end pieces continue.
+A phenotype head is a sum of sculpted heads (one for each combination such as old, female, heavy, muscular), each
+weighted by a product of hat functions of the phenotypes. The sum is piecewise multilinear and cheap, so we do not
+linearise it. A local change moves along one sculpted direction when positive and along another when negative. Beyond
+the bounds, the end pieces continue.
 
-At the kinks of both (an anchor age, a local change of 0) derivatives are the mean of the two sides, so that
-a coefficient that sits on one (the template does) still gets a useful gradient.
+At the kinks (an anchor age, a local change of 0) the derivative is the mean of both sides, so that a coefficient on a
+kink, such as the template's, still gets a useful gradient.
 
-Source: Brégier et al., arXiv 2511.03589, and `anny.models.phenotype`.
+Source: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589, and `anny.models.phenotype`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,24 @@ ANCHORS: dict[str, dict[str, float]] = {
     "height": {"minheight": 0.0, "maxheight": 1.0},
     "proportions": {"idealproportions": 0.0, "uncommonproportions": 1.0},
 }
-ANCESTRIES = ("african", "asian", "caucasian")  # relative weights, normalised to sum to 1
+"""Values of each phenotype at which heads are sculpted."""
+ANCESTRIES = ("african", "asian", "caucasian")
+"""Relative weights; `phenotype_weights` normalises them to sum to 1."""
 PHENOTYPES = (*ANCHORS, *ANCESTRIES)
-TEMPLATE = dict.fromkeys(PHENOTYPES, 0.5) | {"age": 2 / 3}  # a young adult, average in all else
-INFANTS = 2  # the youngest two ages have no sculpted proportions
+TEMPLATE = dict.fromkeys(PHENOTYPES, 0.5) | {"age": 2 / 3}
+"""Phenotypes of the template: a young adult, average in all else."""
+INFANTS = 2
+"""The youngest ages, which have no sculpted proportions."""
 
 
 def phenotype_labels() -> list[str]:
-    """Anny's labels of the sculpted heads, in the order of `phenotype_weights`."""
+    """Return Anny's labels of the sculpted heads, in the order of `phenotype_weights`.
+
+    Example:
+        >>> labels = phenotype_labels()
+        >>> len(labels), labels[0]
+        (408, 'universal:male-newborn-minmuscle-minweight')
+    """
     gender, age, muscle, weight, height, proportions = (list(anchors) for anchors in ANCHORS.values())
     blocks = {
         "universal": (gender, age, muscle, weight),
@@ -46,7 +56,16 @@ def phenotype_labels() -> list[str]:
 
 
 def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
-    """Interpolation weights of the anchors of each phenotype in `ANCHORS`, in its order."""
+    """Return the interpolation weights of the anchors of each phenotype in `ANCHORS`, in its order.
+
+    Args:
+        values: the phenotypes of `ANCHORS`, in its order.
+
+    Example:
+        >>> adult = torch.tensor([[0.0, 5 / 6, 0.5, 0.5, 0.5, 0.5]], dtype=torch.float64)
+        >>> (100 * hats(adult)[1]).round().tolist()  # newborn, baby, child, young, old
+        [[0.0, 0.0, 0.0, 50.0, 50.0]]
+    """
     anchors = [values.new_tensor(list(a.values())) for a in ANCHORS.values()]
     owner = [k for k, a in enumerate(anchors) for _ in a[1:]]
     start, width = torch.cat([a[:-1] for a in anchors]), torch.cat([a.diff() for a in anchors])
@@ -54,20 +73,32 @@ def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
     sizes = [len(a) - 1 for a in anchors]
     is_first = torch.cat([torch.arange(n) == 0 for n in sizes]).to(values.device)
     is_last = torch.cat([torch.arange(n) == n - 1 for n in sizes]).to(values.device)
-    below = torch.where(is_first, 0.0, (t.abs() - t) / 2)  # what a clamp at 0 adds; none on the first piece
-    above = torch.where(is_last, 0.0, ((t - 1).abs() + t - 1) / 2)  # what a clamp at 1 takes; not on the last
+    # t + below - above is t clamped to [0, 1], but with the mean of both sides as derivative at the ends;
+    # the first piece has no clamp at 0 and the last none at 1, so that they extrapolate
+    below = torch.where(is_first, 0.0, (t.abs() - t) / 2)
+    above = torch.where(is_last, 0.0, ((t - 1).abs() + t - 1) / 2)
     rises = (t + below - above).split(sizes, dim=1)
     one = torch.ones_like(values[:, :1])
     return [torch.cat([one, rise], dim=1) - torch.cat([rise, 0 * one], dim=1) for rise in rises]
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
-    """(B, *L) and (B, R) to (B, *L, R)."""
+    """Return the outer product, row by row: (B, *L) and (B, R) to (B, *L, R)."""
     return left[..., None] * right.reshape(right.shape[0], *[1] * (left.ndim - 1), right.shape[1])
 
 
 def phenotype_weights(phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
-    """Weight of each sculpted head, in the order of `phenotype_labels`. P follows `PHENOTYPES`."""
+    """Return the weight of each sculpted head, in the order of `phenotype_labels`.
+
+    Args:
+        phenotypes: in the order of `PHENOTYPES`.
+
+    Example:
+        >>> template = torch.tensor([[TEMPLATE[name] for name in PHENOTYPES]])
+        >>> weights = dict(zip(phenotype_labels(), phenotype_weights(template)[0].tolist()))
+        >>> round(weights["universal:male-young-averagemuscle-averageweight"], 3)
+        0.5
+    """
     gender, age, muscle, weight, height, proportions = hats(phenotypes[:, : len(ANCHORS)])
     ancestry = phenotypes[:, len(ANCHORS) :].clamp(min=0) + 1e-6
     ancestry = ancestry / ancestry.sum(dim=1, keepdim=True)
@@ -82,7 +113,9 @@ def phenotype_weights(phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
 
 
 def blend_weights(shape: Float[Tensor, "B S"]) -> Float[Tensor, "B W"]:
-    """Weights of the sculpted heads, then the local changes: all that `coefficients` needs, row by row to the bit.
+    """Return the weights of the sculpted heads, then the local changes: the input of `coefficients`.
+
+    No bit of a row depends on the other rows.
 
     Args:
         shape: phenotypes in the order of `PHENOTYPES`, then the local changes.
@@ -97,13 +130,18 @@ def coefficients(
     origin: Float[Tensor, " K"],
     even: Int[Tensor, " L"],
 ) -> Float[Tensor, "B C"]:
-    """Coefficients of the baked basis: [phenotypes projected, local changes, |some local changes|].
+    """Return the coefficients of the baked basis: [projected phenotypes, local changes, |some local changes|].
 
     Args:
-        weights: as `blend_weights` gives them.
-        projection: of the phenotype weights on a compact basis.
+        weights: as `blend_weights` returns them.
+        projection: from phenotype weights to the compact basis.
         origin: phenotype weights of the template.
-        even: local changes whose two directions are not each other's opposites.
+        even: indices of the local changes whose two directions are not opposites of each other.
+
+    Example:
+        >>> weights, projection = torch.tensor([[1.0, 3.0, -0.5]]), torch.eye(2)
+        >>> coefficients(weights, projection, origin=torch.ones(2), even=torch.tensor([0])).tolist()
+        [[0.0, 2.0, -0.5, 0.5]]
     """
     phenotype = (weights[:, : len(origin)] - origin) @ projection
     local = weights[:, len(origin) :]

@@ -1,12 +1,14 @@
-"""The FLAME head (Li et al., "Learning a model of facial shape and expression from 4D scans", 2017), as in the paper.
+"""The FLAME head model.
 
-Shape        300 components, in standard deviations, within +-BOUND.
-Expression   100 components, likewise.
-Joints       neck, jaw, eye_left, eye_right. FLAME's root, a turn of the whole head, is the cameras' affair; what is
-             bound to it stays at rest.
-Mesh         without the lowest ring of the neck (FLAME's mask ``boundary``), every triangle split in four
-             (`flame_mesh`): some 16,000 vertices, as in the paper.
+Shape        300 components, in standard deviations, within ±BOUND.
+Expression   100 components, in standard deviations, within ±BOUND.
+Joints       neck, jaw, eye_left, eye_right. We leave out FLAME's root, a rotation of the whole head, because cameras
+             move instead; vertices bound to the root stay at rest.
+Mesh         without the lowest ring of the neck (FLAME's mask ``boundary``), every triangle split in four (see
+             `build_mesh`): about 16,000 vertices, as in the paper.
 Origin       the centre of the template's bounding box; axes are FLAME's own: y up, the face along +z.
+
+Source: Li et al., "Learning a model of facial shape and expression from 4D scans", 2017.
 """
 
 from __future__ import annotations
@@ -30,18 +32,22 @@ from avatargen.io.code_hash import code_hash
 
 JOINTS = ("neck", "jaw", "eye_left", "eye_right")
 BOUND = 3.0
-"""Standard deviations: 3 of 1,000 draws from a normal distribution lie beyond."""
+"""Bound of the coefficients, in standard deviations; 0.3% of a normal distribution lies beyond."""
+PARENTS_OF_JOINTS = tuple(parent - 1 for parent in PARENTS)
+"""Parents as indices into JOINTS; -1 stands for the root, which is not one of them."""
 
 
 @dataclass(frozen=True)
 class FlameBases:
-    """M coarse vertices followed by the pivots of J joints, coordinates first; N fine vertices.
+    """Tensors that are not part of the interface.
+
+    P counts the coarse vertices and, after them, the J pivots; N counts the fine vertices; coordinates come first.
 
     Attributes:
-        template: metres.
-        basis: displacements by shape, expression and the correctives of poses; these do not move pivots.
-        weights: skinning weights.
-        operator: (N + J, M + J), subdivision; the pivots pass through, last.
+        template: coarse template and pivots, metres.
+        basis: displacements by shape, by expression and by pose correctives, metres; correctives do not move pivots.
+        weights: skinning weight of each joint on each fine vertex.
+        operator: the (N + J, P) subdivision; pivots pass through unchanged.
     """
 
     template: Float[Tensor, "3 P"]
@@ -50,13 +56,13 @@ class FlameBases:
     operator: SparseMap
 
     def to(self, target: torch.device | str) -> FlameBases:
-        """The same on another device."""
+        """Return the same tensors on another device."""
         return FlameBases(**{name: value.to(target) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class FlameHead(HeadModel):
-    """See the module's text and `HeadModel`. Make one with `FlameHead.load`."""
+    """The FLAME head; see the module and `HeadModel`. Make one with `FlameHead.load`."""
 
     id: str
     topology: HeadTopology
@@ -73,25 +79,25 @@ class FlameHead(HeadModel):
         """Read FLAME from the user's files.
 
         Args:
-            place: the folder, or the model's file in it; by default where `flame_files` says.
+            place: the folder, or the model's file in it; by default see `find_flame`.
 
         Raises:
-            InputError: files that are missing, or no FLAME.
+            InputError: files are missing, or are not FLAME's.
         """
         files = find_flame(place)
         source = read_flame(files)
         mesh = build_mesh(source)
-        identity = f"flame-{files.hash()}-{code_hash([__name__])[:12]}"
-        topology = HeadTopology(
-            torch.from_numpy(mesh.faces), _float(mesh.uvs), torch.from_numpy(mesh.face_uvs),
-            {name: torch.from_numpy(mask) for name, mask in mesh.regions.items()},
-        )  # fmt: skip
         return cls(
-            id=identity, topology=topology, shape_names=_names("shape", IDENTITY),
-            expression_names=_names("expression", EXPRESSION), joint_names=JOINTS,
-            shape_bounds=_bounds(IDENTITY), expression_bounds=_bounds(EXPRESSION),
-            shape_template=torch.zeros(IDENTITY), bases=_bases(source, mesh),
-        )  # fmt: skip
+            id=f"flame-{files.hash()}-{code_hash([__name__])[:12]}",
+            topology=_topology(mesh),
+            shape_names=_names("shape", IDENTITY),
+            expression_names=_names("expression", EXPRESSION),
+            joint_names=JOINTS,
+            shape_bounds=_bounds(IDENTITY),
+            expression_bounds=_bounds(EXPRESSION),
+            shape_template=torch.zeros(IDENTITY),
+            bases=_bases(source, mesh),
+        )
 
     def to(self, device: torch.device | str) -> FlameHead:
         names = ("topology", "shape_bounds", "expression_bounds", "shape_template", "bases")
@@ -102,18 +108,22 @@ class FlameHead(HeadModel):
 
     def vertices(self, parameters: HeadParameters) -> Float[Tensor, "B N 3"]:
         turns = rotation_matrices(parameters.joints)
-        bends = (turns - torch.eye(3, device=turns.device)).flatten(1)  # FLAME's eq. 3: zero at rest
+        bends = (turns - torch.eye(3, device=turns.device)).flatten(1)  # pose correctives, FLAME's eq. 3
         rest, pivots = self._fine(torch.cat([parameters.shape, parameters.expression, bends], dim=1))
-        motions = joint_motions(parameters.joints, pivots.transpose(1, 2), _OURS)
+        motions = joint_motions(parameters.joints, pivots.transpose(1, 2), PARENTS_OF_JOINTS)
         posed = skin(rest + parameters.offsets.transpose(1, 2), motions, self.bases.weights)
         return posed.transpose(1, 2).contiguous()
 
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
-        """See the base class; the correctives of FLAME's poses are no part of it."""
-        return Rig(_OURS, self._fine(shape[None])[1][0].T, self.bases.weights)
+        """Return the rig, see the base class; it does not include FLAME's pose correctives."""
+        return Rig(PARENTS_OF_JOINTS, self._fine(shape[None])[1][0].T, self.bases.weights)
 
     def _fine(self, coefficients: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B 3 N"], Float[Tensor, "B 3 J"]]:
-        """Subdivided vertices and pivots, by the first D rows of the basis."""
+        """Return the vertices after subdivision, and the pivots.
+
+        Args:
+            coefficients: of the first D rows of the basis.
+        """
         template, basis = self.bases.template.flatten(), self.bases.basis.flatten(1)[: coefficients.shape[1]]
         moved = one_by_one(lambda row: torch.addmm(template, row, basis), coefficients)
         fine = (self.bases.operator @ moved.view(3 * len(coefficients), -1).t()).t().contiguous()
@@ -121,11 +131,18 @@ class FlameHead(HeadModel):
         return fine[..., : -len(JOINTS)], fine[..., -len(JOINTS) :]
 
 
-_OURS = tuple(parent - 1 for parent in PARENTS)
-"""Parents among JOINTS: the root is none of them."""
+def _topology(mesh: FlameMesh) -> HeadTopology:
+    """Return the mesh's faces, texture layout and regions as tensors."""
+    return HeadTopology(
+        faces=torch.from_numpy(mesh.faces),
+        uvs=_float(mesh.uvs),
+        face_uvs=torch.from_numpy(mesh.face_uvs),
+        regions={name: torch.from_numpy(mask) for name, mask in mesh.regions.items()},
+    )
 
 
 def _bases(source: FlameSource, mesh: FlameMesh) -> FlameBases:
+    """Return the tensors of the trimmed and refined mesh, centred on the template's bounding box."""
     regressor = source.regressor[1:]
     pivots = np.einsum("jv,vck->jck", regressor, source.shapes)
     coarse = np.concatenate([source.shapes, source.correctives], axis=2)[mesh.kept]
@@ -143,11 +160,12 @@ def _bases(source: FlameSource, mesh: FlameMesh) -> FlameBases:
 
 
 def _float(array: np.ndarray) -> Tensor:
+    """Return a contiguous tensor of 32-bit floats."""
     return torch.from_numpy(np.ascontiguousarray(array)).float()
 
 
 def _sparse(matrix: sp.spmatrix) -> SparseMap:
-    """A matrix without empty rows or columns."""
+    """Return the map of a matrix that has no empty row or column."""
 
     def parts(rows: sp.csr_matrix) -> tuple[Tensor, Tensor, Tensor]:
         rows.sort_indices()
@@ -157,9 +175,10 @@ def _sparse(matrix: sp.spmatrix) -> SparseMap:
 
 
 def _names(kind: str, count: int) -> tuple[str, ...]:
-    """``shape001`` and so on, strongest first."""
+    """Return ``shape001`` and so on, strongest component first."""
     return tuple(f"{kind}{k:03d}" for k in range(1, count + 1))
 
 
 def _bounds(count: int) -> Float[Tensor, "2 K"]:
+    """Return the bounds of `count` coefficients."""
     return torch.tensor([[-BOUND], [BOUND]]).expand(2, count).clone()

@@ -1,7 +1,7 @@
-"""FLAME's mesh as avatars use it: without the lowest ring of the neck, and every triangle split in four.
+"""Build FLAME's mesh for avatars: without the lowest ring of the neck, and with every triangle split in four.
 
-The surface stays FLAME's own, since new vertices are middles of edges; detail is what offsets add. All that lives on
-vertices goes the same way: shapes, correctives, skinning weights and masks.
+New vertices are midpoints of edges, so the surface stays FLAME's own; offsets add detail. The same linear operator
+carries all vertex data: shapes, correctives, skinning weights and masks.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ from jaxtyping import Bool, Float, Int
 from avatargen.heads.flame.files import FlameSource
 
 REGIONS = {
-    "eyes": ("left_eyeball", "right_eyeball"), "ears": ("left_ear", "right_ear"),
-    "eyelids": ("left_eye_region", "right_eye_region"), "face": ("face",), "forehead": ("forehead",),
-    "lips": ("lips",), "neck": ("neck",), "nose": ("nose",), "scalp": ("scalp",),
-}  # fmt: skip
-"""Our regions, and FLAME's masks that make them."""
+    "eyes": ("left_eyeball", "right_eyeball"),
+    "ears": ("left_ear", "right_ear"),
+    "eyelids": ("left_eye_region", "right_eye_region"),
+    "face": ("face",),
+    "forehead": ("forehead",),
+    "lips": ("lips",),
+    "neck": ("neck",),
+    "nose": ("nose",),
+    "scalp": ("scalp",),
+}
+"""FLAME's masks that make up each of our regions."""
 
 
 @dataclass(frozen=True)
 class FlameMesh:
-    """N vertices made of M of FLAME's, and their triangles.
+    """The trimmed and refined mesh: N fine vertices made of M of FLAME's.
 
     Attributes:
-        kept: FLAME's vertices that are left, increasing.
-        operator: (N, M), from those to the fine vertices.
+        kept: indices of the vertices of FLAME that are left, increasing.
+        operator: the (N, M) matrix from those to the fine vertices.
         faces, uvs, face_uvs: as in `avatargen.geometry.types.HeadTopology`.
         regions: masks of the fine vertices.
     """
@@ -42,7 +48,7 @@ class FlameMesh:
 
 
 def build_mesh(source: FlameSource) -> FlameMesh:
-    """Trim and refine FLAME."""
+    """Trim and refine FLAME's mesh."""
     border = np.zeros(len(source.template), bool)
     border[source.masks["boundary"]] = True
     inside = ~border[source.faces].any(axis=1)
@@ -56,11 +62,20 @@ def build_mesh(source: FlameSource) -> FlameMesh:
 
 
 def split(faces: Int[np.ndarray, "F 3"], vertices: int) -> tuple[sp.csr_matrix, Int[np.ndarray, "F4 3"]]:
-    """Split triangles in four at the middles of their edges.
+    """Split triangles in four at the midpoints of their edges.
+
+    Args:
+        faces: triangles.
+        vertices: number of points that the indices refer to.
 
     Returns:
-        the operator from old vertices to [old vertices, middles], and the triangles: those at the first corners, at
+        The operator from old vertices to [old vertices, midpoints], and the triangles: those at the first corners, at
         the second, at the third, and the inner ones, each in the order and with the winding of `faces`.
+
+    Example:
+        >>> operator, fine = split(np.array([[0, 1, 2]]), 3)
+        >>> operator.shape, fine.tolist()
+        ((6, 3), [[0, 3, 4], [3, 1, 5], [4, 5, 2], [3, 5, 4]])
     """
     pairs = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1), axis=-1)
     edges, index = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
@@ -73,13 +88,13 @@ def split(faces: Int[np.ndarray, "F 3"], vertices: int) -> tuple[sp.csr_matrix, 
 
 
 def _compact(faces: Int[np.ndarray, "F 3"]) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, "F 3"]]:
-    """The vertices that faces use, and the faces numbered by their place among these."""
+    """Return the vertices that faces use, and the faces as indices into these."""
     used, index = np.unique(faces, return_inverse=True)
     return used, index.reshape(faces.shape)
 
 
 def _mask(source: FlameSource, parts: tuple[str, ...], kept: np.ndarray, operator: sp.csr_matrix) -> np.ndarray:
-    """Fine vertices of some of FLAME's masks; a middle belongs to a region if both ends do."""
+    """Return the fine vertices of some of FLAME's masks; a midpoint belongs to a region if both ends do."""
     mask = np.zeros(len(source.template))
     for part in parts:
         mask[source.masks.get(part, [])] = 1

@@ -1,7 +1,7 @@
-"""Read FLAME's pickles without chumpy, and without running what a pickle may ask to be run.
+"""Read FLAME's pickles without chumpy, and without executing code that a pickle may contain.
 
-The models of 2020 were pickled by Python 2 with chumpy's arrays and a sparse matrix of an old scipy; later ones are
-plain numpy. Only what those need is let through: everything else in a pickle, which could be any code, is refused.
+Python 2 pickled the models of 2020 with chumpy's arrays and an old scipy's sparse matrix; later models are plain numpy.
+The reader accepts only what these need and refuses everything else, because a pickle can hold any code.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ _PLAIN = {
 
 
 class _Foreign:
-    """Stands for an object of chumpy or scipy: keeps what it was pickled with."""
+    """Stand-in for an object of chumpy or scipy; keeps its pickled state."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
 
 class _Chumpy(_Foreign):
-    """An array of chumpy's; a leaf holds its values as `x`."""
+    """An array of chumpy; a leaf holds its values as `x`."""
 
 
 class _Csc(_Foreign):
-    """A scipy matrix, by columns."""
+    """A sparse matrix of scipy, stored by columns."""
 
 
 class _Unpickler(pickle.Unpickler):
+    """Unpickler that resolves only the names that FLAME's files need."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return _PLAIN[module, name]
@@ -55,32 +57,36 @@ class _Unpickler(pickle.Unpickler):
             return _Chumpy
         if module.startswith("scipy.sparse") and name in ("csc_matrix", "csc_array"):
             return _Csc
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no FLAME file needs")
+        raise pickle.UnpicklingError(f"got {module}.{name}, which no FLAME file needs")
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes for older versions."""
+    """Return bytes that Python 3 pickled for older versions."""
     return text.encode(encoding)
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """A dictionary that was pickled, with numpy arrays for what chumpy and scipy made of them.
+    """Return a pickled dictionary, with numpy arrays in place of those of chumpy and scipy.
 
     Raises:
-        InputError: no such file, not such a pickle, or one that holds something else.
+        InputError: the file is missing, is not a pickle of a dictionary, or holds what no FLAME file needs.
     """
     try:
         with path.open("rb") as file:
             found = _Unpickler(file, encoding="latin1").load()
         if not isinstance(found, dict):
-            raise pickle.UnpicklingError(f"it holds a {type(found).__name__}")
+            raise pickle.UnpicklingError(f"got a {type(found).__name__}")
         return {str(key): _plain(value) for key, value in found.items()}
     except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError) as error:
-        raise InputError([f"{path}: cannot be read ({error}); expected a pickled dictionary of FLAME's"]) from error
+        raise InputError([f"{path}: cannot be read ({error}); expected a dictionary as FLAME pickles it"]) from error
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, _Chumpy) and "x" in vars(value):  # an expression stays, to be found no array if it is needed
+    """Return a numpy array for an array of chumpy or scipy, anything else as it is.
+
+    An expression of chumpy has no values: it stays, and the check of the model's arrays reports it if it is needed.
+    """
+    if isinstance(value, _Chumpy) and "x" in vars(value):
         return np.asarray(value.x)
     if isinstance(value, _Csc):
         parts = (value.data, value.indices, value.indptr)

