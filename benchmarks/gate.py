@@ -1,7 +1,9 @@
-"""The gate on geometry: does the full method end closer to the true head than the template it starts from?
+"""Geometry gate: test whether the full method ends closer to the ground-truth head than the template it starts from.
 
-``python benchmarks/gate.py`` makes the five avatars of ``prompts/gate.tsv``, whose shapes differ clearly from the
-template's, and prints the distance of the neutral surface to the truth before and after, in mm.
+    python benchmarks/gate.py [--method full] [--threads 2] [--out FOLDER]
+
+It makes the five avatars of ``prompts/gate.tsv``, whose shapes differ clearly from the template's, and prints the
+distance of the neutral surface to the truth before and after, in mm. The gate passes with four avatars that are closer.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="full")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="keep the avatars' checkpoints here")
+    parser.add_argument("--out", type=Path, help="folder for checkpoints, so that a run can resume")
     options = parser.parse_args()
     run = resolve(load_experiment("embedded"), options.method, load_library())
     generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
@@ -41,10 +43,8 @@ def main() -> None:
         path.mkdir(parents=True, exist_ok=True)
     grey = torch.full((3, 64, 64), GREY)
     passed = 0
-    print(
-        "| prompt | template mm | avatar mm | expression mm: template | avatar | seconds |\n|---|---|---|---|---|---|"
-    )
-    head = generator.head.to("cpu")  # where heads are compared
+    print("| prompt | template mm | avatar mm | expression mm: template | avatar | seconds |\n" + "|---" * 6 + "|")
+    head = generator.head.to("cpu")  # heads are compared on the CPU
     for avatar in generator.run(run, items, folders):
         truth = true_head(avatar.prompt, (), head)
         assert truth is not None
@@ -53,11 +53,9 @@ def main() -> None:
         score = compare_heads(made, avatar.baked_texture.cpu(), truth, head)
         passed += score.geometry_mm < floor.geometry_mm
         cells = (floor.geometry_mm, score.geometry_mm, floor.expression_error, score.expression_error)
-        print(
-            f"| {avatar.prompt} | " + " | ".join(f"{value:.2f}" for value in (*cells, avatar.cost["seconds"])) + " |",
-            flush=True,
-        )
-    print(f"\ncloser than the template: {passed} of {len(items)} (the gate asks for 4)")
+        values = " | ".join(f"{value:.2f}" for value in (*cells, avatar.cost["seconds"]))
+        print(f"| {avatar.prompt} | {values} |", flush=True)
+    print(f"\ncloser than the template: {passed} of {len(items)}; the gate requires 4")
 
 
 if __name__ == "__main__":

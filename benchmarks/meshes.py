@@ -1,8 +1,8 @@
-"""What it costs to take an avatar out (a rigged GLB) and to take another system's mesh in, as Markdown tables.
+"""Time of the export of an avatar and of the import of a mesh, as Markdown tables.
 
     python benchmarks/meshes.py [--threads 1]
 
-Out: the template of the Anny head with its 52 expressions. In: coloured spheres of more and more triangles, as PLY.
+Export: the template of the Anny head with its 52 expressions, as GLB. Import: coloured spheres of three sizes, as PLY.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from avatargen.io.avatar_file import Avatar, zero_avatar_tensors  # noqa: E402
 
 
 def main() -> None:
-    """Measure both and print tables."""
+    """Measure export and import, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     torch.set_num_threads(parser.parse_args().threads)
@@ -38,7 +38,7 @@ def main() -> None:
     start = time.perf_counter()
     data = to_glb(avatar, head)
     print(f"| GLB, MB | seconds |\n|---|---|\n| {len(data) / 1e6:.1f} | {time.perf_counter() - start:.2f} |\n")
-    print("| triangles | seconds to read | texture |\n|---|---|---|")
+    print("| triangles | import, s | texture, px |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for level in (5, 6, 7):
             ball, path = trimesh.creation.icosphere(subdivisions=level), Path(folder) / "ball.ply"

@@ -1,11 +1,11 @@
-"""What rendering costs: time a call on one core (or a GPU), as Markdown tables.
+"""Time of rendering calls on one core or a GPU, as Markdown tables.
 
     python benchmarks/renderer.py [--repeats 20] [--threads 1] [--device cpu]
 
-The mesh is the reference head of the tests (18,593 vertices, 37,080 faces). Times are the best of the
-repeats in milliseconds, since whatever else runs on the machine only ever adds; with one thread on a CPU they
-are processor time, which waiting for other programs is no part of. The first table splits one call into its
-parts; its first two rows, Warp's own refit and rays, are the floor that this machine sets.
+The mesh is the reference head of the tests (18,593 vertices, 37,080 faces). Times are the minimum of the repeats in
+milliseconds, since other programs on the machine can only add time. With one thread on a CPU they are processor time,
+which excludes waiting for other programs. The first table splits one call into its parts; its first two rows, Warp's
+own refit and rays, are the lower bound on this machine.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ class Timer:
 
 
 def cylinder_layout(vertices: torch.Tensor, faces: torch.Tensor) -> HeadTopology:
-    """A topology with texture coordinates around the y axis."""
+    """Return a topology with texture coordinates around the y axis."""
     u = torch.atan2(vertices[:, 0], vertices[:, 2]) / (2 * torch.pi) + 0.5
     v = (vertices[:, 1] - vertices[:, 1].min()) / (vertices[:, 1].max() - vertices[:, 1].min())
     return HeadTopology(faces, torch.stack((u, v), dim=1), faces, {})
 
 
 def load_head(device: str) -> tuple[torch.Tensor, HeadTopology]:
-    """The reference head: vertices (N, 3) and topology."""
+    """Return the vertices (N, 3) and topology of the reference head."""
     with np.load(ROOT / "tests" / "data" / "pytorch3d_head64.npz") as file:
         vertices, faces = torch.from_numpy(file["V"]), torch.from_numpy(file["F"]).long()
     return vertices.to(device), cylinder_layout(vertices, faces).to(device)
 
 
 def subdivide(vertices: torch.Tensor, topology: HeadTopology) -> tuple[torch.Tensor, HeadTopology]:
-    """Every triangle split in four at the middles of its edges."""
+    """Split every triangle in four at the middles of its edges."""
     faces = topology.faces
     edges = torch.stack((faces, faces.roll(-1, 1)), dim=-1).sort(dim=-1).values
     unique, index = edges.view(-1, 2).unique(dim=0, return_inverse=True)
@@ -79,8 +79,8 @@ class Case:
 
     Args:
         head: vertices (N, 3) and topology.
-        batch, views, size, samples: what is rendered.
-        texture: (channels, rows and columns).
+        batch, views, size, samples: of the call.
+        texture: channels, and rows or columns.
     """
 
     def __init__(self, head, batch=1, views=1, size=64, samples=1, texture=(4, 128)):
@@ -93,17 +93,17 @@ class Case:
         self.renderer = WarpRenderer(topology)
 
     def render(self, **options):
-        """One call with gradients as the caller's grad mode has them."""
+        """Render once, with or without gradients as the caller's grad mode says."""
         options = {"texture": self.texture, "samples": self.samples} | options
         return self.renderer.render(self.vertices, self.cameras, self.size, **options)
 
     def forward(self, **options):
-        """One call without gradients."""
+        """Render once without gradients."""
         with torch.no_grad():
             return self.render(**options)
 
     def step(self, **options):
-        """Forward and backward of features and coverage (and normals, where rendered)."""
+        """Run forward and backward of features, coverage and, where rendered, normals."""
         output = self.render(**options)
         loss = output.features.square().sum() + output.coverage.square().sum()
         if options.get("normals", True):
@@ -119,24 +119,24 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 
 def parts(timer: Timer, head) -> None:
-    """One 64 x 64 view, part by part."""
+    """Print the time of one 64 x 64 view, part by part."""
     case = Case(head)
     meshes, frames = MeshBatch(head[1].faces), camera_frames(case.cameras)
     calls = {
         "Warp: refit": lambda: meshes.update(case.vertices),
-        "Warp: what 4,096 samples see": lambda: meshes.visible_faces(frames, 64),
+        "Warp: visible faces of 4,096 samples": lambda: meshes.visible_faces(frames, 64),
         "forward, texture": lambda: case.forward(normals=False),
         "forward, texture and normals": case.forward,
         "forward and backward, texture and coverage": lambda: case.step(normals=False),
-        "the same without the interior gradient": lambda: case.step(normals=False, interior=False),
+        "the same without the interior gradient": lambda: case.step(normals=False, interior="none"),
         "forward and backward, all": case.step,
     }
     rows = [[name, f"{timer(call):.1f}"] for name, call in calls.items()]
     table("One view, 64 x 64, 1 sample a pixel, texture 4 x 128 x 128:", ["part", "ms"], rows)
 
 
-def walked_and_cast(timer: Timer, head) -> None:
-    """What samples see and what they cover, face by face and by rays (on a GPU always by rays)."""
+def visibility(timer: Timer, head) -> None:
+    """Print the time of visible faces and of coverage, by rasterised faces and by rays (on a GPU always by rays)."""
     vertices, topology = head
     frames, rows = camera_frames(evaluation_cameras(1, 4, device=vertices.device)), []
     batches = [MeshBatch(topology.faces, vertices, by_rays=by_rays) for by_rays in (False, True)]
@@ -146,21 +146,18 @@ def walked_and_cast(timer: Timer, head) -> None:
         seen = [timer(partial(meshes.visible_faces, frames, size)) for meshes in batches]
         covered = [timer(partial(meshes.covered, frames, size, 2)) for meshes in batches]
         rows.append([f"{size} x {size}", *(f"{ms:.1f}" for ms in (*seen, *covered))])
-    header = ["4 views", "seen, by faces, ms", "by rays, ms", "covered, by faces, ms", "by rays, ms"]
-    table(f"{len(topology.faces):,} faces, face by face and ray by ray:", header, rows)
+    header = ["4 views", "visible, by faces, ms", "by rays, ms", "covered, by faces, ms", "by rays, ms"]
+    table(f"{len(topology.faces):,} faces, rasterised and by rays:", header, rows)
 
 
 def scaling(timer: Timer, head) -> None:
-    """Resolution and samples, vertices, batch."""
+    """Print times by resolution and samples, by vertices, and by batch."""
     header = ["", "forward ms", "forward + backward ms"]
 
     def measure(name, **options):
         case = Case(options.pop("head", head), **options)
-        texture_only, both = (
-            timer(lambda: case.forward(normals=False)),
-            timer(lambda: case.step(normals=False)),
-        )
-        return [name, f"{texture_only:.1f}", f"{both:.1f}"]
+        forward, both = timer(lambda: case.forward(normals=False)), timer(lambda: case.step(normals=False))
+        return [name, f"{forward:.1f}", f"{both:.1f}"]
 
     grid = [(32, 2), (32, 3), (32, 4), (64, 2), (64, 3), (64, 4)]
     rows = [measure(f"{s} x {s}, {k} x {k} samples", batch=4, views=2, size=s, samples=k) for s, k in grid]
@@ -177,7 +174,7 @@ def scaling(timer: Timer, head) -> None:
 def main() -> None:
     """Parse the command line and print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=20, help="calls of which the fastest counts")
+    parser.add_argument("--repeats", type=int, default=20, help="number of calls; the fastest counts")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     arguments = parser.parse_args()
@@ -185,7 +182,7 @@ def main() -> None:
     head, timer = load_head(arguments.device), Timer(arguments.repeats, arguments.device, arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.device}")
     parts(timer, head)
-    walked_and_cast(timer, head)
+    visibility(timer, head)
     scaling(timer, head)
 
 

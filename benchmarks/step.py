@@ -1,18 +1,17 @@
-"""What a step of the method costs, and what of it: seconds a step on this machine, as Markdown tables.
+"""Time of an optimisation step and of its parts on this machine, as Markdown tables.
 
     python benchmarks/step.py [--threads 1] [--batch 4] [--float32]
 
-The batch is the product's own, on the embedded stack. With --float32 networks run in float32, as they do by themselves
-on CPUs whose bfloat16 is slow (see `avatargen.priors.precision`). Refreshes of the masks are counted where they happen: most
-of what they cost is the UNet's. Times are means over the steps; parts of one row add up to its total. The last row is
-the mean over all steps of an avatar of `full`: both phases at their lengths, the cue for as long as it lasts.
+Runs the method `full` on the embedded stack. With --float32 networks run in float32, as they always do on CPUs whose
+bfloat16 is slow (see `avatargen.priors.precision`). A refresh of the masks counts in the part that does the work, which
+is mostly the UNet. Times are means over the steps; the parts of a row add up to its total. The last row is the mean
+over all steps of an avatar: both phases at their lengths, with the shading cue as long as it lasts.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from avatargen.config.loading import load_experiment, load_library, resolve  # noqa: E402
 from avatargen.config.prompts import read_list  # noqa: E402
-from avatargen.method.context import embed_prompts  # noqa: E402
+from avatargen.method.context import Batch, embed_prompts  # noqa: E402
+from avatargen.method.cost import now  # noqa: E402
 from avatargen.method.generator import Generator  # noqa: E402
 from avatargen.method.optimise import take_step  # noqa: E402
 from avatargen.method.state import initial_state  # noqa: E402
@@ -40,18 +40,18 @@ CASES = (
     ("1, without it", {"phase1_steps": NEVER, "shading_alpha": 0.0}, 0),
     ("2, a period of masks", {"phase1_steps": 0, "phase2_steps": NEVER}, 0),
 )
-"""Name, changes of the full method, first step; each runs for as long as a mask lasts."""
+"""Name, changes of the full method, first step. Each case runs for one period of the masks."""
 
 
 class Clock:
-    """Adds up the time of the calls that it wraps; what is inside another wrapped call counts there alone."""
+    """Adds up the time of wrapped calls; a call inside another wrapped call counts as part of that one alone."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
         self._inside = False
 
     def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call, timed."""
+        """Return the call with its time added to `name`."""
 
         def timed(*arguments: Any, **options: Any) -> Any:
             if self._inside:
@@ -66,16 +66,9 @@ class Clock:
         return timed
 
 
-def now() -> float:
-    """Seconds, once the GPU has done what it was asked to."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 @contextmanager
 def watched(generator: Generator, clock: Clock) -> Iterator[None]:
-    """Time the parts of all steps taken inside."""
+    """Time the parts of all steps that are taken in this context."""
     places = [
         (type(generator.prior), "predict", "UNet"),
         (type(generator.prior), "decode", "decoder"),
@@ -99,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--float32", action="store_true", help="as on an Intel CPU without AMX")
+    parser.add_argument("--float32", action="store_true", help="run networks in float32")
     options = parser.parse_args()
     if options.float32:
         stable_diffusion.network_dtype = lambda device: torch.float32
@@ -114,7 +107,8 @@ def main() -> None:
     rows = []
     for name, changes, first in CASES:
         method = run.method.model_copy(update=changes)
-        rows.append(measure(generator, method, seeds, prompts, first, first + run.method.mask_period))
+        batch = Batch(generator.context, method, prompts, seeds)
+        rows.append(measure(generator, batch, first, first + run.method.mask_period))
         show(name, rows[-1])
     cued = run.method.shading_until * run.method.phase1_steps
     steps = (cued, run.method.phase1_steps - cued, run.method.phase2_steps)
@@ -123,27 +117,27 @@ def main() -> None:
 
 
 def show(name: str, spent: dict[str, float]) -> None:
-    """Print a row: what parts of a step take, seconds each."""
+    """Print a row of the table from the seconds of each part of a step."""
     total = sum(spent.values())
     shares = " | ".join(f"{100 * spent[part] / total:.1f}" for part in PARTS)
     print(f"| {name} | {1e3 * total:.0f} | {shares} |", flush=True)
 
 
-def measure(generator: Generator, method, seeds, prompts, first: int, last: int) -> dict[str, float]:
-    """Seconds that each part takes of a step, mean of steps `first` to `last`, after two more to warm up."""
+def measure(generator: Generator, batch: Batch, first: int, last: int) -> dict[str, float]:
+    """Return the seconds of each part of a step, mean of steps `first` to `last`, after two steps to warm up."""
+    settings = generator.settings
     state = initial_state(
-        generator.head, method, generator.settings, generator.context.start, seeds.tolist(),
-        2 * generator.settings.latent_size,
-    )  # fmt: skip
+        generator.head, batch.method, settings, batch.context.start, batch.seeds.tolist(), 2 * settings.latent_size
+    )
     for step in range(2):
         state.step = step
-        take_step(generator.context, method, state, prompts, seeds)
+        take_step(batch, state)
     clock = Clock()
     with watched(generator, clock):
         start = now()
         for step in range(first, last):
             state.step = step
-            take_step(generator.context, method, state, prompts, seeds)
+            take_step(batch, state)
         total = now() - start
     spent = {**clock.spent, "rest": total - sum(clock.spent.values())}
     return {part: spent.get(part, 0.0) / (last - first) for part in PARTS}

@@ -1,14 +1,16 @@
-"""Which words a prior knows: each attribute, from the text encoder's states, and from what the UNet makes of them.
+"""Words that a prior understands, by attribute: in the text encoder's states, and in the UNet's predictions.
 
-``python benchmarks/words.py`` prints for each attribute of the closed world
+    python benchmarks/words.py [--prior FOLDER] [--attribute skin ...] [--timestep 100 300 500 700]
 
-- how often a linear classifier names it, on captions drawn anew, from what all of the UNet hears of a prompt (the time
-  embedding's share; where that has none, the end token's state), and how often the commonest value would be right:
-  words that are not passed on cannot be painted;
-- how often the UNet, as a classifier (arXiv 2303.16203), tells the right one of captions that differ in this attribute
-  alone, from renders of held-out heads with noise of each timestep, and chance: no judge has a part in it. A prior
-  that learnt to turn relatives into what captions say (`PriorLoss`) may be below chance: it is used to images that
-  differ from their captions, so its errors are no likelihoods.
+For each attribute of the closed world it prints:
+
+- text: accuracy of a linear classifier of the attribute, on new captions, from the text features that reach all of the
+  UNet (its time embedding's share of the prompt; if there is none, the end token's state); and the share of the most
+  frequent value. A word that is missing from these features cannot be painted.
+- UNet: accuracy of the UNet as a classifier (arXiv 2303.16203) of captions that differ in this attribute alone, from
+  renders of held-out heads at each timestep; and the chance level. No judge takes part. A prior that is trained to turn
+  relatives into what captions say (`PriorLoss`) may be below chance: it expects images that differ from their captions,
+  so its errors are not likelihoods.
 """
 
 from __future__ import annotations
@@ -40,16 +42,16 @@ from avatargen.training.train_text import TARGETS, corpus  # noqa: E402
 
 LIST = ROOT / "prompts" / "embedded-study.tsv"
 CAPTIONS = 3000, 1000
-"""To fit the linear classifiers, and to count."""
+"""Captions to fit the linear classifiers, and to measure their accuracy."""
 
 
 def main() -> None:
-    """Print a Markdown table, one row an attribute."""
+    """Print a Markdown table with one row for each attribute."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prior", default=str(ROOT / "avatargen" / "weights" / "prior"), help="a pipeline's folder")
+    parser.add_argument("--prior", default=str(ROOT / "avatargen" / "weights" / "prior"), help="folder of the pipeline")
     parser.add_argument("--timestep", type=int, nargs="+", default=[100, 300, 500, 700])
-    parser.add_argument("--renders", type=int, default=4, help="of each head")
-    parser.add_argument("--stride", type=int, default=1, help="every which prompt of the study's list")
+    parser.add_argument("--renders", type=int, default=4, help="renders of each head")
+    parser.add_argument("--stride", type=int, default=1, help="use every STRIDE-th prompt of the study's list")
     parser.add_argument("--attribute", nargs="+", choices=list(VALUES), default=list(VALUES))
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -63,7 +65,7 @@ def main() -> None:
     renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
     pictures = render_heads(head, renderer, heads, options.renders, clay=False, front=True, seed=45)
     told = Told(prior, heads, pictures, options.timestep)
-    print("| attribute | text | commonest | UNet: chance |", " | ".join(f"t {t}" for t in options.timestep), "|")
+    print("| attribute | text | most frequent | UNet: chance |", " | ".join(f"t {t}" for t in options.timestep), "|")
     print("|" + "---|" * (4 + len(options.timestep)))
     for name in options.attribute:
         right, chance = told(name)
@@ -73,7 +75,7 @@ def main() -> None:
 
 @torch.no_grad()
 def named_by_text(pipeline: StableDiffusionPipeline) -> dict[str, tuple[float, float]]:
-    """For each attribute, how often least squares on `heard` names it, and the share of its commonest value."""
+    """Return each attribute's accuracy by least squares on `heard`, and the share of its most frequent value."""
     fit, count = CAPTIONS
     lines, labels = corpus(fit + count, seed=77)
     states = torch.cat([heard(pipeline, lines[k : k + 250]) for k in range(0, len(lines), 250)])
@@ -88,7 +90,7 @@ def named_by_text(pipeline: StableDiffusionPipeline) -> dict[str, tuple[float, f
 
 
 def heard(pipeline: StableDiffusionPipeline, lines: list[str]) -> Tensor:
-    """What a UNet's time embedding takes from prompts (N, D), or the end tokens' states."""
+    """Return the part of prompts that a UNet adds to its time embedding, (N, D), or the end tokens' states."""
     tokens = pipeline.tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
     text = pipeline.text_encoder(tokens)
     heard_by = getattr(pipeline.unet, "add_embedding", None)
@@ -96,7 +98,7 @@ def heard(pipeline: StableDiffusionPipeline, lines: list[str]) -> Tensor:
 
 
 class Told:
-    """Renders' latents with noise, each timestep's the same for all captions."""
+    """Accuracy of a UNet as a classifier; each render has one draw of noise, the same for all captions."""
 
     def __init__(self, prior: Prior, heads: list[Attributes], pictures: Pictures, timesteps: list[int]):
         self.prior, self.heads, self.own, self.timesteps = prior, heads, pictures.own, timesteps
@@ -107,7 +109,7 @@ class Told:
 
     @torch.no_grad()
     def __call__(self, name: str) -> tuple[np.ndarray, float]:
-        """How often an attribute is told rightly at each timestep, and by chance."""
+        """Return the accuracy for an attribute at each timestep, and the chance level."""
         hits, chance, count = np.zeros(len(self.timesteps)), 0.0, 0
         for k, head in enumerate(self.heads):
             pool = list(dict.fromkeys(caption(replace(head, **{name: value})) for value in VALUES[name]))
@@ -120,7 +122,7 @@ class Told:
         return hits / max(1, count), chance / max(1, count)
 
     def _errors(self, rows: np.ndarray, t: int, text: Tensor) -> Tensor:
-        """Mean squared errors of v, (rows, captions)."""
+        """Return mean squared errors of the predicted velocity, (rows, captions)."""
         a = self.prior.alphas_cumprod[t]
         x, noise = self.latents[rows], self.noise[rows]
         noisy, velocity = a.sqrt() * x + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * x

@@ -3,8 +3,6 @@
 import json
 import os
 
-from tests.user_folder import write_yaml
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same on every machine: many compare bits
 

@@ -1,7 +1,7 @@
 """``avatargen make``: one prompt, one avatar.
 
-The avatar is made by the same worker as the workflow's, in this process. ``workflow/scripts/show_avatar.py`` renders and
-exports it in a process of its own, since `avatargen` does not import `eval`.
+The workflow's worker makes the avatar in this process. ``workflow/scripts/show_avatar.py`` renders and exports it in a
+process of its own, since `avatargen` does not import `eval`.
 """
 
 from __future__ import annotations

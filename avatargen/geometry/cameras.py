@@ -1,12 +1,12 @@
-"""Where the cameras stand: random for training, fixed for evaluation and turntables.
+"""Cameras: random for training, fixed for evaluation and turntables; and the random numbers of the method.
 
-Nothing here has state. What is random is a function of the integers (avatar's seed, step, view, stream), so
-an avatar's cameras and noise do not depend on its place in the batch, on its batch mates or on an
-interruption. The hash is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
-Generators", 2014, fig. 15) applied to one integer after the other, in exact 64-bit arithmetic.
+Nothing here has state. Every random number is a function of the integers (avatar's seed, step, view, stream), so an
+avatar's cameras and noise do not depend on its place in the batch, on its batch mates or on an interruption. The hash
+is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014, fig. 15), applied to one
+integer after the other in exact 64-bit arithmetic.
 
-Framing: a head with its neck is 0.25 to 0.3 m tall, and tall hair adds to that; from 1.22 m with a field of
-view of 18 degrees the image is 0.386 m tall around `CENTRE`.
+Framing: a head with its neck is 0.25 to 0.3 m tall, and tall hair adds to that. From 1.22 m with a field of view of 18
+degrees the image is 0.386 m tall around `CENTRE`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,31 @@ from avatargen.geometry.types import Cameras
 
 DISTANCE = 1.22  # metres
 FOV = 18.0  # degrees
-CENTRE = (0.0, 0.015, 0.0)  # metres; what cameras look at
-FACE = (0.0, 0.015, 0.02)  # metres; what close-ups look at
+CENTRE = (0.0, 0.015, 0.0)  # metres; the point that cameras look at
+FACE = (0.0, 0.015, 0.02)  # metres; the point that close-ups look at
 
-# Streams of random numbers that must be independent of each other. Callers' own streams start at 0.
+# Independent streams of random numbers. Callers' own streams start at 0.
 _CLOSE, _OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-8, 0)
 
 
 def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: CameraSettings) -> Cameras:
-    """The (B, V) cameras of one optimisation step, a function of (seed, step, view) alone.
+    """Return the (B, V) cameras of one optimisation step, a function of (seed, step, view) alone.
 
-    The V azimuths of a step fall into V equal shares of the distribution, which are rotated at random
-    together, so that each view on its own is distributed as the ranges say: elevation, distance and field of
-    view uniform, the point looked at uniform in a cube, and azimuths with density 1 + b cos x, where b is
-    `front_bias` and x runs from -pi to pi over their range. On the device of the seeds.
+    Elevation, distance and field of view are uniform in their ranges, the point looked at is uniform in a cube, and
+    azimuths have the density 1 + b cos x, where b is `front_bias` and x runs from -pi to pi over their range. The V
+    azimuths of a step are stratified: one in each of V equal shares of the distribution, with a random common offset.
+
+    Args:
+        seeds: one for each avatar; the cameras are on their device.
+        step: of the optimisation.
+        views: V.
+        ranges: degrees and metres.
+
+    Example:
+        >>> cameras = training_cameras(torch.tensor([0, 1]), step=0, views=4, ranges=CameraSettings())
+        >>> again = training_cameras(torch.tensor([1]), step=0, views=4, ranges=CameraSettings())
+        >>> cameras.fov.shape, torch.equal(cameras.azimuth[1:], again.azimuth)
+        (torch.Size([2, 4]), True)
     """
     offset = _uniform(seeds, step, 1, _OFFSET)
     place = offset + (np.arange(views) + _uniform(seeds, step, views, _AZIMUTH)) / views
@@ -54,7 +65,12 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
 
 
 def usual_framing(ranges: CameraSettings) -> tuple[float, float]:
-    """Distance (metres) and field of view (degrees) amid those that a prior is used to."""
+    """Return the middle of a prior's distances (metres) and of its fields of view (degrees).
+
+    Example:
+        >>> usual_framing(CameraSettings(distance=(1.0, 1.5), fov=(16.0, 20.0)))
+        (1.25, 18.0)
+    """
     return sum(ranges.distance) / 2, sum(ranges.fov) / 2
 
 
@@ -66,7 +82,20 @@ def evaluation_cameras(
     fov: float = FOV,
     device: torch.device | str = "cpu",
 ) -> Cameras:
-    """The evaluation's fixed views: azimuths from 0 (the face) in equal steps, the same for every avatar."""
+    """Return fixed views, the same for every avatar: azimuths in equal steps from 0 (the face).
+
+    Args:
+        batch: number of avatars.
+        views: number of views of each.
+        elevation: degrees.
+        distance: metres.
+        fov: vertical field of view, degrees.
+        device: of the cameras.
+
+    Example:
+        >>> evaluation_cameras(batch=1, views=4).azimuth.tolist()
+        [[0.0, 90.0, 180.0, 270.0]]
+    """
     azimuth = torch.arange(views, dtype=torch.float32, device=device) * (360.0 / views)
     azimuth = azimuth.expand(batch, views).contiguous()
     constants = (torch.full_like(azimuth, value) for value in (elevation, distance, fov))
@@ -77,19 +106,34 @@ def evaluation_cameras(
 def turntable_cameras(
     batch: int, frames: int, elevation: float = 10.0, fov: float = FOV, device: torch.device | str = "cpu"
 ) -> Cameras:
-    """One full turn in `frames` views, from the face and towards the subject's left."""
+    """Return one full turn in `frames` views, from the face towards the subject's left; see `evaluation_cameras`.
+
+    Example:
+        >>> turntable_cameras(batch=1, frames=24).azimuth[0, :3].tolist()
+        [0.0, 15.0, 30.0]
+    """
     return evaluation_cameras(batch, frames, elevation, fov=fov, device=device)
 
 
 def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> Float[Tensor, "B {views}"]:
-    """Numbers in [0, 1) that are a function of (seed, step, view, stream) alone; float32, on the seeds'
-    device.
+    """Return uniform random numbers in [0, 1), a function of (seed, step, view, stream) alone.
 
     Args:
+        seeds: one for each avatar; the result is on their device.
+        step: of the optimisation.
+        views: numbers for each avatar.
         stream: 0 or above; different streams are independent.
+
+    Raises:
+        ValueError: the stream is negative.
+
+    Example:
+        >>> numbers = keyed_uniform(torch.tensor([7, 8]), step=3, views=2, stream=0)
+        >>> torch.equal(numbers[1:], keyed_uniform(torch.tensor([8]), step=3, views=2, stream=0))
+        True
     """
     if stream < 0:
-        raise ValueError(f"keyed_uniform: expected a stream of 0 or above, got {stream}")
+        raise ValueError(f"keyed_uniform: got stream {stream}; expected 0 or above")
     bits = _keys(seeds, step, views, stream) >> np.uint64(40)
     return torch.from_numpy((bits * 2.0**-24).astype(np.float32)).to(seeds.device)
 
@@ -97,9 +141,19 @@ def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) 
 def keyed_noise(
     seeds: Int[Tensor, " B"], step: int, views: int, shape: tuple[int, ...]
 ) -> Float[Tensor, "B {views} ..."]:
-    """Standard normal numbers (B, V, *shape) that are a function of (seed, step, view) alone.
+    """Return standard normal numbers (B, V, *shape), a function of (seed, step, view) alone.
 
-    Drawn on the CPU whatever the device, so that devices agree; returned on the seeds' device.
+    Numbers are drawn on the CPU, so that they are the same for every device.
+
+    Args:
+        seeds: one for each avatar; the result is on their device.
+        step: of the optimisation.
+        views: V.
+        shape: of each view's noise.
+
+    Example:
+        >>> keyed_noise(torch.tensor([7, 8]), step=3, views=2, shape=(4, 64, 64)).shape
+        torch.Size([2, 2, 4, 64, 64])
     """
     noise = torch.empty(len(seeds), views, *shape)
     for row, keys in zip(noise, _keys(seeds, step, views, _NOISE), strict=True):
@@ -109,7 +163,7 @@ def keyed_noise(
 
 
 def _keys(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
-    """Hashes of (seed, step, view, stream), (B, V) uint64."""
+    """Return hashes of (seed, step, view, stream), (B, V) uint64."""
     state = _mix(seeds.cpu().numpy().astype(np.int64).view(np.uint64)[:, None])
     for number in (np.int64(step), np.arange(views, dtype=np.int64), np.int64(stream)):
         state = _mix(state ^ _mix(np.atleast_1d(number).view(np.uint64)))
@@ -117,7 +171,7 @@ def _keys(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.nd
 
 
 def _mix(state: np.ndarray) -> np.ndarray:
-    """One SplitMix64 output for each state."""
+    """Return one SplitMix64 output for each state."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -125,18 +179,19 @@ def _mix(state: np.ndarray) -> np.ndarray:
 
 
 def _uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
-    """Numbers in [0, 1), (B, V) float64."""
+    """Return uniform random numbers in [0, 1), (B, V) float64."""
     return (_keys(seeds, step, views, stream) >> np.uint64(11)) * 2.0**-53
 
 
 def _between(uniform: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """Map numbers in [0, 1) to a range."""
     return bounds[0] + (bounds[1] - bounds[0]) * uniform
 
 
 def _biased_angle(uniform: np.ndarray, bias: float) -> np.ndarray:
-    """Angles in [-pi, pi] with density (1 + bias cos x) / 2 pi: bisects its cumulative distribution."""
+    """Map numbers in [0, 1) to angles in [-pi, pi] of density (1 + bias cos x) / 2 pi, by bisection of its integral."""
     low, high = np.full_like(uniform, -np.pi), np.full_like(uniform, np.pi)
-    for _ in range(40):  # down to 2 pi / 2^40, below float32
+    for _ in range(40):  # to 2 pi / 2^40, finer than float32
         middle = 0.5 * (low + high)
         below = 0.5 + (middle + bias * np.sin(middle)) / (2 * np.pi) < uniform
         low, high = np.where(below, middle, low), np.where(below, high, middle)

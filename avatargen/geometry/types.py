@@ -1,4 +1,4 @@
-"""The conventions every module shares, written once.
+"""Tensor types that all modules share, and the conventions behind them.
 
 Axes      right-handed; y is up, the face looks along +z, +x is the subject's left.
 Units     metres for lengths, degrees for camera angles, radians (axis-angle) for joint rotations.
@@ -23,7 +23,7 @@ from torch.nn.functional import avg_pool2d
 
 @dataclass(frozen=True)
 class HeadTopology:
-    """What all heads of one model share.
+    """Faces and texture layout that all heads of one model share.
 
     Attributes:
         faces: vertex indices of each triangle, counter-clockwise seen from outside.
@@ -38,14 +38,14 @@ class HeadTopology:
     regions: dict[str, Bool[Tensor, " N"]]
 
     def to(self, device: torch.device | str) -> HeadTopology:
-        """The same topology on another device."""
+        """Return the topology on another device."""
         regions = {name: mask.to(device) for name, mask in self.regions.items()}
         return HeadTopology(self.faces.to(device), self.uvs.to(device), self.face_uvs.to(device), regions)
 
 
 @dataclass(frozen=True)
 class HeadParameters:
-    """What distinguishes one head from another, for a batch of B heads.
+    """Parameters of a batch of B heads of one head model.
 
     Attributes:
         shape: identity coefficients, within the head model's bounds.
@@ -67,7 +67,7 @@ class HeadParameters:
         return {field.name: getattr(self, field.name)[0] for field in fields(self)}
 
     def neutral(self) -> HeadParameters:
-        """The same identities at rest: no expression, no joint rotation."""
+        """Return the same identities at rest: no expression, no joint rotation."""
         return replace(self, expression=torch.zeros_like(self.expression), joints=torch.zeros_like(self.joints))
 
 
@@ -89,8 +89,18 @@ class Cameras:
     target: Float[Tensor, "B V 3"]
 
     def to(self, device: torch.device | str) -> Cameras:
-        """The same cameras on another device."""
+        """Return the cameras on another device."""
         return Cameras(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def views(self, index: list[int]) -> Cameras:
+        """Return some of the V views of all avatars.
+
+        Example:
+            >>> ones = torch.ones(2, 4)
+            >>> Cameras(ones, ones, ones, ones, torch.zeros(2, 4, 3)).views([3]).target.shape
+            torch.Size([2, 1, 3])
+        """
+        return Cameras(*(getattr(self, field.name)[:, index] for field in fields(self)))
 
     def __getitem__(self, index: slice | Tensor) -> Cameras:
         return Cameras(*(getattr(self, field.name)[index] for field in fields(self)))
@@ -98,15 +108,15 @@ class Cameras:
 
 @dataclass(frozen=True)
 class RenderOutput:
-    """What a renderer returns for B avatars seen by V cameras.
+    """Renders of B avatars by V cameras each.
 
     Attributes:
-        features: texture (or vertex attributes) as seen, averaged over the samples that hit the mesh and
-            *not* multiplied with coverage; zero where nothing is hit.
+        features: texture or vertex attributes, averaged over the samples that hit the mesh and *not* multiplied by
+            coverage; zero where nothing is hit.
         coverage: fraction of each pixel that the mesh covers, in [0, 1]; differentiable in the vertices.
         depth: view depth (along the optical axis) at the nearest hit sample, metres; 0 where nothing is hit.
-        normals: mean unit normal in world space, of the hit samples; zero where nothing is hit.
-        face_ids: visible face at the pixel centre's sample, -1 for none.
+        normals: mean of the hit samples' unit normals in world space; zero where nothing is hit.
+        face_ids: face that is visible at the pixel's centre, -1 for none.
     """
 
     features: Float[Tensor, "B V C H W"]
@@ -116,14 +126,22 @@ class RenderOutput:
     face_ids: Int[Tensor, "B V H W"]
 
     def over(self, background: Float[Tensor, "#B #V C #H #W"]) -> Float[Tensor, "B V C H W"]:
-        """Composite the features over a background with the coverage."""
+        """Composite the features over a background, weighted by the coverage.
+
+        Example:
+            >>> pixel = torch.ones(1, 1, 1, 1, 1)
+            >>> seen = RenderOutput(2 * pixel, 0.25 * pixel, pixel, pixel.expand(1, 1, 3, 1, 1), pixel[0].long())
+            >>> seen.over(10 * pixel).item()
+            8.0
+        """
         return self.coverage * self.features + (1 - self.coverage) * background
 
     def extended(self) -> RenderOutput:
-        """The same with features in pixels just beyond the outline too, from those beside them that are covered.
+        """Return the same renders, with features also in the pixels just outside the outline.
 
-        A composite looks the same. But its derivative in coverage is what would come in less the background, and
-        the outline also runs through pixels of which no sample hits.
+        These pixels take the mean of their covered neighbours. Composites do not change, since coverage is zero there;
+        their derivative in coverage, features less background, becomes right in pixels that the outline runs through
+        but no sample hits.
         """
         shape, covered = self.features.shape[:2], self.coverage.detach()
         weighted = torch.cat([self.features.detach() * covered, covered], dim=2).flatten(0, 1)

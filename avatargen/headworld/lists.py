@@ -1,7 +1,7 @@
 """Write the closed world's prompt lists: held-out heads that together show every value of every attribute.
 
-``avatargen train lists FOLDER`` writes ``embedded``, ``embedded-study`` and ``extreme`` with their pools. They were
-committed before training. Scores on changed lists are not comparable with earlier ones.
+``python -m avatargen.headworld lists FOLDER`` writes ``embedded``, ``embedded-study`` and ``extreme`` with their pools.
+They were committed before training. Scores on changed lists are not comparable with earlier ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the caption pools of R-precision for prompts of the closed world: hard negatives, and captions of shape.
 
-``avatargen train pools FILE…`` writes both beside each prompt list; they are committed with it.
+``python -m avatargen.headworld pools FILE…`` writes both beside each prompt list; they are committed with it.
 """
 
 from __future__ import annotations
@@ -138,5 +138,5 @@ def write_pools(path: Path) -> None:
 
 def _write(path: Path, what: str, lines: list[str]) -> None:
     """Write a pool, one caption a line, after a header."""
-    header = f"# captions {what}; written by `avatargen train pools`\n"
+    header = f"# captions {what}; written by `python -m avatargen.headworld pools`\n"
     path.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")

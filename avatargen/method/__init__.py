@@ -1,1 +1,1 @@
-"""The method: from a prompt to an avatar by score distillation, one batch at a time."""
+"""The method: from prompts to avatars by score distillation, one batch at a time."""

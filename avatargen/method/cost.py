@@ -1,4 +1,4 @@
-"""What a piece of work costs, in a process that does many: the clock, and peak memory since the work began."""
+"""Time and peak memory of one piece of work in a process that does many."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def now() -> float:
-    """Seconds of a monotonic clock, once the GPU has done what it was asked to."""
+    """Return the seconds of a monotonic clock, after all work queued on the GPU is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.monotonic()
 
 
 def reset_peak_memory() -> None:
-    """Start to measure `peak_memory_mb` anew; without Linux's proc(5), the process's peak so far stays."""
+    """Restart the measurement of `peak_memory_mb`; without Linux's proc(5), the process's earlier peak remains."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
@@ -29,9 +29,9 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Most memory in use at once since `reset_peak_memory`, MB of 2^20 bytes, loaded models included.
+    """Return the largest memory in use since `reset_peak_memory`, in MB of 2^20 bytes, loaded models included.
 
-    Of the GPU if there is one (what torch allocated), else of the process (its resident set).
+    This is the memory that torch allocated on the GPU if there is one, else the resident set of the process.
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20

@@ -22,7 +22,7 @@ from avatargen.geometry.types import HeadParameters
 from avatargen.heads.base import HeadModel
 from avatargen.io.avatar_file import Avatar
 from avatargen.method import phase1_cache
-from avatargen.method.batch import Batch, OnStep
+from avatargen.method.batch_run import BatchRun, OnStep
 from avatargen.method.context import Context, build_context
 from avatargen.method.cost import peak_memory_mb, reset_peak_memory
 from avatargen.method.sources import source_of
@@ -123,7 +123,7 @@ class Generator:
                     some, where = [items[k] for k in rows], [folders[k] for k in rows]
                     shared = [phase1_folders[k] for k in rows] if phase1_folders else None
                     reset_peak_memory()
-                    batch = Batch(self, run, some, where, shared, attempt, start, on_step)
+                    batch = BatchRun(self, run, some, where, shared, attempt, start, on_step)
                     for k, avatar in zip(rows, batch.avatars(), strict=True):
                         if avatar is None:
                             places[k] = (attempt + 1, 0)

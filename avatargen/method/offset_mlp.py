@@ -1,8 +1,8 @@
-"""Per-vertex offsets as an MLP of canonical position, one for each avatar.
+"""Per-vertex offsets as an MLP of canonical position, one MLP for each avatar.
 
-It is evaluated at the points that a head model names (`HeadModel.offset_points`), which spreads what they get over its
-vertices: Anny's before and after subdivision. Forward and backward take a quarter of the time that they took at all
-19,184 vertices. The last layer starts at zero, so an avatar starts at its head model; a tanh bounds each component.
+The MLP is evaluated at `HeadModel.offset_points`; the head model interpolates the result to its vertices. For Anny the
+points are its vertices before subdivision: forward and backward take a quarter of their time at all 19,184 vertices.
+The last layer starts at zero, so that an avatar starts as its head model; a tanh bounds each component.
 """
 
 from __future__ import annotations
@@ -12,20 +12,44 @@ from jaxtyping import Float
 from torch import Tensor
 
 OCTAVES = 5
-"""With three, a mohawk, a bun or horns became a tall head. With five, surfaces crumple unless they are kept smooth."""
+"""With 3, a mohawk, a bun or horns become a tall head. With 5, surfaces crumple unless a loss keeps them smooth."""
 HIDDEN = 48
+"""Width of both hidden layers."""
 Layers = dict[str, Tensor]
 
 
 def encode_positions(positions: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
-    """Fourier features (NeRF, arXiv 2003.08934, eq. 4) of positions, with the largest extent scaled to [-1, 1]."""
+    """Return Fourier features (NeRF, arXiv 2003.08934, eq. 4) of positions scaled to [-1, 1].
+
+    Args:
+        positions: any unit; the largest absolute coordinate is scaled to 1.
+
+    Returns:
+        D = 3 (1 + 2 OCTAVES) features of each: scaled position, sines, cosines.
+
+    Example:
+        >>> encode_positions(torch.tensor([[0.5, 0.0, 0.0], [-0.25, 0.0, 0.0]])).shape
+        torch.Size([2, 33])
+    """
     scaled = positions / positions.abs().max()
     waves = [scaled * (2.0**k * torch.pi / 2) for k in range(OCTAVES)]
     return torch.cat([scaled, *(wave.sin() for wave in waves), *(wave.cos() for wave in waves)], dim=-1)
 
 
 def initial_layers(features: int, seeds: list[int]) -> Layers:
-    """Weights of each avatar's MLP, from its own seed; leading dimension B."""
+    """Draw the weights of each avatar's MLP from the avatar's own seed.
+
+    Args:
+        features: size D of the encoded positions.
+        seeds: one for each avatar.
+
+    Returns:
+        weights `mlp_w1`, `mlp_w2`, `mlp_w3` and biases `mlp_b1`, `mlp_b2`, with leading dimension B.
+
+    Example:
+        >>> {name: tuple(value.shape) for name, value in initial_layers(33, seeds=[0, 1]).items()}["mlp_w1"]
+        (2, 33, 48)
+    """
     drawn = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
@@ -42,9 +66,20 @@ def initial_layers(features: int, seeds: list[int]) -> Layers:
 
 
 def offsets(layers: Layers, features: Float[Tensor, "N D"], limit: float) -> Float[Tensor, "B N 3"]:
-    """Offsets in canonical space, metres, each component within `limit`.
+    """Return offsets in canonical space, metres.
 
-    One avatar after the other: a batch's hidden layers do not fit a CPU's cache, and take up to a quarter longer.
+    Avatars are evaluated one after the other: the hidden layers of a whole batch do not fit a CPU's cache, and take up
+    to a quarter longer.
+
+    Args:
+        layers: see `initial_layers`.
+        features: encoded positions.
+        limit: largest absolute value of a component, metres.
+
+    Example:
+        >>> features = encode_positions(torch.tensor([[0.5, 0.0, 0.0], [-0.25, 0.0, 0.0]]))
+        >>> offsets(initial_layers(features.shape[1], seeds=[0]), features, limit=0.06).abs().max().item()
+        0.0
     """
     batch = len(layers["mlp_w1"])
     return (
@@ -54,8 +89,8 @@ def offsets(layers: Layers, features: Float[Tensor, "N D"], limit: float) -> Flo
 
 
 def _offsets(layers: Layers, features: Float[Tensor, "N D"]) -> Float[Tensor, "1 N 3"]:
-    """Of one avatar, each component in [-1, 1]."""
+    """Return the offsets of one avatar as fractions of the limit, in [-1, 1]."""
     hidden = torch.nn.functional.silu(features @ layers["mlp_w1"] + layers["mlp_b1"])
     hidden = torch.nn.functional.silu(hidden @ layers["mlp_w2"] + layers["mlp_b2"])
-    out = (layers["mlp_w3"].t() @ hidden.t()).t()  # with three columns, products take two to four times as long
+    out = (layers["mlp_w3"].t() @ hidden.t()).t()  # as features @ w3, it takes two to four times as long
     return torch.tanh(out)[None]

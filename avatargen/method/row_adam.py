@@ -1,9 +1,9 @@
 """Adam with one second moment for each avatar and tensor, for the geometry.
 
-Plain Adam gives every coefficient a step of the same size, however little the images say about it: a hundred shape
-coefficients that no silhouette constrains random-walk as fast as age and weight move. With the second moment shared
-over an avatar's whole tensor (as over blocks in Adam-mini, arXiv 2406.16793), steps keep the gradient's direction,
-and still do not depend on its scale.
+Plain Adam takes steps of one size in every coefficient, however little the images constrain it: a hundred shape
+coefficients that no silhouette shows random-walk as fast as age and weight move. Here the second moment is shared over
+an avatar's whole tensor (as over blocks in Adam-mini, arXiv 2406.16793): steps keep the gradient's direction, and do
+not depend on its scale.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from torch import Tensor
 
 
 class RowAdam(torch.optim.Optimizer):
-    """Adam (arXiv 1412.6980, algorithm 1) whose second moment is the mean over a row: index 0 is the avatar.
+    """Adam (arXiv 1412.6980, algorithm 1) with the second moment averaged over a row; a row is one avatar's tensor.
 
     Args:
-        groups: parameters, or groups of them with their `lr`: the root mean square step of a row, at most.
+        groups: parameters (B, ...), or groups of them with their `lr`.
+        lr: largest root mean square of a row's step.
+        betas: decay rates of the first and second moment.
+        eps: added to the root of the second moment.
+
+    Example:
+        >>> value = torch.zeros(1, 4, requires_grad=True)
+        >>> value.grad = torch.tensor([[3.0, 0.0, 0.0, 4.0]])  # root mean square 2.5
+        >>> RowAdam([value], lr=0.5).step()
+        >>> value.detach().mul(10).round().tolist()
+        [[-6.0, 0.0, 0.0, -8.0]]
     """
 
     def __init__(
@@ -33,7 +43,7 @@ class RowAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

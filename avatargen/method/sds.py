@@ -1,8 +1,7 @@
 """Score distillation sampling, one pure function for each of its parts.
 
-Conventions: `a` is alpha-bar at the timestep, z_t = sqrt(a) z + sqrt(1-a) eps; classifier-free guidance is
-eps_u + s (eps_c - eps_u), so s = 1 is the conditional prediction; in any stacked batch the unconditional half
-comes first. The gradient of the latents is w(t) (eps_hat - eps) (DreamFusion, arXiv 2209.14988, eq. 3).
+The gradient of the latents is w(t) (eps_hat - eps) (DreamFusion, arXiv 2209.14988, eq. 3). `a` is alpha-bar at the
+timestep; see `avatargen.priors.diffusion` for noising and guidance.
 """
 
 from __future__ import annotations
@@ -13,10 +12,18 @@ from torch import Tensor
 
 
 def weight(a: Float[Tensor, " N"], kind: str) -> Float[Tensor, " N"]:
-    """w(t): ``latent_paint`` sqrt(a)(1-a), ``dreamfusion`` 1-a, ``uniform`` 1.
+    """Return w(t).
+
+    Args:
+        a: alpha-bar at the timesteps.
+        kind: ``latent_paint`` (sqrt(a) (1-a)), ``dreamfusion`` (1-a) or ``uniform`` (1).
 
     Raises:
-        ValueError: another name.
+        ValueError: `kind` is another name.
+
+    Example:
+        >>> weight(torch.tensor([0.25, 0.75]), "dreamfusion").tolist()
+        [0.75, 0.25]
     """
     if kind == "latent_paint":
         return a.sqrt() * (1 - a)
@@ -24,20 +31,45 @@ def weight(a: Float[Tensor, " N"], kind: str) -> Float[Tensor, " N"]:
         return 1 - a
     if kind == "uniform":
         return torch.ones_like(a)
-    raise ValueError(f"weighting '{kind}'; expected latent_paint, dreamfusion or uniform")
+    raise ValueError(f"weighting: got '{kind}'; expected latent_paint, dreamfusion or uniform")
 
 
 def sds_gradient(
     epsilon: Float[Tensor, "N C h w"], noise: Float[Tensor, "N C h w"], w: Float[Tensor, " N"]
 ) -> Float[Tensor, "N C h w"]:
-    """The gradient of the latents: w(t) (eps_hat - eps)."""
+    """Return the gradient of the latents, w(t) (eps_hat - eps).
+
+    Args:
+        epsilon: the prior's guided prediction, eps_hat.
+        noise: what was added to the latents, eps.
+        w: see `weight`.
+
+    Example:
+        >>> predicted, noise = torch.full((2, 4, 8, 8), 3.0), torch.ones(2, 4, 8, 8)
+        >>> sds_gradient(predicted, noise, torch.tensor([0.5, 2.0]))[:, 0, 0, 0].tolist()
+        [1.0, 4.0]
+    """
     return w[:, None, None, None] * (epsilon - noise)
 
 
 def timesteps(
     uniform: Float[Tensor, " N"], t_range: tuple[float, float], total: int, progress: float, anneal: bool
 ) -> Int[Tensor, " N"]:
-    """Timesteps from uniform numbers in [0, 1); with `anneal` the upper end falls to the middle of the range."""
+    """Map uniform random numbers to timesteps.
+
+    Args:
+        uniform: in [0, 1).
+        t_range: lowest and highest timestep, as fractions of the schedule.
+        total: timesteps of the schedule.
+        progress: fraction of the optimisation that is done, in [0, 1].
+        anneal: lower the upper end with progress, to the middle of the range at the end.
+
+    Example:
+        >>> timesteps(torch.tensor([0.0, 0.5]), (0.25, 0.75), total=1000, progress=0.0, anneal=True).tolist()
+        [250, 500]
+        >>> timesteps(torch.tensor([0.0, 0.5]), (0.25, 0.75), total=1000, progress=1.0, anneal=True).tolist()
+        [250, 375]
+    """
     low, high = t_range
     if anneal:
         high = high - progress * (high - low) / 2

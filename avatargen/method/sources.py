@@ -7,7 +7,6 @@ module imports torch only where an avatar is made.
 from __future__ import annotations
 
 import time
-from abc import ABC
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ WORLD_HEAD = "anny"
 """The head model of the closed world: true heads are of no other."""
 
 
-class Source(ABC):
+class Source:
     """Where avatars come from.
 
     Attributes:

@@ -1,7 +1,7 @@
-"""What changes while avatars are optimised: parameters, Adam's moments, masks, and which avatar has diverged.
+"""The state of a batch under optimisation, and its checkpoints.
 
-Everything is stacked over the batch, and the optimisers work row by row, so a row of it is one avatar's state: that
-row is what a checkpoint holds, and what resumes in any batch.
+Parameters, optimiser moments and masks are stacked over the batch, and the optimisers work row by row. So a row is one
+avatar's state: a checkpoint holds one row, and an avatar can resume in any batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,25 +24,25 @@ from avatargen.method.segmentation import Masks
 
 CHECKPOINT = "checkpoint.safetensors"
 PACES = (1.0, 0.3)
-"""Factor of all learning rates at each attempt; an avatar that diverges at the last one has failed."""
+"""Factor of all learning rates at each attempt; an avatar that diverges at the last attempt has failed."""
 
 
 @dataclass
 class State:
-    """A batch of avatars under way.
+    """A batch of avatars under optimisation.
 
     Attributes:
         step: steps done.
-        texture: latent textures (B, C, Ht, Wt).
-        shape: deviation from the template in units of each coefficient's range (B, S).
-        expression: coefficients (B, E).
+        texture: latent textures.
+        shape: deviation from the template, in units of each coefficient's range.
+        expression: coefficients.
         mlp: weights of the offset MLPs, see `avatargen.method.offset_mlp`.
-        masks: foreground of each fixed camera; zeros and invalid before the first refresh.
-        diverged: avatars whose numbers stopped being finite; they no longer move.
-        texture_adam, geometry_adam: optimisers of the above.
-        elapsed: seconds that each avatar has taken so far, earlier attempts and interrupted runs included; on the CPU.
-        attempt: 0, or how often these avatars have diverged before; later attempts take smaller steps.
-        resting: the heads' vertices while geometry does not move, once a step has needed them; no part of a checkpoint.
+        masks: segmentation masks of the fixed cameras; zeros and not trusted before the first refresh.
+        diverged: avatars that had a gradient that is not finite; they no longer move.
+        texture_adam, geometry_adam: optimisers of the texture and of the geometry.
+        elapsed: seconds that each avatar has taken so far, with earlier attempts and interrupted runs; on the CPU.
+        attempt: how often these avatars have diverged before; later attempts take smaller steps.
+        resting: vertices of the proxy meshes while geometry does not move, metres; not part of a checkpoint.
     """
 
     step: int
@@ -59,26 +60,35 @@ class State:
 
     @property
     def pace(self) -> float:
-        """Factor of all learning rates."""
+        """Return the factor of all learning rates."""
         return PACES[self.attempt]
 
     def geometry(self) -> dict[str, Tensor]:
-        """The geometry's parameters by name."""
+        """Return the geometry's parameters by name."""
         return {"shape": self.shape, "expression": self.expression, **self.mlp}
 
     def parameters(self) -> dict[str, Tensor]:
-        """Every optimised tensor by name."""
+        """Return all parameters by name."""
         return {"texture": self.texture, **self.geometry()}
 
 
 def initial_state(
-    head: HeadModel, method: MethodSettings, prior: PriorSettings, texture: Float[Tensor, " C"], seeds: list[int],
+    head: HeadModel,
+    method: MethodSettings,
+    prior: PriorSettings,
+    texture: Float[Tensor, " C"],
+    seeds: list[int],
     mask_size: int,
-) -> State:  # fmt: skip
-    """The state before the first step: template heads, a flat texture, offset MLPs that give zero.
+) -> State:
+    """Return the state before the first step: template heads, a flat texture, offset MLPs that give zero.
 
     Args:
+        head: the head model.
+        method: learning rates and number of masks.
+        prior: texture size, and the texture's learning rate.
         texture: latents of the colour that the texture starts in.
+        seeds: one for each avatar; they decide the weights of the offset MLPs.
+        mask_size: rows and columns of the masks.
     """
     batch, device = len(seeds), texture.device
     flat = texture[None, :, None, None].expand(batch, -1, prior.texture_size, prior.texture_size)
@@ -100,6 +110,7 @@ def initial_state(
 def _with_optimisers(
     tensors: dict[str, Tensor], masks: Masks, diverged: Tensor, method: MethodSettings, prior: PriorSettings
 ) -> State:
+    """Return a state at step 0 whose optimisers own the given tensors."""
     leaves = {name: value.requires_grad_() for name, value in tensors.items()}
     mlp = {name: value for name, value in leaves.items() if name.startswith("mlp_")}
     betas = (0.9, 0.99)
@@ -109,19 +120,26 @@ def _with_optimisers(
         {"params": list(mlp.values()), "lr": method.lr_offsets, "first_lr": method.lr_offsets},
     ]
     return State(
-        step=0, texture=leaves["texture"], shape=leaves["shape"], expression=leaves["expression"], mlp=mlp,
-        masks=masks, diverged=diverged,
+        step=0,
+        texture=leaves["texture"],
+        shape=leaves["shape"],
+        expression=leaves["expression"],
+        mlp=mlp,
+        masks=masks,
+        diverged=diverged,
         texture_adam=torch.optim.Adam([leaves["texture"]], lr=prior.lr_texture, betas=betas, eps=prior.adam_eps),
-        geometry_adam=RowAdam(groups, betas=betas), elapsed=torch.zeros(len(diverged), dtype=torch.float64),
-    )  # fmt: skip
+        geometry_adam=RowAdam(groups, betas=betas),
+        elapsed=torch.zeros(len(diverged), dtype=torch.float64),
+    )
 
 
 def _adams(state: State) -> dict[str, torch.optim.Optimizer]:
+    """Return the optimiser of each parameter by name."""
     return {name: state.texture_adam if name == "texture" else state.geometry_adam for name in state.parameters()}
 
 
 def save_checkpoint(state: State, row: int, folder: Path) -> None:
-    """Write one avatar's state, atomically."""
+    """Write the state of the avatar in a row to its folder, atomically."""
     tensors = {
         "masks": state.masks.foreground[row],
         "valid": state.masks.valid[row],
@@ -143,13 +161,12 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
 
 
 def _steps(adam: torch.optim.Optimizer) -> float:
+    """Return the number of steps that an optimiser has taken."""
     return max((float(entry["step"]) for entry in adam.state.values()), default=0.0)
 
 
 def checkpoint_place(folder: Path) -> tuple[int, int]:
-    """(attempt, step) that a folder's checkpoint stands at; (0, 0) if there is none that can be read."""
-    from safetensors import SafetensorError, safe_open
-
+    """Return (attempt, step) of a folder's checkpoint; (0, 0) if there is none that can be read."""
     try:
         with safe_open(folder / CHECKPOINT, framework="pt") as file:
             facts = file.metadata()
@@ -159,9 +176,12 @@ def checkpoint_place(folder: Path) -> tuple[int, int]:
 
 
 def restore(state: State, folders: list[Path]) -> None:
-    """Fill a new state from checkpoints that all stand at one step, in place."""
-    from safetensors import safe_open
+    """Fill a new state from checkpoints, in place.
 
+    Args:
+        state: see `initial_state`.
+        folders: one for each avatar; their checkpoints are all of one attempt and step.
+    """
     rows = [load_file(folder / CHECKPOINT) for folder in folders]
     with safe_open(folders[0] / CHECKPOINT, framework="pt") as file:
         facts = file.metadata()

@@ -1,9 +1,9 @@
-"""From a latent texture to an RGB one: decode renders from fixed views and project them back onto the surface."""
+"""Bake a latent texture to RGB: decode renders from fixed views and project them back onto the surface."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,13 +19,22 @@ from avatargen.render.texel_map import TexelMap, nearest_indices
 SIZE = 512
 """Rows and columns of the baked texture."""
 POWER = 4.0
-"""Exponent of the cosine between normal and view: grazing views, which smear, count for little."""
+"""Exponent of the cosine between normal and view direction: grazing views smear, so they get little weight."""
 DEPTH_SLACK = 0.004
-"""Metres by which a texel may lie behind the depth that its pixel shows and still be visible."""
+"""Largest distance behind the depth that its pixel shows at which a texel counts as visible, metres."""
 
 
 def bake_cameras(ranges: CameraSettings, device: torch.device | str = "cpu") -> Cameras:
-    """Fourteen views as the prior is used to: eight around, four from above, two from below the front."""
+    """Return fourteen views, (1, 14): eight around, four from above, two from below the front.
+
+    Args:
+        ranges: the prior's camera ranges; distance and field of view are their middles.
+        device: of the cameras.
+
+    Example:
+        >>> bake_cameras(CameraSettings()).azimuth.shape
+        torch.Size([1, 14])
+    """
     places = (
         [(a, 5.0) for a in range(0, 360, 45)] + [(a, 45.0) for a in (0, 90, 180, 270)] + [(-30, -25.0), (30, -25.0)]
     )
@@ -38,24 +47,40 @@ def bake_cameras(ranges: CameraSettings, device: torch.device | str = "cpu") -> 
 
 @torch.no_grad()
 def bake(
-    renderer: Renderer, prior: Prior, texel_map: TexelMap, faces: Tensor, vertices: Float[Tensor, "1 N 3"],
-    latent_texture: Float[Tensor, "C Ht Wt"], settings: PriorSettings,
-) -> Float[Tensor, "3 H W"]:  # fmt: skip
-    """The RGB texture, in [0, 1], that looks like the decoded renders of the latent texture.
+    renderer: Renderer,
+    prior: Prior,
+    texel_map: TexelMap,
+    faces: Int[Tensor, "F 3"],
+    vertices: Float[Tensor, "1 N 3"],
+    latent_texture: Float[Tensor, "C Ht Wt"],
+    settings: PriorSettings,
+) -> Float[Tensor, "3 H W"]:
+    """Return the RGB texture, in [0, 1], that reproduces the decoded renders of a latent texture.
 
-    Each texel is the mean of the views that see it, weighted by the cosine of incidence; what no view sees takes
-    the colour of the nearest texel that one does.
+    A texel is the mean of the views that see it, weighted by a power of the cosine of incidence. A texel that no view
+    sees takes the colour of the nearest texel that is seen.
 
     Args:
-        settings: the prior's cameras, and the size and samples of its latents.
+        renderer: renders the head.
+        prior: decodes.
+        texel_map: of the head's topology; its size is the texture's.
+        faces: of the head.
+        vertices: of the head, metres.
+        latent_texture: in the prior's latent space.
+        settings: the prior's cameras, size and samples of its latents.
     """
     cameras = bake_cameras(settings.cameras, vertices.device)
     grey = torch.full((1, 3), 0.5, device=vertices.device)
     background = flat_latents(prior, grey)[:, None, :, None, None]
     seen = renderer.render(
-        vertices, cameras, settings.latent_size, texture=latent_texture[None], samples=settings.samples,
-        normals=False, gradients=False,
-    )  # fmt: skip
+        vertices,
+        cameras,
+        settings.latent_size,
+        texture=latent_texture[None],
+        samples=settings.samples,
+        normals=False,
+        gradients=False,
+    )
     images = prior.decode(seen.over(background.expand(-1, cameras.fov.shape[1], -1, -1, -1))[0])
     points = texel_map.gather(vertices[0])
     normals = F.normalize(texel_map.gather(area_normals(vertices[0], faces)), dim=-1)
@@ -68,6 +93,7 @@ def bake(
 def _project(
     renderer: Renderer, images: Tensor, points: Tensor, normals: Tensor, vertices: Tensor, cameras: Cameras
 ) -> tuple[Float[Tensor, "V K 3"], Float[Tensor, "V K"]]:
+    """Return the colour of each of K surface points in each view, and its weight, which is 0 where it is hidden."""
     size = images.shape[-1]
     pixels, depth = project(points[None], cameras, size)
     grid = (pixels[0] / size * 2 - 1)[:, None]
@@ -83,7 +109,7 @@ def _project(
 def _fill_unseen(
     values: Float[Tensor, "K 3"], known: Bool[Tensor, " K"], texel_map: TexelMap
 ) -> Float[Tensor, "3 H W"]:
-    """A texture in which unknown texels take the value of the nearest known one."""
+    """Return a texture in which texels that are not known take the value of the nearest known texel."""
     mask = torch.zeros_like(texel_map.covered)
     mask[texel_map.covered] = known
     image = texel_map.to_image(values)

@@ -1,1 +1,1 @@
-"""Diffusion priors behind one interface; see :mod:`avatargen.priors.base`."""
+"""Diffusion priors behind one interface; see `avatargen.priors.base`."""

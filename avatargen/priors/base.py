@@ -1,9 +1,9 @@
-"""The interface that every diffusion prior implements, and how one is loaded.
+"""The interface of diffusion priors, and how a prior is loaded.
 
-Latents are scaled: what the UNet expects, and what the renderer paints. Timesteps are integers in
+Latents are scaled as the UNet expects them; the renderer paints the same. Timesteps are integers in
 [0, len(alphas_cumprod)). Conditions are text embeddings, one for each sample.
 
-Tensors are given and returned on the prior's device; images to encode, and so plain colours, may be on any.
+Tensors are on the prior's device; images to encode and plain colours may be on any device.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from avatargen.config.settings import PriorSettings
 
 
 class Prior(ABC):
-    """A latent diffusion model, frozen.
+    """A frozen latent diffusion model.
 
     Attributes:
-        id: name and a hash of its weights; part of every fingerprint.
-        latent_channels: C of its latents.
-        downscale: image pixels on each side of a latent pixel.
-        prediction: what the network predicts: ``epsilon``, ``v_prediction`` or ``sample``.
+        id: name and hash of the weights; part of every fingerprint.
+        latent_channels: C.
+        downscale: side of a latent pixel, in image pixels.
+        prediction: output of the network: ``epsilon``, ``v_prediction`` or ``sample``.
         alphas_cumprod: signal level of each timestep (DDPM's alpha-bar).
     """
 
@@ -38,48 +38,75 @@ class Prior(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Return the device of the networks."""
         return self.alphas_cumprod.device
 
     @abstractmethod
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """Text embeddings; the empty prompt gives the unconditional one.
+        """Return text embeddings; that of the empty prompt is the unconditional one.
 
-        A prompt that is too long is cut before its view (see `avatargen.priors.long_prompts`), with a warning.
+        A prompt that is too long is truncated before its view; see `truncates`.
+        """
+
+    @abstractmethod
+    def truncates(self, prompts: list[str]) -> list[bool]:
+        """Return for each prompt whether `embed` leaves out its end, because the text encoder cannot read it.
+
+        A view counts as part of the prompt: a prompt that fits on its own may be truncated with a view.
         """
 
     @abstractmethod
     def predict(
         self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
     ) -> Float[Tensor, "N C h w"]:
-        """The network's output, without gradient."""
+        """Return the network's output, without gradient.
+
+        Args:
+            noisy: latents at the timesteps.
+            timesteps: of each sample.
+            condition: text embedding of each sample.
+        """
 
     @abstractmethod
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
-        """Images in [0, 1], differentiable in the latents; H = h x downscale."""
+        """Return images in [0, 1], differentiable in the latents; H = h * downscale."""
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
-        """Mean latents of images in [0, 1]."""
+        """Return the mean latents of images in [0, 1]; h = H / downscale."""
 
 
 def load_prior(settings: PriorSettings, root: Path = Path()) -> Prior:
-    """Load a prior; a relative path that exists below `root` is a folder, anything else a hub id.
+    """Load a prior.
+
+    Args:
+        settings: kind and path of the prior.
+        root: a path that exists below it is a folder; any other path is a hub id.
 
     Raises:
-        InputError: unknown kind, or nothing to load there.
+        InputError: the kind is unknown, or the path cannot be loaded.
     """
     return load_class("prior", settings.kind, PRIORS).load(settings, root)
 
 
 def flat_latents(prior: Prior, colours: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-    """Latents of plain images of a colour (RGB in [0, 1]): the mean over the image's inner half."""
+    """Return the latents of plain images: the mean over the inner half of each.
+
+    Args:
+        prior: encodes.
+        colours: RGB in [0, 1].
+    """
     size = 16 * prior.downscale
     images = colours[:, :, None, None].expand(-1, -1, size, size)
     return prior.encode(images)[..., 4:-4, 4:-4].mean(dim=(-2, -1))
 
 
 def grey_response(prior: Prior, levels: int = 17) -> Float[Tensor, "levels C"]:
-    """Latents of plain greys from black to white: how shading looks to the prior, without an encoder in the step."""
+    """Return the latents of plain greys from black to white, so that shading needs no encoder in the step.
+
+    Args:
+        prior: encodes.
+        levels: number of greys, evenly spaced.
+    """
     greys = torch.linspace(0, 1, levels)
     return flat_latents(prior, greys[:, None].expand(-1, 3))

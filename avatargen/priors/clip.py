@@ -1,7 +1,7 @@
-"""CLIP models as open_clip loads them, and CLIP as a guide: the loss of CLIP-guided baselines.
+"""CLIP models loaded by open_clip, and CLIP as the guide of CLIP-guided baselines.
 
-The loss is 1 - cos(image, text) (Dream Fields, arXiv 2112.01455, eq. 3; CLIP-Mesh and ClipFace use the same), its
-images decoded from rendered latents, over random cameras and backgrounds.
+The loss is 1 - cos(image, text) (Dream Fields, arXiv 2112.01455, eq. 3; CLIP-Mesh and ClipFace use the same). Images
+are decoded from rendered latents, over random cameras and backgrounds.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ from avatargen.priors.long_prompts import truncate_to_fit
 def load_clip(
     name: str, settings: JudgeSettings, root: Path
 ) -> tuple[torch.nn.Module, Callable[..., Any], Callable[..., Any]]:
-    """Model in evaluation mode, preprocessing (PIL image → tensor) and tokenizer (texts → tensor).
+    """Load a CLIP model.
 
-    A `settings.model` that is a folder below `root` is loaded from there, anything else by open_clip's names.
+    Args:
+        name: of the judge, for error messages.
+        settings: `model` is a folder below `root`, or one of open_clip's names.
+        root: folder that relative paths start at.
+
+    Returns:
+        model in evaluation mode, preprocessing (PIL image → tensor) and tokenizer (texts → tensor).
 
     Raises:
-        InputError: no such model, or its weights are missing or do not fit.
+        InputError: there is no such model, or its weights are missing or do not fit.
     """
     folder = root / settings.model
     source = f"local-dir:{folder}" if folder.is_dir() else settings.model
@@ -46,7 +52,10 @@ def load_clip(
 
 
 def is_truncated(tokenize: Callable[..., Any], texts: list[str]) -> list[bool]:
-    """Which texts open_clip's tokenizer cuts: those whose tokens differ where it has room for twice as many."""
+    """Return for each text whether open_clip's tokenizer truncates it.
+
+    A text is truncated if its tokens differ from those that it has in twice the length.
+    """
     tokens = tokenize(texts)
     length = tokens.shape[1]
     longer = tokenize(texts, 2 * length)[:, :length]
@@ -54,21 +63,24 @@ def is_truncated(tokenize: Callable[..., Any], texts: list[str]) -> list[bool]:
 
 
 def _cannot_load(name: str, settings: JudgeSettings, is_folder: bool, reason: str) -> str:
+    """Return the error message for a model that does not load."""
     kind = "folder" if is_folder else "open_clip model"
     return (
         f"judge '{name}': {kind} '{settings.model}' (pretrained: {settings.pretrained}) cannot be loaded: "
         f"{(reason.splitlines() or ['no reason given'])[0]}; expected an open_clip model name and tag whose "
-        "weights can be had, or a folder with open_clip_config.json and weights"
+        "weights are available, or a folder with open_clip_config.json and weights"
     )
 
 
 @dataclass(frozen=True)
 class ClipGuide:
-    """A frozen CLIP whose similarities have gradients.
+    """A frozen CLIP whose similarities are differentiable in the images.
 
     Attributes:
-        size: rows and columns of the images that the model takes.
-        mean, std: of its normalisation, (3, 1, 1).
+        model: of open_clip.
+        tokenize: texts → tokens.
+        size: rows and columns of the model's input images.
+        mean, std: normalisation of the input images.
     """
 
     model: torch.nn.Module
@@ -79,7 +91,14 @@ class ClipGuide:
 
     @classmethod
     def load(cls, name: str, settings: JudgeSettings, root: Path) -> ClipGuide:
-        """Load a guide onto the GPU if there is one. Raises InputError: see `load_clip`."""
+        """Load a guide, onto the GPU if there is one.
+
+        Args:
+            name, settings, root: see `load_clip`.
+
+        Raises:
+            InputError: see `load_clip`.
+        """
         model, _, tokenize = load_clip(name, settings, root)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = model.to(device).requires_grad_(False)
@@ -89,15 +108,21 @@ class ClipGuide:
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N D"]:
-        """Unit-norm embeddings of prompts; of those that are too long the view stays, see `truncate_to_fit`."""
-        prompts = [truncate_to_fit(prompt, self._fits, "the CLIP that guides") for prompt in prompts]
+        """Return unit-norm embeddings; a prompt that is too long is truncated before its view, see `truncates`."""
+        prompts = [truncate_to_fit(prompt, lambda text: not self.truncates([text])[0]) for prompt in prompts]
         return self.model.encode_text(self.tokenize(prompts).to(self.mean.device), normalize=True)
 
-    def _fits(self, prompt: str) -> bool:
-        return not is_truncated(self.tokenize, [prompt])[0]
+    def truncates(self, prompts: list[str]) -> list[bool]:
+        """Return for each prompt whether `embed` leaves out its end; a view counts as part of the prompt."""
+        return is_truncated(self.tokenize, prompts)
 
     def similarity(self, images: Float[Tensor, "N 3 H W"], texts: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-        """Cosine of each image, in [0, 1], with its text; differentiable in the images."""
+        """Return the cosine of each image's embedding with its text's, differentiable in the images.
+
+        Args:
+            images: RGB in [0, 1]; resized to the model's input size.
+            texts: see `embed`.
+        """
         if images.shape[-1] != self.size:
             images = F.interpolate(images, size=(self.size, self.size), mode="bicubic", antialias=True)
         seen = self.model.encode_image((images - self.mean) / self.std, normalize=True)

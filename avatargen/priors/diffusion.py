@@ -19,6 +19,11 @@ def add_noise(
 ) -> Float[Tensor, "N C h w"]:
     """Diffuse latents to signal level `a` (DDPM, arXiv 2006.11239, eq. 4).
 
+    Args:
+        latents: clean.
+        noise: standard normal.
+        a: alpha-bar at the timestep.
+
     Example:
         >>> latents, noise = torch.full((1, 4, 8, 8), 2.0), torch.zeros(1, 4, 8, 8)
         >>> add_noise(latents, noise, torch.tensor([0.25])).unique().tolist()
@@ -32,6 +37,11 @@ def guide(
     unconditional: Float[Tensor, "N C h w"], conditional: Float[Tensor, "N C h w"], scale: float
 ) -> Float[Tensor, "N C h w"]:
     """Apply classifier-free guidance (arXiv 2207.12598, eq. 6 with s = 1 + w).
+
+    Args:
+        unconditional: prediction for the empty prompt.
+        conditional: prediction for the prompt.
+        scale: guidance scale s; 1 gives the conditional prediction.
 
     Example:
         >>> unconditional, conditional = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8)
@@ -48,12 +58,17 @@ def to_epsilon(
 
     Args:
         output: of the network.
-        noisy: what it was given.
+        noisy: latents that the network was given.
         a: alpha-bar at the timestep.
         prediction: ``epsilon``, ``v_prediction`` (arXiv 2202.00512) or ``sample``.
 
     Raises:
-        ValueError: another prediction type.
+        ValueError: `prediction` is another name.
+
+    Example:
+        >>> noisy, a = torch.full((1, 4, 8, 8), 2.0), torch.tensor([0.75])
+        >>> to_epsilon(torch.zeros(1, 4, 8, 8), noisy, a, "sample").unique().tolist()  # 2 = sqrt(0.25) * 4
+        [4.0]
     """
     a = a[:, None, None, None]
     if prediction == "epsilon":
@@ -68,7 +83,18 @@ def to_epsilon(
 def to_sample(
     epsilon: Float[Tensor, "N C h w"], noisy: Float[Tensor, "N C h w"], a: Float[Tensor, " N"]
 ) -> Float[Tensor, "N C h w"]:
-    """Return the one-step estimate of the clean latents."""
+    """Return the one-step estimate of the clean latents.
+
+    Args:
+        epsilon: predicted noise.
+        noisy: latents that the network was given.
+        a: alpha-bar at the timestep.
+
+    Example:
+        >>> noisy, a = torch.full((1, 4, 8, 8), 2.0), torch.tensor([0.25])
+        >>> to_sample(torch.zeros(1, 4, 8, 8), noisy, a).unique().tolist()  # 2 = sqrt(0.25) * 4
+        [4.0]
+    """
     a = a[:, None, None, None]
     return (noisy - (1 - a).sqrt() * epsilon) / a.sqrt()
 
@@ -86,10 +112,10 @@ def guided_epsilon(
     Args:
         prior: predicts.
         noisy: latents at timesteps `t`.
-        t: timestep of each.
-        condition: text embedding of each one's prompt.
+        t: timestep of each sample.
+        condition: text embedding of each sample's prompt.
         unconditional: text embedding of the empty prompt.
-        scale: guidance scale s; None: the conditional prediction alone, in a call of the batch's size.
+        scale: guidance scale s; None gives the conditional prediction, in a call of the batch's size.
     """
     a = prior.alphas_cumprod[t]
     if scale is None:

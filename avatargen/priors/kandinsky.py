@@ -1,9 +1,9 @@
-"""Kandinsky 2.2 (Razzhigaev et al., arXiv 2310.03502) as a prior: a text is made an image embedding, which conditions.
+"""Kandinsky 2.2 (Razzhigaev et al., arXiv 2310.03502) as a prior, conditioned by image embeddings made from the text.
 
-It is two pipelines of diffusers': `PriorSettings.path` names the decoder (UNet and MoVQ autoencoder), folder or hub id,
-and the same name with ``prior`` for ``decoder`` is the one that embeds: ``kandinsky-community/kandinsky-2-2-decoder``
-and ``…-prior``. An embedding is a sample, too: its noise is keyed by the prompt without its view, so that all views are
-of one head.
+It consists of two diffusers pipelines. `PriorSettings.path` names the decoder (UNet and MoVQ autoencoder), a folder or
+hub id; the same name with ``prior`` in place of ``decoder`` names the pipeline that embeds, as in
+``kandinsky-community/kandinsky-2-2-decoder`` and ``kandinsky-community/kandinsky-2-2-prior``. Embeddings are sampled;
+their noise is keyed by the prompt without its view, so that all views show one head.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from avatargen.config.errors import InputError
 from avatargen.config.settings import PriorSettings
 from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import truncate_to_fit, view_of
+from avatargen.priors.long_prompts import exceeds, truncate_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.precision import network_dtype
 from avatargen.priors.stable_diffusion import quieten
 
 STEPS, GUIDANCE = 25, 4.0
-"""Of an embedding: the defaults of diffusers' `KandinskyV22PriorPipeline`."""
+"""Steps and guidance of the sampling of an embedding: the defaults of diffusers' `KandinskyV22PriorPipeline`."""
 
 
 class KandinskyPrior(Prior):
-    """Wraps both pipelines; of the decoder's only its parts are used, never its loop."""
+    """Wraps both pipelines; of the decoder, only the networks are used, not its sampling loop."""
 
     prediction = "epsilon"
 
@@ -49,10 +49,14 @@ class KandinskyPrior(Prior):
 
     @classmethod
     def load(cls, settings: PriorSettings, root: Path) -> KandinskyPrior:
-        """Load from folders below `root`, or from the hub (or its cache) by id.
+        """Load from folders below `root`, or by id from the hub or its cache.
+
+        Args:
+            settings: `parts` names both pipelines.
+            root: folder that relative paths start at.
 
         Raises:
-            InputError: there is nothing to load.
+            InputError: a pipeline cannot be loaded.
         """
         quieten()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,25 +74,26 @@ class KandinskyPrior(Prior):
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N 1 D"]:
-        """See the base class; the empty prompt's is that of a black image, as in the pipeline."""
+        """See the base class; the empty prompt has the embedding of a black image, as in the pipeline."""
         return torch.stack([self._embed(prompt) for prompt in prompts])
 
     def _embed(self, prompt: str) -> Float[Tensor, "1 D"]:
         if not prompt:
             return self._embedder.get_zero_embed().float()
         generator = torch.Generator().manual_seed(seed_of(prompt))
-        prompt = truncate_to_fit(prompt, self._fits, f"prior {self.id}")
+        prompt = truncate_to_fit(prompt, lambda text: not self.truncates([text])[0])
         made = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
         return made.image_embeds.float()
 
-    def _fits(self, prompt: str) -> bool:
-        return len(self._embedder.tokenizer(prompt).input_ids) <= self._embedder.tokenizer.model_max_length
+    def truncates(self, prompts: list[str]) -> list[bool]:
+        """See the base class."""
+        return exceeds(self._embedder.tokenizer, prompts)
 
     @torch.no_grad()
     def predict(
         self, noisy: Float[Tensor, "N C h w"], timesteps: Int[Tensor, " N"], condition: Float[Tensor, "N L D"]
     ) -> Float[Tensor, "N C h w"]:
-        """See the base class; the variance that the network predicts besides is left out."""
+        """See the base class; the network also predicts a variance, which is ignored."""
         return in_parts(self._predict, PREDICTED, noisy, timesteps, condition)
 
     def _predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
@@ -115,6 +120,11 @@ class KandinskyPrior(Prior):
 
 
 def seed_of(prompt: str) -> int:
-    """The seed of an embedding's noise: one for all views of a prompt."""
+    """Return the seed of an embedding's noise, which all views of a prompt share.
+
+    Example:
+        >>> seed_of("a man, side view") == seed_of("a man") != seed_of("a girl")
+        True
+    """
     plain = prompt.removesuffix(view_of(prompt))
     return int.from_bytes(hashlib.sha256(plain.encode()).digest()[:4], "little")

@@ -1,32 +1,35 @@
-"""Prompts longer than a text encoder reads: cut before the words of the view, and said once."""
+"""Prompts longer than a text encoder reads: truncated before the words of the view."""
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import cache
+from typing import Any
 
 from avatargen.priors.view_prompts import ALL_NAMES
 
-_log = logging.getLogger(__name__)
 
+def truncate_to_fit(text: str, fits: Callable[[str], bool]) -> str:
+    """Truncate a prompt to as many of its first words as fit together with its view.
 
-def truncate_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
-    """A prompt with or without a view: itself if it fits, else as many of its first words as fit with the view.
-
-    Tokenizers cut at the end, where the view is. Of a first word that does not fit alone, as many letters.
+    Tokenizers truncate at the end, where the view is. If not even the first word fits, as many of its letters as fit
+    are kept.
 
     Args:
-        text: see `avatargen.priors.view_prompts.with_view`.
-        fits: whether the reader reads all of a text.
-        reader: what reads it, for the warning.
+        text: a prompt, with or without a view; see `avatargen.priors.view_prompts.with_view`.
+        fits: returns True for a text that the encoder reads to its end.
+
+    Returns:
+        `text` itself if it fits.
+
+    Example:
+        >>> truncate_to_fit("a man with a beard, side view", fits=lambda text: len(text) <= 24)
+        'a man with a, side view'
     """
     if fits(text):
         return text
     view = view_of(text)
     prompt = text.removesuffix(view)
-    warn_of_truncation(prompt, reader)
     length = bisect_left(range(1, len(prompt)), True, key=lambda n: not fits(prompt[:n] + view))
     kept = prompt[:length]
     if not prompt[length].isspace():
@@ -34,12 +37,21 @@ def truncate_to_fit(text: str, fits: Callable[[str], bool], reader: str) -> str:
     return kept.rstrip(" ,;") + view
 
 
+def exceeds(tokenizer: Any, prompts: list[str]) -> list[bool]:
+    """Return for each prompt whether it has more tokens than its text encoder reads.
+
+    Args:
+        tokenizer: one of transformers'; `model_max_length` counts start and end tokens.
+        prompts: any texts.
+    """
+    return [len(tokenizer(prompt).input_ids) > tokenizer.model_max_length for prompt in prompts]
+
+
 def view_of(text: str) -> str:
-    """The words of a view at the end of a text, with their comma; empty where there are none."""
+    """Return the view at the end of a text, with its comma; empty if there is none.
+
+    Example:
+        >>> view_of("a man, side view"), view_of("a man")
+        (', side view', '')
+    """
     return next((f", {name}" for name in ALL_NAMES if text.endswith(f", {name}")), "")
-
-
-@cache
-def warn_of_truncation(prompt: str, reader: str) -> None:
-    """Log, once for each prompt and reader, that the prompt is not read to its end."""
-    _log.warning("%s: the end of '%s' is left out; expected a prompt that its text encoder holds", reader, prompt)

@@ -1,4 +1,4 @@
-"""Which number formats are fast here."""
+"""The number format that networks run in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 
 
 def network_dtype(device: torch.device) -> torch.dtype:
-    """The format that networks run in: float16 on a GPU; on a CPU bfloat16 where that is faster, else float32.
+    """Return float16 for a GPU; for a CPU bfloat16 if that is faster, else float32.
 
-    It is with AMX, and on AMD's cores with AVX512_BF16: there the mini prior's UNet takes 60% of float32's time. With
-    that unit Intel's cores without AMX (many virtual machines hide it) take 145%, and cores without units for it 200 to
-    300%.
+    bfloat16 is faster with AMX, and on AMD cores with AVX512_BF16: the mini prior's UNet takes 60% of its time in
+    float32. It is slower on Intel cores with AVX512_BF16 but without AMX, which many virtual machines hide (145%), and
+    on cores without support for it (200 to 300%).
     """
     if device.type == "cuda":
         return torch.float16

@@ -15,13 +15,13 @@ from avatargen.config.errors import InputError
 from avatargen.config.settings import PriorSettings
 from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import truncate_to_fit
+from avatargen.priors.long_prompts import exceeds, truncate_to_fit
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.precision import network_dtype
 
 
 class StableDiffusionPrior(Prior):
-    """Wraps a diffusers ``StableDiffusionPipeline``; only its parts are used, never its loop."""
+    """Wraps a diffusers ``StableDiffusionPipeline``; only its networks are used, not its sampling loop."""
 
     def __init__(self, pipeline: StableDiffusionPipeline, name: str, device: torch.device):
         self.id = name
@@ -38,10 +38,14 @@ class StableDiffusionPrior(Prior):
 
     @classmethod
     def load(cls, settings: PriorSettings, root: Path) -> StableDiffusionPrior:
-        """Load from a folder below `root`, or from the hub (or its cache) by id.
+        """Load from a folder below `root`, or by id from the hub or its cache.
+
+        Args:
+            settings: `path` is the folder or id.
+            root: folder that relative paths start at.
 
         Raises:
-            InputError: there is nothing to load.
+            InputError: the pipeline cannot be loaded.
         """
         folder = root / settings.path
         source = folder if folder.is_dir() else settings.path
@@ -64,13 +68,14 @@ class StableDiffusionPrior(Prior):
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """See the base class; of prompts beyond the tokenizer's length the view stays, see `truncate_to_fit`."""
-        prompts = [truncate_to_fit(prompt, self._fits, f"prior {self.id}") for prompt in prompts]
+        """See the base class."""
+        prompts = [truncate_to_fit(prompt, lambda text: not self.truncates([text])[0]) for prompt in prompts]
         tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         return self._text(tokens.to(self.device))[0].float()
 
-    def _fits(self, prompt: str) -> bool:
-        return len(self._tokenizer(prompt).input_ids) <= self._tokenizer.model_max_length
+    def truncates(self, prompts: list[str]) -> list[bool]:
+        """See the base class."""
+        return exceeds(self._tokenizer, prompts)
 
     @torch.no_grad()
     def predict(
@@ -98,12 +103,12 @@ class StableDiffusionPrior(Prior):
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._vae.dtype, memory_format=torch.channels_last)
         encoded = self._vae.encode(signed)
-        tiny = isinstance(self._vae, AutoencoderTiny)  # which has no distribution, only latents
+        tiny = isinstance(self._vae, AutoencoderTiny)  # its latents have no distribution
         return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
 
 
 def quieten() -> None:
-    """No progress bars and hints of the libraries: what matters of them is raised."""
+    """Silence progress bars and hints of diffusers and transformers; their errors are raised anyway."""
     for logging in (diffusers.utils.logging, transformers.utils.logging):
         logging.set_verbosity_error()
         logging.disable_progress_bar()

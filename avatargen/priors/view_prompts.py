@@ -1,6 +1,6 @@
-"""Which words a camera adds to the prompt; a prior is told them in the words it knows (`PriorSettings.view_words`).
+"""The words that a camera adds to the prompt, in the prior's vocabulary (`PriorSettings.view_words`).
 
-Azimuth is 0 in front of the face and grows towards the subject's left; degrees and metres.
+Azimuth is 0 in front of the face and grows towards the subject's left. Angles are in degrees, lengths in metres.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from avatargen.geometry.types import Cameras
 
 FRONT, OVERHEAD = 70.0, 60.0
-"""Full width of the front (and back) sector, and elevation from which it is overhead; degrees. The front is
-Latent-Paint's; its overhead (30 degrees) would swallow half of a head's training views."""
+"""Width of the front sector and of the back sector, and elevation above which a view is overhead; degrees. The front is
+Latent-Paint's. Its overhead starts at 30 degrees, which would take in half of a head's training views."""
 SECTOR = 22.5
 """Width of a sector, degrees."""
 CLOSE = 0.29
-"""An image of less height, where the camera looks at, is a close-up; metres. Heads with their necks are as tall."""
+"""Height of the visible area at the camera's target below which a view is a close-up, metres: a head with its neck."""
 
 
 @dataclass(frozen=True)
 class ViewWords:
-    """A vocabulary for what cameras see.
+    """A vocabulary of views.
 
     Attributes:
-        names: every name there is.
-        name: of a camera's azimuth and elevation, and of the height of its image where it looks at.
+        names: all view names.
+        name: (azimuth, elevation, height of the visible area at the target) → view name.
     """
 
     names: tuple[str, ...]
@@ -34,7 +34,7 @@ class ViewWords:
 
 
 def _latent_paint(azimuth: float, elevation: float, height: float) -> str:
-    """Latent-Paint's front, side, back and overhead views."""
+    """Return Latent-Paint's front, side, back or overhead view."""
     turn = abs((azimuth + 180) % 360 - 180)
     if elevation > OVERHEAD:
         return "overhead view"
@@ -44,7 +44,7 @@ def _latent_paint(azimuth: float, elevation: float, height: float) -> str:
 
 
 def _sector(azimuth: float, elevation: float, height: float) -> str:
-    """One of 16 directions, and whether it is a close-up: left and right profiles do not share a name."""
+    """Return one of 16 directions, each also as a close-up; left and right profiles have different names."""
     turn = round(((azimuth + 180) % 360 - 180) / SECTOR) * SECTOR
     side = "left" if turn > 0 else "right"
     place = {0.0: "front", 180.0: "back"}.get(abs(turn), f"{math.floor(abs(turn))} {side}")
@@ -52,6 +52,7 @@ def _sector(azimuth: float, elevation: float, height: float) -> str:
 
 
 def _all_sectors() -> tuple[str, ...]:
+    """Return all names that `_sector` gives."""
     turns = [k * SECTOR for k in range(-7, 9)]
     return tuple(_sector(turn, 0.0, height) for height in (2 * CLOSE, 0.0) for turn in turns)
 
@@ -60,24 +61,34 @@ VIEW_WORDS = {
     "latent_paint": ViewWords(("front view", "side view", "back view", "overhead view"), _latent_paint),
     "sectors": ViewWords(_all_sectors(), _sector),
 }
-"""The vocabularies by name."""
+"""Vocabularies by name."""
 LATENT_PAINT = VIEW_WORDS["latent_paint"]
 ALL_NAMES = tuple(dict.fromkeys(name for words in VIEW_WORDS.values() for name in words.names))
 
 
 def named_views(cameras: Cameras, words: ViewWords) -> list[list[str]]:
-    """What each of (B, V) cameras sees."""
+    """Return the view name of each of (B, V) cameras."""
     height = 2 * cameras.distance * (cameras.fov * (math.pi / 360)).tan()
     rows = zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), height.tolist(), strict=True)
     return [[words.name(*camera) for camera in zip(*row, strict=True)] for row in rows]
 
 
 def mirrored(view: str) -> str:
-    """The name of a view in a mirrored image."""
+    """Return the name of a view after the image is mirrored.
+
+    Example:
+        >>> mirrored("close 45 left view")
+        'close 45 right view'
+    """
     other = {"left": "right", "right": "left"}
     return " ".join(other.get(word, word) for word in view.split(" "))
 
 
 def with_view(prompt: str, view: str) -> str:
-    """The prompt with the name of its view."""
+    """Return the prompt with the name of its view.
+
+    Example:
+        >>> with_view("a man", "side view")
+        'a man, side view'
+    """
     return f"{prompt}, {view}"

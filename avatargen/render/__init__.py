@@ -1,1 +1,1 @@
-"""Differentiable rasterisation behind one interface; see :mod:`avatargen.render.base`."""
+"""Differentiable rasterisation behind one interface; see `avatargen.render.base`."""

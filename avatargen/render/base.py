@@ -1,17 +1,21 @@
-"""The interface that every renderer implements (Warp, PyTorch3D)."""
+"""The interface of renderers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 
+Interior = Literal["all", "normals", "none"]
+"""Which renders let gradients inside the silhouette reach the vertices: features, depth and normals; normals; none."""
+
 
 class Renderer(ABC):
-    """Renders batches of meshes that share one topology. See :class:`avatargen.geometry.types.RenderOutput`."""
+    """Renders batches of meshes that share one topology."""
 
     def __init__(self, topology: HeadTopology):
         self.topology = topology
@@ -28,8 +32,7 @@ class Renderer(ABC):
         samples: int = 1,
         gradients: bool = True,
         normals: bool = True,
-        interior: bool = True,
-        shaded: bool = False,
+        interior: Interior = "all",
     ) -> RenderOutput:
         """Render B meshes from V cameras each, at `size` x `size` pixels.
 
@@ -37,22 +40,20 @@ class Renderer(ABC):
             vertices: posed vertices, metres, on the renderer's device.
             cameras: (B, V) cameras.
             size: rows and columns of the output.
-            texture: sampled bilinearly at the interpolated texture coordinates; C may be any number.
-            attributes: interpolated over each face instead of a texture (give one of the two or neither;
-                with neither, features has no channels).
-            samples: samples on each side of a pixel (k means k x k a pixel).
-            gradients: build what coverage needs to be differentiable in the vertices (contour edges).
-            normals: compute them; without, they are zero.
-            interior: let the gradients of features, depth and normals reach the vertices; without, only coverage's
-                does, and texture and attributes have theirs.
-            shaded: let the gradient of normals reach the vertices where `interior` lets none.
+            texture: sampled bilinearly at the interpolated texture coordinates; any number of channels.
+            attributes: interpolated over each face in place of a texture; with neither, features have no channels.
+            samples: samples along each side of a pixel; k gives k x k samples.
+            gradients: make coverage differentiable in the vertices.
+            normals: compute normals; without, they are zero.
+            interior: which renders besides coverage are differentiable in the vertices. Gradients of texture and
+                attributes do not depend on it.
 
         Raises:
-            ValueError: shapes disagree, or both `texture` and `attributes` are given.
+            ValueError: batch sizes differ, or both `texture` and `attributes` are given.
         """
 
     def silhouette(
         self, vertices: Float[Tensor, "B N 3"], cameras: Cameras, size: int, *, samples: int = 2
     ) -> Float[Tensor, "B V 1 size size"]:
-        """Coverage alone, differentiable in the vertices; arguments as for `render`."""
-        return self.render(vertices, cameras, size, samples=samples, normals=False, interior=False).coverage
+        """Render coverage alone, differentiable in the vertices; see `render` for the arguments."""
+        return self.render(vertices, cameras, size, samples=samples, normals=False, interior="none").coverage

@@ -1,17 +1,17 @@
 """The gradient of coverage: a boundary integral along the contour of the mesh in the image.
 
-Coverage of a pixel is the area of the mesh's image inside it, so its derivative is the integral, over the
-part of the outline that runs through the pixel, of the outline's normal speed (Reynolds' transport theorem;
-for rendering: Li et al., "Differentiable Monte Carlo Ray Tracing through Edge Sampling", 2018, eq. 4). The
-outline consists of contour edges (one adjacent face seen from the front and one from behind, or only one
-face) with nothing but background beyond them. Faces are often smaller than pixels, so most of the outline
-runs through pixels whose visible face does not own it: edges, not pixels, are what is walked.
+The coverage of a pixel is the area of the mesh's image inside it. So its derivative is the integral of the outline's
+normal speed over the part of the outline that runs through the pixel (Reynolds' transport theorem; for rendering: Li et
+al., "Differentiable Monte Carlo Ray Tracing through Edge Sampling", 2018, eq. 4). The outline consists of contour edges
+(one adjacent face is seen from the front and one from behind, or there is only one face) with nothing but background
+beyond them. Faces are often smaller than pixels, so most of the outline runs through pixels whose visible face does not
+own it. Hence the integral loops over edges, not over pixels.
 
-1. Every edge, every view: is it a contour edge, and into how many segments of up to `STEP` pixels is it cut?
-2. Every segment's middle: a ray just outside must miss everything, and one just inside must hit. Faces that are
-   likely to be hit are tested first, which spares most rays.
-3. The survivors' (a few hundred a view) middles p move with the vertices; n · (p - p.detach()) * length,
-   added to the pixel that holds p, is zero and has exactly the gradient sought.
+1. For each edge and view: test whether it is a contour edge, and divide it into segments of up to `STEP` pixels.
+2. For the middle of each segment: a ray just outside must miss everything, and a ray just inside must hit. Faces that
+   are likely to be hit are tested first, which saves most rays.
+3. The middles p of the remaining segments (a few hundred a view) move with the vertices. The term
+   n · (p - p.detach()) * length, added to the pixel that holds p, is zero and has exactly the gradient of coverage.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from avatargen.render.rays import view_direction
 from avatargen.render.visibility import FAR, MeshBatch, camera_arrays
 
 STEP = 0.5  # pixels; longest segment. Halving it changes few derivatives by over 2% at 64 x 64
-NUDGE = 1.0e-5  # half image heights; how far inside and outside of the outline rays are cast
+NUDGE = 1.0e-5  # half image heights; distance of the rays from the outline, inside and outside
 NEAR = 1.0e-6  # metres; edges nearer than this to the camera plane are left out
 
 
 @wp.func
 @no_type_check
 def to_image(point: wp.vec3, position: wp.vec3, basis: wp.mat33, extent: wp.float32):
-    """(x, y) in half image heights from the image's centre, y up, and view depth."""
+    """Return (x, y) in half image heights from the image's centre, y up, and view depth in metres."""
     view = basis * (point - position)
     return wp.vec3(view[0] / (extent * view[2]), view[1] / (extent * view[2]), view[2])
 
@@ -44,7 +44,7 @@ def to_image(point: wp.vec3, position: wp.vec3, basis: wp.mat33, extent: wp.floa
 @wp.func
 @no_type_check
 def overlaps_image(first: wp.vec3, last: wp.vec3):
-    """Whether the box around two image points overlaps the image."""
+    """Return True if the box around two image points overlaps the image."""
     low, high = wp.min(first, last), wp.max(first, last)
     return low[0] < 1.0 and low[1] < 1.0 and high[0] > -1.0 and high[1] > -1.0
 
@@ -52,7 +52,7 @@ def overlaps_image(first: wp.vec3, last: wp.vec3):
 @wp.func
 @no_type_check
 def surrounded(seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32):
-    """Whether the 3 x 3 samples around an image point all show the mesh; False at the image's border."""
+    """Return True if the 3 x 3 samples around an image point all show the mesh; False at the image's border."""
     size = seen.shape[3]
     half = 0.5 * wp.float32(size)
     column, row = wp.int32((x + 1.0) * half), wp.int32((1.0 - y) * half)
@@ -73,7 +73,8 @@ def _face_sides(
     positions: wp.array(dtype=wp.vec3, ndim=2),
     front: wp.array(dtype=wp.bool, ndim=3),
 ):
-    f = wp.tid()  # one dimension, loops within: decoding several costs as much as the work on the CPU
+    """Write whether each view sees each face from the front."""
+    f = wp.tid()  # one dimension with loops inside: on the CPU, decoding more dimensions costs as much as the work
     first, second, third = faces[f, 0], faces[f, 1], faces[f, 2]
     for b in range(front.shape[0]):
         corner = points[b, first]
@@ -96,6 +97,7 @@ def _count_segments(
     near: wp.float32,
     counts: wp.array(dtype=wp.int32, ndim=3),
 ):
+    """Write the number of segments of each contour edge in each view, 0 for other edges."""
     e = wp.tid()
     side, other = sides[e, 0], sides[e, 1]
     for b in range(counts.shape[0]):
@@ -116,10 +118,14 @@ def _count_segments(
 @wp.func
 @no_type_check
 def hits_face(
-    points: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), b: wp.int32, face: wp.int32,
-    start: wp.vec3, direction: wp.vec3,
-):  # fmt: skip
-    """Whether a ray hits a face; False for -1."""
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    faces: wp.array(dtype=wp.int32, ndim=2),
+    b: wp.int32,
+    face: wp.int32,
+    start: wp.vec3,
+    direction: wp.vec3,
+):
+    """Return True if a ray hits a face; False for face -1."""
     hit = wp.bool(False)
     if face >= 0:
         first, second, third = points[b, faces[face, 0]], points[b, faces[face, 1]], points[b, faces[face, 2]]
@@ -130,11 +136,17 @@ def hits_face(
 @wp.func
 @no_type_check
 def hits_seen(
-    points: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-    seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32,
-    start: wp.vec3, direction: wp.vec3,
-):  # fmt: skip
-    """Whether a ray hits a face that the 3 x 3 samples around an image point name (0, if they only tell of hits)."""
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    faces: wp.array(dtype=wp.int32, ndim=2),
+    seen: wp.array(dtype=wp.int32, ndim=4),
+    b: wp.int32,
+    v: wp.int32,
+    x: wp.float32,
+    y: wp.float32,
+    start: wp.vec3,
+    direction: wp.vec3,
+):
+    """Return True if a ray hits one of the faces that the 3 x 3 samples around an image point see."""
     half, last, hit, before = 0.5 * wp.float32(seen.shape[3]), seen.shape[3] - 1, wp.bool(False), wp.int32(-1)
     column, row = wp.int32((x + 1.0) * half), wp.int32((1.0 - y) * half)
     for i in range(wp.max(row - 1, 0), wp.min(row + 1, last) + 1):
@@ -165,7 +177,7 @@ def _find_outline(
     far: wp.float32,
     outward: wp.array(dtype=wp.vec2),
 ):
-    """Write each segment's outward unit normal (y up), zero where it is no part of the outline."""
+    """Write each segment's outward unit normal (y up), zero for segments that are not part of the outline."""
     i = wp.tid()
     b, v, e = wp.int32(segments[i, 0]), wp.int32(segments[i, 1]), wp.int32(segments[i, 2])
     position, basis, extent = positions[b, v], bases[b, v], extents[b, v]
@@ -196,17 +208,22 @@ def _find_outline(
 
 
 class ContourEdges:
-    """The edges of a topology and the faces beside them; built once.
+    """The edges of a topology and their adjacent faces; built once.
 
-    An edge with one face is open. Where more than two faces meet in an edge, each beyond the second counts
-    as a further open edge, and the rays decide.
+    An edge with one face is open. If more than two faces meet in an edge, each face beyond the second counts as a
+    further open edge, and the rays decide whether it is part of the outline.
 
     Attributes:
-        ends: vertices at the two ends of each edge.
-        sides: the face or faces beside it, -1 for no second one.
+        ends: vertices at the two ends of each edge, (E, 2).
+        sides: adjacent faces of each edge, (E, 2); -1 if there is no second one.
+
+    Example:
+        >>> ContourEdges(torch.tensor([[0, 1, 2]])).sides.tolist()  # three open edges
+        [[0, -1], [0, -1], [0, -1]]
     """
 
     def __init__(self, faces: Int[Tensor, "F 3"]):
+        wp.init()
         faces = faces.long()
         directed = torch.stack((faces, faces.roll(-1, dims=1)), dim=-1).reshape(-1, 2)
         opposite = faces.roll(-2, dims=1).flatten()
@@ -226,7 +243,7 @@ class ContourEdges:
 
 
 def _contour_counts(points, cameras, edges: ContourEdges, meshes: MeshBatch, size: int) -> Int[Tensor, "B V E"]:
-    """Into how many segments each contour edge is cut, 0 for all other edges."""
+    """Return the number of segments of each contour edge, 0 for other edges."""
     faces, ends, sides, _ = edges.arrays
     shape, device = cameras[0].shape, edges.ends.device
     front = torch.empty((*shape, faces.shape[0]), dtype=torch.bool, device=device)
@@ -246,16 +263,20 @@ def outline_segments(
     seen: Int[Tensor, "B V Hk Wk"],
     size: int,
 ) -> tuple[Int[Tensor, "S 3"], Float[Tensor, " S"], Float[Tensor, " S"], Float[Tensor, "S 2"]]:
-    """The segments of the outline in every view.
+    """Return the segments of the outline in every view.
 
     Args:
-        seen: a face at each sample (int32, -1 for none). Contours amid samples that all hit cast no rays:
-            where the background shows there, the gap is narrower than a sample, and coverage does not know
-            of it either.
+        vertices: metres; `meshes` must already hold them.
+        frames: of the cameras.
+        edges: of the topology.
+        meshes: for the rays.
+        seen: face at each sample (int32, -1 for none; 0 may stand for any face). Contours between samples that all hit
+            cast no rays: a gap there is narrower than a sample, and coverage does not show it either.
+        size: rows and columns of the image.
 
     Returns:
-        (avatar, view, edge) of each; where along its edge its middle lies, in [0, 1]; which fraction of the
-        edge it is; and its outward unit normal in the image (column, row).
+        (avatar, view, edge) of each segment; place of its middle along the edge, in [0, 1]; its share of the edge; and
+        its outward unit normal in the image (column, row).
     """
     points, cameras = wp.from_torch(vertices.detach(), dtype=wp.vec3), camera_arrays(frames)
     counts = _contour_counts(points, cameras, edges, meshes, size)
@@ -283,7 +304,12 @@ def with_contour_gradient(
     meshes: MeshBatch,
     seen: Int[Tensor, "B V Hk Wk"],
 ) -> Float[Tensor, "B V 1 H W"]:
-    """The same coverage, differentiable in the vertices (which `meshes` must already hold)."""
+    """Return the coverage, made differentiable in the vertices.
+
+    Args:
+        coverage: in [0, 1].
+        vertices, frames, edges, meshes, seen: see `outline_segments`.
+    """
     size = coverage.shape[-1]
     segments, fractions, share, outward = outline_segments(vertices, frames, edges, meshes, seen, size)
     batch, view, edge = segments.unbind(1)

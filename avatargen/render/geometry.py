@@ -1,8 +1,8 @@
-"""Cameras and triangles in plain torch: positions, bases, rays, projection, intersection.
+"""Cameras and triangles in plain torch: camera frames, projection, intersection.
 
-Conventions are those of :mod:`avatargen.geometry.types`. A camera's basis is (right, up, forward) in world space; view
-coordinates are (right, up, forward) too, so view depth is positive in front of the camera. Image coordinates
-are (column, row) in pixels, with (0, 0) the top left corner of the image and pixel centres at half-integers.
+Conventions are those of `avatargen.geometry.types`. A camera's basis is (right, up, forward) in world space; view
+coordinates are (right, up, forward), too, so view depth is positive in front of the camera. Image coordinates are
+(column, row) in pixels; (0, 0) is the top left corner of the image, and pixel centres are at half-integers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from avatargen.geometry.types import Cameras
 
 @dataclass(frozen=True)
 class Frames:
-    """Where cameras are and how they look, in world space. No gradient flows to cameras.
+    """Cameras as positions and bases in world space, without gradients.
 
     Attributes:
         positions: metres.
         bases: rows are the unit vectors right, up and forward.
-        extents: half the image's height (and width) at view depth 1, tan(fov / 2).
+        extents: half the image's height and width at view depth 1, tan(fov / 2).
     """
 
     positions: Float[Tensor, "B V 3"]
@@ -33,7 +33,14 @@ class Frames:
 
 @torch.no_grad()
 def camera_frames(cameras: Cameras) -> Frames:
-    """Positions, bases and extents of cameras."""
+    """Return the positions, bases and extents of cameras.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> frames = camera_frames(Cameras(0 * one, 0 * one, 2 * one, 90 * one, torch.zeros(1, 1, 3)))
+        >>> frames.positions.tolist()  # 2 m in front of the face, which looks along +z
+        [[[0.0, 0.0, 2.0]]]
+    """
     angles = torch.deg2rad(torch.stack((cameras.azimuth, cameras.elevation, cameras.fov * 0.5)))
     (sin_a, sin_e, sin_f), (cos_a, cos_e, cos_f) = angles.sin().unbind(), angles.cos().unbind()
     right = (cos_a, torch.zeros_like(cos_a), -sin_a)
@@ -51,7 +58,16 @@ def image_from_world(
     extents: Float[Tensor, "*#batch"],
     size: int,
 ) -> tuple[Float[Tensor, "*batch 2"], Float[Tensor, "*batch"]]:
-    """Project world points: (column, row) in pixels of a `size` x `size` image, and view depth in metres."""
+    """Project world points into images, differentiably.
+
+    Args:
+        points: metres.
+        positions, bases, extents: see `Frames`.
+        size: rows and columns of the images.
+
+    Returns:
+        (column, row) in pixels, and view depth in metres.
+    """
     view = (bases @ (points - positions)[..., None])[..., 0]
     scale = (0.5 * size / (extents * view[..., 2]))[..., None]
     flip = view.new_tensor((1.0, -1.0))
@@ -61,7 +77,23 @@ def image_from_world(
 def project(
     points: Float[Tensor, "B N 3"], cameras: Cameras, size: int
 ) -> tuple[Float[Tensor, "B V N 2"], Float[Tensor, "B V N"]]:
-    """Project world points into every view: (column, row) in pixels, and view depth in metres."""
+    """Project world points into every view, differentiably.
+
+    Args:
+        points: metres.
+        cameras: (B, V) cameras.
+        size: rows and columns of the images.
+
+    Returns:
+        (column, row) in pixels, and view depth in metres.
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> camera = Cameras(0 * one, 0 * one, 2 * one, 90 * one, torch.zeros(1, 1, 3))
+        >>> place, depth = project(torch.zeros(1, 1, 3), camera, size=8)
+        >>> place.flatten().tolist(), depth.item()
+        ([4.0, 4.0], 2.0)
+    """
     frames = camera_frames(cameras)
     views = frames.positions.shape[1]
     return image_from_world(
@@ -76,14 +108,24 @@ def project(
 def intersect(
     corners: Float[Tensor, "P 3 3"], origins: Float[Tensor, "P 3"], directions: Float[Tensor, "P 3"]
 ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"]]:
-    """Where each ray meets the plane of its triangle.
+    """Intersect each ray with the plane of its triangle, differentiably in all inputs.
 
-    Möller and Trumbore, "Fast, Minimum Storage Ray/Triangle Intersection", 1997, eq. 6. Differentiable in
-    all inputs.
+    Source: Möller and Trumbore, "Fast, Minimum Storage Ray/Triangle Intersection", 1997, eq. 6.
+
+    Args:
+        corners: of the triangles, metres.
+        origins: of the rays, metres.
+        directions: of the rays, any length.
 
     Returns:
-        Barycentric coordinates (perspective-correct, sum 1; outside [0, 1] where the ray misses the
-        triangle), and the distance along the ray in units of its direction's length.
+        barycentric coordinates (perspective-correct, sum 1; outside [0, 1] where the ray misses the triangle), and the
+        distance along the ray in units of its direction's length.
+
+    Example:
+        >>> corners = torch.tensor([[[0.0, 0.0, -2.0], [4.0, 0.0, -2.0], [0.0, 4.0, -2.0]]])
+        >>> weights, distance = intersect(corners, torch.zeros(1, 3), torch.tensor([[0.5, 1.0, -1.0]]))
+        >>> weights.tolist(), distance.item()  # the ray meets (1, 2, -2)
+        ([[0.25, 0.25, 0.5]], 2.0)
     """
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     offset = origins - corners[:, 0]

@@ -1,9 +1,9 @@
-"""Smooth vertex normals, only at the vertices that are seen.
+"""Smooth vertex normals, computed only at the visible vertices.
 
-A vertex normal is the unit sum of the area-weighted normals of the faces around it (Gouraud, "Continuous
-Shading of Curved Surfaces", 1971, with area weights). Each visible vertex walks its ring of faces in a Warp
-kernel; the backward kernel walks the same ring. For one 64 x 64 view of 37k faces this is an order of
-magnitude cheaper than all normals.
+A vertex normal is the normalised sum of the area-weighted normals of the faces around the vertex (Gouraud, "Continuous
+Shading of Curved Surfaces", 1971, with area weights). A Warp kernel visits the ring of faces of each visible vertex,
+and the backward kernel visits the same rings. For one 64 x 64 view of 37,000 faces this is an order of magnitude
+cheaper than all vertex normals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import warp as wp
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-LEAST = 1.0e-20  # square metres; the normal of a vertex without area is (nearly) zero
+LEAST = 1.0e-20  # square metres; makes the normal of a vertex without area (nearly) zero
 
 
 @wp.func
@@ -27,7 +27,7 @@ def ring_sum(
     b: wp.int32,
     n: wp.int32,
 ):
-    """Sum of the normals (twice the area long) of the faces around vertex n."""
+    """Return the sum of the normals of the faces around vertex n, each twice as long as the face's area."""
     centre = points[b, n]
     total = wp.vec3(0.0, 0.0, 0.0)
     for k in range(starts[n], starts[n + 1]):
@@ -45,6 +45,7 @@ def _normals(
     least: wp.float32,
     normals: wp.array(dtype=wp.vec3, ndim=2),
 ):
+    """Write the unit normals of the needed vertices."""
     b, n = wp.tid()
     if needed[b, n]:
         total = ring_sum(points, starts, ring, b, n)
@@ -62,6 +63,7 @@ def _normals_backward(
     incoming: wp.array(dtype=wp.vec3, ndim=2),
     outgoing: wp.array(dtype=wp.vec3, ndim=2),
 ):
+    """Add the gradient of the vertices to `outgoing`, given that of the normals."""
     b, n = wp.tid()
     if needed[b, n]:
         total = ring_sum(points, starts, ring, b, n)
@@ -80,7 +82,7 @@ def _normals_backward(
 
 
 class VertexRings:
-    """For each vertex, the other two corners (in order) of each face around it; built once for a topology."""
+    """The other two corners, in order, of each face around each vertex; built once for a topology."""
 
     def __init__(self, faces: Int[Tensor, "F 3"], vertices: int):
         wp.init()
@@ -93,6 +95,8 @@ class VertexRings:
 
 
 class _VertexNormals(torch.autograd.Function):
+    """`vertex_normals` with its gradient."""
+
     @staticmethod
     def forward(ctx, vertices, needed, rings):
         normals = torch.zeros_like(vertices, memory_format=torch.contiguous_format)
@@ -110,6 +114,7 @@ class _VertexNormals(torch.autograd.Function):
 
 
 def _launch(kernel, vertices, needed, rings, *vectors):
+    """Run a kernel over the needed vertices; it writes to the last of `vectors`."""
     points, *vectors = (wp.from_torch(tensor, dtype=wp.vec3) for tensor in (vertices.detach(), *vectors))
     inputs = [points, *rings.arrays, wp.from_torch(needed), LEAST, *vectors]
     wp.launch(kernel, dim=needed.shape, inputs=inputs, device=rings.device)
@@ -118,5 +123,17 @@ def _launch(kernel, vertices, needed, rings, *vectors):
 def vertex_normals(
     vertices: Float[Tensor, "B N 3"], needed: Bool[Tensor, "B N"], rings: VertexRings
 ) -> Float[Tensor, "B N 3"]:
-    """Unit normals of the needed vertices, zero for the others; differentiable in the vertices."""
+    """Return the unit normals of the needed vertices, zero for the others; differentiable in the vertices.
+
+    Args:
+        vertices: any unit.
+        needed: vertices whose normals are computed.
+        rings: of the topology.
+
+    Example:
+        >>> faces, corners = torch.tensor([[0, 1, 2]]), torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+        >>> needed = torch.tensor([[True, False, False]])
+        >>> vertex_normals(corners, needed, VertexRings(faces, 3))[0, :2].tolist()
+        [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    """
     return _VertexNormals.apply(vertices.contiguous(), needed, rings)

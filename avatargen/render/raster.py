@@ -1,14 +1,15 @@
-"""What do samples see? On the CPU: faces walked one by one over the samples that their image may cover.
+"""Visibility on the CPU: rasterise faces one by one, with the ray/triangle test of Warp's queries.
 
-Faces of a head are about as small as the spacing of samples. A ray descends a hierarchy to test a handful of them;
-walked face by face, each is tested at one or two samples. Of a head of 9,664 faces that takes two thirds of the rays'
-time at 64 x 64 and a quarter at 512 x 512 (`benchmarks/renderer.py`, where caches are warm); amid a step of the method
-a third. The test is that of Warp's queries (Woop, Benthin and Wald, "Watertight Ray/Triangle Intersection", JCGT 2013)
-of the same ray, and where two faces tie to within rounding, as in folds, the query itself is asked: the same faces are
-seen as by rays, to the bit, except where a ray grazes a box of the hierarchy, which the query may miss with all that is
-in it.
+Faces of a head are about as small as the spacing of samples. A ray descends a hierarchy to test a handful of faces; a
+rasterised face is tested at one or two samples. For a head of 9,664 faces, rasterising takes two thirds of the time of
+ray casting at 64 x 64 and a quarter at 512 x 512 (`benchmarks/renderer.py`, with warm caches); within a step of the
+method, a third.
 
-A kernel's thread walks a whole view, so that nothing races; Warp runs threads one after the other on the CPU.
+The test is that of Warp's queries (Woop, Benthin and Wald, "Watertight Ray/Triangle Intersection", JCGT 2013) with the
+same ray. Where two faces tie to within rounding, as in folds, the query decides. So the visible faces are those of ray
+casting, to the bit, unless a ray grazes a box of the hierarchy: the query may then miss the box and its faces.
+
+Each kernel thread rasterises a whole view, so that there are no races; on the CPU, Warp runs threads one by one.
 """
 
 # no `from __future__ import annotations`: Warp needs the type that `hit_distance` returns, not its name
@@ -19,15 +20,15 @@ import warp as wp
 from avatargen.render.rays import on_outline, pixel_direction, sample_direction
 
 MARGIN = 0.01
-"""Samples by which a face's image is widened before any is tested: far more than projections are rounded by."""
+"""Margin around a face's image within which samples are tested, in samples; far above the rounding of projections."""
 NEAR, WIDE = 0.01, 4096.0
-"""Depth in metres below which a corner's place in the image is not relied on, and samples beyond which it is not: its
-face is tested at all samples then."""
+"""Least depth in metres, and largest distance from the image in samples, at which a corner's place in the image is
+accurate. A face with a corner beyond these limits is tested at all samples."""
 FLAT = 1.0e-6
-"""Samples; an edge that rises by less bounds no row."""
+"""Height of an edge below which it does not limit the columns of a row, in samples."""
 TIE, LOOSE = 1.0e-5, 1.0e-4
-"""Share of a distance below which a difference may be rounding; and by which depths are overrated, so that none that
-may tie is passed over."""
+"""Relative difference of distances below which two hits tie; and relative margin on depths, so that no face that may
+tie is skipped."""
 
 
 @wp.func_native("""
@@ -35,14 +36,17 @@ may tie is passed over."""
     return wp::intersect_ray_tri_woop(start, direction, first, second, third, t, u, v, sign, nullptr) ? t : -1.0f;
 """)
 def hit_distance(start: wp.vec3, direction: wp.vec3, first: wp.vec3, second: wp.vec3, third: wp.vec3) -> wp.float32:
-    """Where a ray meets a triangle, in units of its direction's length; -1 where it does not."""
+    """Return the distance of a ray's hit of a triangle, in units of its direction's length; -1 if it misses."""
     ...
 
 
 @wp.func
 @no_type_check
 def in_samples(a: wp.vec3, b: wp.vec3, c: wp.vec3, size: wp.int32):
-    """A face's corners, given as `place_points` does, as rows: column and row of samples, from the top left, depth."""
+    """Return a face's corners as rows (column, row, depth), in samples from the top left and metres.
+
+    The arguments are corners as `place_points` writes them.
+    """
     half = 0.5 * wp.float32(size)
     return wp.mat33(half * a[0], half * a[1], a[2], half * b[0], half * b[1], b[2], half * c[0], half * c[1], c[2])
 
@@ -50,21 +54,21 @@ def in_samples(a: wp.vec3, b: wp.vec3, c: wp.vec3, size: wp.int32):
 @wp.func
 @no_type_check
 def lowest(corners: wp.mat33):
-    """The smallest column, row and depth of a face's corners."""
+    """Return the smallest column, row and depth of a face's corners."""
     return wp.min(wp.min(corners[0], corners[1]), corners[2])
 
 
 @wp.func
 @no_type_check
 def highest(corners: wp.mat33):
-    """The largest column, row and depth of a face's corners."""
+    """Return the largest column, row and depth of a face's corners."""
     return wp.max(wp.max(corners[0], corners[1]), corners[2])
 
 
 @wp.func
 @no_type_check
 def are_known(low: wp.vec3, high: wp.vec3, size: wp.int32):
-    """Whether a face's corners are where they are said to be; see NEAR and WIDE."""
+    """Return True if the places of a face's corners in the image are accurate; see NEAR and WIDE."""
     beyond = wp.max(wp.max(-low[0], -low[1]), wp.max(high[0], high[1]))
     return low[2] > NEAR and beyond < WIDE + wp.float32(size)
 
@@ -72,7 +76,7 @@ def are_known(low: wp.vec3, high: wp.vec3, size: wp.int32):
 @wp.func
 @no_type_check
 def box_of(corners: wp.mat33, size: wp.int32):
-    """First and last row, first and last column of the samples that a face may cover; of none, last comes first."""
+    """Return first and last row, first and last column of the samples that a face may cover; last < first for none."""
     low, high, last = lowest(corners), highest(corners), wp.float32(size)
     if high[2] < -NEAR:  # all of it is behind the camera
         return wp.vec4i(0, -1, 0, -1)
@@ -81,18 +85,19 @@ def box_of(corners: wp.mat33, size: wp.int32):
     left, right = wp.ceil(low[0] - 0.5 - MARGIN), wp.floor(high[0] - 0.5 + MARGIN)
     top, bottom = wp.ceil(low[1] - 0.5 - MARGIN), wp.floor(high[1] - 0.5 + MARGIN)
     return wp.vec4i(
-        wp.int32(wp.clamp(top, 0.0, last)), wp.int32(wp.clamp(bottom, -1.0, last - 1.0)),
-        wp.int32(wp.clamp(left, 0.0, last)), wp.int32(wp.clamp(right, -1.0, last - 1.0)),
-    )  # fmt: skip
+        wp.int32(wp.clamp(top, 0.0, last)),
+        wp.int32(wp.clamp(bottom, -1.0, last - 1.0)),
+        wp.int32(wp.clamp(left, 0.0, last)),
+        wp.int32(wp.clamp(right, -1.0, last - 1.0)),
+    )
 
 
 @wp.func
 @no_type_check
 def edge_line(a: wp.vec3, b: wp.vec3, turn: wp.float32):
-    """(p, q, r) with p x + q y + r >= 0 on the inner side of an edge and up to MARGIN beyond it.
+    """Return (p, q, r) with p x + q y + r >= 0 on the inner side of an edge and up to MARGIN beyond it.
 
-    Args:
-        turn: sign of the face's area.
+    `turn` is the sign of the face's area.
     """
     x, y = turn * (b[0] - a[0]), turn * (b[1] - a[1])
     return wp.vec3(-y, x, y * a[0] - x * a[1] + MARGIN * (wp.abs(x) + wp.abs(y)))
@@ -101,7 +106,7 @@ def edge_line(a: wp.vec3, b: wp.vec3, turn: wp.float32):
 @wp.func
 @no_type_check
 def edge_lines(corners: wp.mat33, size: wp.int32):
-    """Of a face's three edges, as rows; zeros, which exclude nothing, where its corners are not known."""
+    """Return the `edge_line` of each edge as rows; zeros, which exclude nothing, unless `are_known`."""
     a, b, c = corners[0], corners[1], corners[2]
     turn = wp.sign((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
     if not are_known(lowest(corners), highest(corners), size):
@@ -112,7 +117,7 @@ def edge_lines(corners: wp.mat33, size: wp.int32):
 @wp.func
 @no_type_check
 def columns_within(lines: wp.mat33, row: wp.int32, box: wp.vec4i):
-    """First and last column of a row's samples within a face's box and edges."""
+    """Return first and last column of a row's samples within a face's box and edges."""
     y, low, high = wp.float32(row) + 0.5, wp.float32(box[2]), wp.float32(box[3])
     for k in range(3):
         slope = lines[k, 0]
@@ -134,7 +139,7 @@ def place_points(
     extents: wp.array(dtype=wp.float32, ndim=2),
     places: wp.array(dtype=wp.vec3, ndim=3),
 ):
-    """Where points lie in the image, half image heights from its top left corner, y down; and their depth, metres."""
+    """Write (x, y, depth) of each vertex in each view: half image heights from the top left corner, y down; metres."""
     b, v = wp.tid()
     mesh = wp.mesh_get(meshes[b])
     for n in range(places.shape[2]):
@@ -159,9 +164,10 @@ def nearest_faces(
     faces: wp.array(dtype=wp.int32, ndim=4),
     directions: wp.array(dtype=wp.vec3, ndim=4),
 ):
-    """The face that each pixel's centre sees, -1 for none, and the ray's direction.
+    """Write the face that each pixel's centre sees, -1 for none, and the direction of the ray.
 
-    Scratch: rays, and their depth by distance, overrated; distance and depth of the nearest hit; whether it is tied.
+    Scratch, per pixel: `rays`, unit directions; `slopes`, depth by distance, with a margin; `nearest`, distance and
+    depth of the nearest hit; `tied`, whether another hit ties with it.
     """
     b, v = wp.tid()
     size, start, mesh = faces.shape[3], positions[b, v], wp.mesh_get(meshes[b])
@@ -213,7 +219,7 @@ def cover_centres(
     places: wp.array(dtype=wp.vec3, ndim=3),
     hits: wp.array(dtype=wp.int32, ndim=4),
 ):
-    """A face that the ray through each pixel's centre hits, -1 for none."""
+    """Write a face that the ray through each pixel's centre hits, -1 for none."""
     b, v = wp.tid()
     size, mesh = hits.shape[3], wp.mesh_get(meshes[b])
     for row in range(size):
@@ -252,9 +258,11 @@ def cover_outline(
     missed: wp.array(dtype=wp.bool, ndim=2),
     coverage: wp.array(dtype=wp.float32, ndim=4),
 ):
-    """Share of each pixel's samples that hit, which are tested only where not all of the 3 x 3 centres around agree.
+    """Write the share of each pixel's samples that hit.
 
-    Scratch: pixels where they do not; samples that have not been hit yet.
+    Samples are tested only in pixels on the outline, where the centres of the 3 x 3 pixels around do not all agree.
+
+    Scratch: `outline`, these pixels; `missed`, samples in them that no face has covered yet.
     """
     b, v = wp.tid()
     size, grid, mesh = hits.shape[3], hits.shape[3] * samples, wp.mesh_get(meshes[b])

@@ -1,7 +1,7 @@
-"""Attributes at the points where rays hit: interpolation over faces and bilinear texture lookups.
+"""Attributes at the points that rays hit: interpolation over faces, and bilinear texture lookup.
 
-Both are weighted sums of table rows: `embedding_bag` forward, which never materialises the gathered rows, and
-`index_add` backward, which is several times faster than its dense backward on the CPU.
+Both are weighted sums of table rows. The forward pass is `embedding_bag`, which does not store the gathered rows; the
+backward pass is `index_add`, which on the CPU is several times faster than `embedding_bag`'s own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch.nn.functional import embedding_bag
 
 
 class _WeightedRows(torch.autograd.Function):
+    """`weighted_rows` with its gradient."""
+
     @staticmethod
     def forward(ctx, table, index, weights):
         ctx.save_for_backward(table, index, weights)
@@ -34,11 +36,19 @@ class _WeightedRows(torch.autograd.Function):
 def weighted_rows(
     table: Float[Tensor, "R C"], index: Int[Tensor, "P K"], weights: Float[Tensor, "P K"]
 ) -> Float[Tensor, "P C"]:
-    """sum_k weights[p, k] * table[index[p, k]], differentiable in the table and the weights."""
+    """Return sum_k weights[p, k] * table[index[p, k]], differentiable in the table and the weights.
+
+    Example:
+        >>> table = torch.tensor([[0.0], [10.0], [20.0]])
+        >>> weighted_rows(table, torch.tensor([[1, 2]]), torch.tensor([[0.5, 0.25]])).tolist()
+        [[10.0]]
+    """
     return _WeightedRows.apply(table, index, weights)
 
 
 class _AddRows(torch.autograd.Function):
+    """`add_rows` with its gradient."""
+
     @staticmethod
     def forward(ctx, values, index, rows):
         ctx.save_for_backward(index)
@@ -50,19 +60,36 @@ class _AddRows(torch.autograd.Function):
 
 
 def add_rows(values: Float[Tensor, "P C"], index: Int[Tensor, " P"], rows: int) -> Float[Tensor, "{rows} C"]:
-    """A table of `rows` rows, each the sum of the values sent to it; differentiable in the values."""
+    """Return a table whose rows are the sums of the values assigned to them, differentiable in the values.
+
+    Args:
+        values: to add up.
+        index: row of each value.
+        rows: of the table.
+
+    Example:
+        >>> add_rows(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 2, 2]), rows=3).tolist()
+        [[1.0], [0.0], [6.0]]
+    """
     return _AddRows.apply(values, index, rows)
 
 
 def bilinear(
     texture: Float[Tensor, "B C Ht Wt"], uv: Float[Tensor, "P 2"], batch: Int[Tensor, " P"]
 ) -> Float[Tensor, "P C"]:
-    """Texture values at points, bilinear between texel centres, clamped at the border.
+    """Return texture values at points, bilinear between texel centres and clamped at the border.
+
+    Differentiable in the texture and the texture coordinates.
 
     Args:
         texture: row 0 is v = 1; texel centres are at half-integers.
-        uv: u to the right, v up, in [0, 1].
-        batch: which texture each point reads.
+        uv: texture coordinates, u to the right, v up, in [0, 1].
+        batch: index of the texture that each point reads.
+
+    Example:
+        >>> texture = torch.tensor([[[[0.0, 8.0]]]])
+        >>> bilinear(texture, torch.tensor([[0.25, 0.5], [0.5, 0.5], [1.0, 0.5]]), torch.zeros(3).long()).tolist()
+        [[0.0], [4.0], [8.0]]
     """
     count, channels, height, width = texture.shape
     table = texture.permute(0, 2, 3, 1).reshape(count * height * width, channels)

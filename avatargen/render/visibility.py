@@ -1,9 +1,9 @@
-"""What do rays hit? Queries against Warp's bounding volume hierarchies, and on the CPU faces walked one by one.
+"""Visibility: the faces that samples see, and the pixels that meshes cover.
 
-One `wp.Mesh` for each avatar of a batch, kept between calls and refitted to the vertices of each; one kernel
-launch for all avatars, views and rays. Nothing here is differentiable: face ids, directions and masks leave
-this module. Runs on the CPU and on CUDA, on the device of the faces. On the CPU most images are made face by face, not
-ray by ray: the same, and sooner (see :mod:`avatargen.render.raster`). Source: NVIDIA Warp,
+There is one `wp.Mesh` with its bounding volume hierarchy for each avatar of a batch; it is kept between calls and
+refitted to new vertices. One kernel launch serves all avatars, views and rays. Face ids, directions and coverage leave
+this module without gradients. It runs on the device of the faces, CPU or CUDA. On the CPU most images are rasterised
+face by face, which gives the same result sooner (see `avatargen.render.raster`). Source: NVIDIA Warp,
 https://github.com/NVIDIA/warp.
 """
 
@@ -26,7 +26,7 @@ wp.config.log_level = wp.LOG_ERROR
 
 FAR = 1.0e6  # metres; beyond every scene
 FACES_A_SAMPLE = 4
-"""With more faces for each sample of a view, rays are faster on the CPU, too."""
+"""Faces for each sample of a view above which casting rays is faster on the CPU, too."""
 
 
 @wp.kernel(enable_backward=False)
@@ -40,6 +40,7 @@ def _cast_pixels(
     faces: wp.array(dtype=wp.int32, ndim=4),
     directions: wp.array(dtype=wp.vec3, ndim=4),
 ):
+    """Write the face that each pixel's centre sees, -1 for none, and the direction of the ray."""
     b, v, row, column = wp.tid()
     direction = pixel_direction(row, column, faces.shape[3], extents[b, v], bases[b, v])
     directions[b, v, row, column] = direction
@@ -60,7 +61,7 @@ def _cast_centres(
     far: wp.float32,
     hits: wp.array(dtype=wp.int32, ndim=4),
 ):
-    """0 where the ray through a pixel's centre hits, else -1."""
+    """Write 0 where the ray through a pixel's centre hits, else -1."""
     b, v, row, column = wp.tid()
     direction = wp.normalize(pixel_direction(row, column, hits.shape[3], extents[b, v], bases[b, v]))
     hit = wp.int32(-1)
@@ -81,7 +82,7 @@ def _cover_pixels(
     hits: wp.array(dtype=wp.int32, ndim=4),
     coverage: wp.array(dtype=wp.float32, ndim=4),
 ):
-    """Share of each pixel's samples that hit; cast only where not all of the 3 x 3 centres around agree."""
+    """Write the share of each pixel's samples that hit; rays are cast only in pixels on the outline."""
     b, v, row, column = wp.tid()
     if not on_outline(hits, b, v, row, column):
         coverage[b, v, row, column] = wp.where(hits[b, v, row, column] >= 0, 1.0, 0.0)
@@ -97,14 +98,14 @@ def _cover_pixels(
 
 
 class MeshBatch:
-    """B meshes of one topology, each with its hierarchy, that rays can be cast against.
+    """B meshes of one topology, each with its bounding volume hierarchy.
 
     Args:
-        faces: vertex indices of each triangle; their device is the one everything runs on.
-        layout: vertices (any units) that the hierarchies are built around before they are refitted. Which of
-            two exactly tied hits counts depends on it, so it must not depend on what happens to be rendered
-            first where a run must repeat itself to the bit. Without it, the first vertices given serve.
-        by_rays: make images ray by ray, not face by face, as on a GPU always; if None, whichever is faster.
+        faces: vertex indices of each triangle; everything runs on their device.
+        layout: vertices (any unit) that the hierarchies are built around before they are refitted, by default the
+            first vertices given. Of two hits that tie exactly, the layout decides which one counts; runs that must
+            repeat to the bit need the same layout, whatever they render first.
+        by_rays: cast rays instead of rasterising faces, as is always done on a GPU; None: whichever is faster.
     """
 
     def __init__(
@@ -122,7 +123,10 @@ class MeshBatch:
         self._version = 0
 
     def update(self, vertices: Float[Tensor, "B N 3"]) -> None:
-        """Refit the first B hierarchies to vertices, which are copied; those that they hold already cost nothing."""
+        """Refit the first B hierarchies to vertices, which are copied.
+
+        The call is free if they hold these vertices already.
+        """
         if self._holds() is vertices and self._version == vertices._version:
             return
         self._holds, self._version = weakref.ref(vertices), vertices._version
@@ -141,10 +145,10 @@ class MeshBatch:
     def visible_faces(
         self, frames: Frames, size: int
     ) -> tuple[Int[Tensor, "B V size size"], Float[Tensor, "B V size size 3"]]:
-        """What is seen through each pixel centre of a `size` x `size` image.
+        """Return the visible face at each pixel centre of `size` x `size` images.
 
         Returns:
-            The face, -1 for none (int32), and the ray's world direction, 1 along the optical axis.
+            the face, -1 for none (int32); and the ray's world direction, of length 1 along the optical axis.
         """
         shape, device = (*frames.extents.shape, size, size), frames.extents.device
         faces = torch.empty(shape, dtype=torch.int32, device=device)
@@ -162,14 +166,19 @@ class MeshBatch:
     def covered(
         self, frames: Frames, size: int, samples: int
     ) -> tuple[Float[Tensor, "B V size size"], Int[Tensor, "B V size size"]]:
-        """Share of each pixel of a `size` x `size` image that is covered, and whether its centre is.
+        """Return the coverage of each pixel of `size` x `size` images, and whether its centre is covered.
 
-        Samples (`samples` on each side of a pixel) are cast along the outline only: elsewhere all of them would be
-        hits or misses, were nothing smaller than a pixel.
+        Samples are tested only in pixels on the outline. In all other pixels all samples count as their centre, so
+        details smaller than a pixel may be missed.
+
+        Args:
+            frames: of the cameras.
+            size: rows and columns of the images.
+            samples: along each side of a pixel.
 
         Returns:
-            Coverage in [0, 1]; and for the ray through each pixel's centre (int32) -1 if it misses, else a face that it
-            hits, or 0 if images are made by rays.
+            coverage in [0, 1]; and for each pixel's centre (int32) -1 if it is not covered, else a face that covers it,
+            or 0 where rays are cast.
         """
         shape, device = (*frames.extents.shape, size, size), frames.extents.device
         coverage = torch.empty(shape, device=device)
@@ -188,13 +197,13 @@ class MeshBatch:
         return coverage, hits
 
     def _rays_serve(self, size: int) -> bool:
-        """Whether an image is made ray by ray."""
+        """Return True if rays are cast for images of this size, False if faces are rasterised."""
         if self._by_rays is None:
             return self._indices.shape[0] // 3 > FACES_A_SAMPLE * size**2
         return self._by_rays
 
     def _places(self, frames: Frames) -> wp.array:
-        """Where the points of each mesh lie in each view, (B, V, N); see `place_points`."""
+        """Return the place of each vertex in each view, (B, V, N) of vec3; see `place_points`."""
         shape = (*frames.extents.shape, len(self._points[0]))
         places = wp.empty(shape, dtype=wp.vec3, device=self.device)
         inputs = [self.ids, *camera_arrays(frames), places]
@@ -203,7 +212,7 @@ class MeshBatch:
 
 
 def camera_arrays(frames: Frames) -> list[wp.array]:
-    """Positions (B, V) of vec3, bases (B, V) of mat33 and extents (B, V) as kernels take them."""
+    """Return positions (B, V) of vec3, bases (B, V) of mat33 and extents (B, V) as Warp arrays."""
     return [
         wp.from_torch(frames.positions.contiguous(), dtype=wp.vec3),
         wp.from_torch(frames.bases.contiguous(), dtype=wp.mat33),

@@ -1,8 +1,8 @@
-"""The default renderer: Warp decides what is visible, torch computes what it looks like.
+"""The default renderer: Warp finds the visible faces, torch computes what they look like.
 
-A ray through each sample finds the visible face; position, depth, attributes, texture and normals are
-derived again in torch from that face's corners, so that gradients reach the vertices and the texture.
-Coverage is the fraction of samples that hit; its gradient comes from :mod:`avatargen.render.coverage`.
+A ray through each sample finds the visible face. Position, depth, attributes, texture and normals are computed again in
+torch from the face's corners, so that gradients reach the vertices and the texture. Coverage is the fraction of samples
+that hit; its gradient comes from `avatargen.render.coverage`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
-from avatargen.render.base import Renderer
+from avatargen.render.base import Interior, Renderer
 from avatargen.render.coverage import ContourEdges, with_contour_gradient
 from avatargen.render.geometry import Frames, camera_frames, intersect
 from avatargen.render.normals import VertexRings, vertex_normals
@@ -28,8 +28,8 @@ class Hits:
 
     Attributes:
         sample: flat index in the (B, V, size * samples, size * samples) grid of samples.
-        batch: which avatar.
-        face: which of its faces.
+        batch: index of the avatar.
+        face: index of the face.
         corners: the face's corners, as rows of the (B * N, ...) table of vertices.
         weights: perspective-correct barycentric coordinates, differentiable in the vertices.
         depth: view depth, metres, differentiable in the vertices.
@@ -44,12 +44,12 @@ class Hits:
 
 
 class WarpRenderer(Renderer):
-    """See :class:`avatargen.render.base.Renderer`; runs on the device of the topology.
+    """The default renderer; runs on the device of the topology. See the base class.
 
     Args:
         topology: faces and texture coordinates.
-        template: vertices (metres) that the hierarchies are built around, see :class:`MeshBatch`; without it,
-            the texture layout serves, which is nearly as good (rays cost some 15% more).
+        template: vertices (metres) that the hierarchies are built around, see `MeshBatch`. By default they are built
+            around the texture layout, which makes rays about 15% slower.
     """
 
     def __init__(self, topology: HeadTopology, template: Float[Tensor, "N 3"] | None = None):
@@ -71,18 +71,17 @@ class WarpRenderer(Renderer):
         samples: int = 1,
         gradients: bool = True,
         normals: bool = True,
-        interior: bool = True,
-        shaded: bool = False,
+        interior: Interior = "all",
     ) -> RenderOutput:
-        """See the base class. With an even number of samples a side, the sample down and right of the pixel's
-        centre stands for it in `face_ids`.
+        """See the base class. `face_ids` are those of the sample at the centre, or for an even number of samples along
+        a side, of the sample to the right and below the centre.
         """
         self._check(vertices, cameras, texture, attributes)
         vertices = vertices.contiguous()
         self._meshes.update(vertices)
         frames = camera_frames(cameras)
         faces, directions = self._meshes.visible_faces(frames, size * samples)
-        within = vertices if interior else vertices.detach()
+        within = vertices if interior == "all" else vertices.detach()
         hits = self._hits(within, frames, faces, directions)
         pixels = Pixels.of(hits.sample, faces.shape, samples)
         coverage = pixels.coverage(samples)
@@ -91,7 +90,7 @@ class WarpRenderer(Renderer):
         if gradients:
             coverage = self._with_gradient(coverage, vertices, frames, faces)
         if normals:
-            shading = pixels.mean(self._normals(vertices if shaded else within, hits))
+            shading = pixels.mean(self._normals(vertices if interior == "normals" else within, hits))
         else:
             shading = torch.zeros_like(depth).expand(-1, -1, 3, -1, -1)
         centres = faces[..., samples // 2 :: samples, samples // 2 :: samples]
@@ -100,7 +99,7 @@ class WarpRenderer(Renderer):
     def silhouette(
         self, vertices: Float[Tensor, "B N 3"], cameras: Cameras, size: int, *, samples: int = 2
     ) -> Float[Tensor, "B V 1 size size"]:
-        """See the base class; what is smaller than a pixel and away from the outline may be missed."""
+        """See the base class; details smaller than a pixel and away from the outline may be missed."""
         self._check(vertices, cameras, None, None)
         vertices = vertices.contiguous()
         self._meshes.update(vertices)
@@ -109,7 +108,7 @@ class WarpRenderer(Renderer):
         return self._with_gradient(coverage[:, :, None], vertices, frames, hits)
 
     def _with_gradient(self, coverage: Tensor, vertices: Tensor, frames: Frames, seen: Tensor) -> Tensor:
-        """Coverage, differentiable if vertices are."""
+        """Return the coverage, differentiable in the vertices if they require gradients."""
         if not (torch.is_grad_enabled() and vertices.requires_grad):
             return coverage
         if self._edges is None:
@@ -117,14 +116,16 @@ class WarpRenderer(Renderer):
         return with_contour_gradient(coverage, vertices, frames, self._edges, self._meshes, seen)
 
     def _check(self, vertices, cameras, texture, attributes) -> None:
+        """Raise ValueError if batch sizes differ, or if there are both texture and attributes."""
         if texture is not None and attributes is not None:
             raise ValueError("render: got both texture and attributes; give one of the two or neither")
         tables = {"cameras": cameras.fov, "texture": texture, "attributes": attributes}
         for name, table in tables.items():
             if table is not None and len(table) != len(vertices):
-                raise ValueError(f"render: {len(vertices)} meshes, but {name} for {len(table)}")
+                raise ValueError(f"render: got {name} for {len(table)} meshes; expected {len(vertices)}")
 
     def _hits(self, vertices, frames: Frames, faces, directions) -> Hits:
+        """Return where the rays of samples that see a face meet it."""
         sample = (faces.flatten() >= 0).nonzero()[:, 0]
         face = faces.flatten().index_select(0, sample).long()
         view = torch.div(sample, faces[0, 0].numel(), rounding_mode="floor")
@@ -136,6 +137,7 @@ class WarpRenderer(Renderer):
         return Hits(sample, batch, face, corners, weights, depth)
 
     def _features(self, vertices, hits: Hits, texture, attributes) -> Tensor:
+        """Return texture or attributes at the hits, (P, C)."""
         if texture is not None:
             uvs = self._corner_uvs.index_select(0, hits.face).view(-1, 3, 2)
             return bilinear(texture, (uvs * hits.weights[:, :, None]).sum(1), hits.batch)
@@ -144,6 +146,7 @@ class WarpRenderer(Renderer):
         return vertices.new_zeros(len(hits.face), 0)
 
     def _normals(self, vertices, hits: Hits) -> Tensor:
+        """Return smooth unit normals at the hits, (P, 3)."""
         if self._rings is None:
             self._rings = VertexRings(self._faces, vertices.shape[1])
         needed = torch.zeros(vertices.shape[:2], dtype=torch.bool, device=vertices.device)
@@ -155,11 +158,11 @@ class WarpRenderer(Renderer):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Where the P samples that hit go.
+    """The pixels of the P samples that hit.
 
     Attributes:
-        index: flat index, in the (B, V, H, W) grid of pixels, of the pixel that holds each sample.
-        counts: how many samples hit in each pixel.
+        index: pixel of each sample, a flat index in the (B, V, H, W) grid of pixels.
+        counts: number of samples that hit in each pixel.
     """
 
     index: Int[Tensor, " P"]
@@ -167,7 +170,7 @@ class Pixels:
 
     @classmethod
     def of(cls, sample: Int[Tensor, " P"], shape: torch.Size, samples: int) -> Pixels:
-        """Sort samples, given by flat index in a (B, V, H * samples, W * samples) grid, into pixels."""
+        """Assign samples, given by flat index in a (B, V, H * samples, W * samples) grid, to pixels."""
         size = shape[-1] // samples
         index = sample
         if samples > 1:
@@ -178,17 +181,20 @@ class Pixels:
         return cls(index, counts)
 
     def coverage(self, samples: int) -> Float[Tensor, "B V 1 H W"]:
-        """Fraction of each pixel's samples that hit."""
+        """Return the fraction of each pixel's samples that hit."""
         return (self.counts / samples**2)[:, :, None]
 
     def mean(self, values: Float[Tensor, "P C"]) -> Float[Tensor, "B V C H W"]:
-        """Mean over the samples that hit in each pixel, zero where none does."""
+        """Return the mean over the samples that hit in each pixel, zero where none does."""
         values = values / self.counts.view(-1).index_select(0, self.index)[:, None]
         return add_rows(values, self.index, self.counts.numel()).view(*self.counts.shape, -1).movedim(-1, 2)
 
 
 def flat_layout(topology: HeadTopology) -> Float[Tensor, "N 3"]:
-    """Vertices at the texture coordinates of their first corner: neighbours on the surface stay close."""
+    """Return the texture layout as flat vertices, in which neighbours on the surface stay close.
+
+    A vertex takes the texture coordinates of the first face corner that it belongs to.
+    """
     vertex, corner = topology.faces.flatten().long(), topology.face_uvs.flatten().long()
     first = corner.new_full((int(vertex.max()) + 1,), len(corner) - 1)
     first.scatter_reduce_(0, vertex, torch.arange(len(corner), device=corner.device), reduce="amin")
@@ -198,7 +204,14 @@ def flat_layout(topology: HeadTopology) -> Float[Tensor, "N 3"]:
 def nearest_depth(
     depth: Float[Tensor, " P"], sample: Int[Tensor, " P"], shape: torch.Size, samples: int
 ) -> Float[Tensor, "B V 1 H W"]:
-    """The smallest view depth among the samples of each pixel, 0 where none hits."""
+    """Return the smallest view depth among the samples of each pixel, 0 where none hits.
+
+    Args:
+        depth: of the samples that hit, metres.
+        sample: their flat indices in the grid of samples.
+        shape: of the grid of samples, (B, V, H * samples, W * samples).
+        samples: along each side of a pixel.
+    """
     if samples == 1:
         return depth.new_zeros(shape.numel()).index_add(0, sample, depth).view(shape)[:, :, None]
     grid = depth.new_full((shape.numel(),), -torch.inf).index_put((sample,), -depth).view(-1, 1, *shape[2:])

@@ -73,6 +73,9 @@ class ResizePrior(Prior):
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
         return torch.zeros(len(prompts), 1, 1)
 
+    def truncates(self, prompts: list[str]) -> list[bool]:
+        return [False] * len(prompts)
+
     def predict(self, noisy, timesteps, condition):
         return torch.zeros_like(noisy)
 

@@ -1,11 +1,11 @@
-"""Peak memory can be measured anew in a process that once used more."""
+"""Peak memory of one piece of work, in a process that used more before."""
 
 import torch
 
 from avatargen.method.cost import peak_memory_mb, reset_peak_memory
 
 
-def test_peak_memory_starts_anew_and_rises_again():
+def test_peak_memory_restarts_after_a_reset():
     ballast = torch.ones(2**26)
     high = peak_memory_mb()
     assert high > 256

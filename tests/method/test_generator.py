@@ -13,11 +13,12 @@ from avatargen.config.settings import CameraSettings, MethodSettings, PriorSetti
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io.avatar_file import GREY
 from avatargen.io.history import History
-from avatargen.method import optimise
-from avatargen.method.context import embed_prompts
+from avatargen.method import geometry_losses, posing
+from avatargen.method.context import Batch, embed_prompts
 from avatargen.method.cost import peak_memory_mb
 from avatargen.method.generator import Generator
-from avatargen.method.optimise import mask_cameras, take_step
+from avatargen.method.geometry_losses import mask_cameras
+from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
 from tests.small_flame import write_flame
@@ -93,7 +94,7 @@ def test_what_a_method_freezes_does_not_move(generator, tmp_path, frozen):
 
 
 def test_an_interrupted_avatar_ends_with_the_same_bits(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 1)
     run = run_config(generator)
     (whole,) = make(generator, run, [MAN], tmp_path / "whole")
 
@@ -125,8 +126,9 @@ def advance(generator, steps: int, items=(MAN,), **method) -> State:
         2 * generator.settings.latent_size,
     )  # fmt: skip
     prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True, words="latent_paint")
+    batch = Batch(generator.context, settings, prompts, seeds)
     for _ in range(steps):
-        take_step(generator.context, settings, state, prompts, seeds)
+        take_step(batch, state)
     return state
 
 
@@ -144,9 +146,9 @@ def test_heads_are_posed_once_while_they_do_not_move(generator, monkeypatch):
 
 def test_offsets_that_a_method_does_not_have_cost_nothing(generator, monkeypatch):
     calls = []
-    for name in ("offsets", "roughness"):
-        own = getattr(optimise, name)
-        monkeypatch.setattr(optimise, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
+    for module, name in ((posing, "offsets"), (geometry_losses, "roughness")):
+        own = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, own=own, name=name: calls.append(name) or own(*a))
     assert advance(generator, 2, phase1_steps=0, offsets=False).shape.abs().max() > 0
     assert not calls
     advance(generator, 1, phase1_steps=0)
@@ -238,7 +240,7 @@ def test_an_avatar_that_diverged_is_tried_again_with_smaller_steps(generator, tm
 
 
 def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 1)
     run = run_config(generator)
     poison(monkeypatch, lambda call: call == 1)
     (whole,) = make(generator, run, [MAN], tmp_path / "whole")
@@ -251,7 +253,7 @@ def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.undo()
-    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 1)
     poison(monkeypatch, lambda call: call == 1)
     with pytest.raises(KeyboardInterrupt):
         make(generator, run, [MAN], tmp_path / "parts", stop)
@@ -261,7 +263,7 @@ def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
 
 
 def test_histories_tell_losses_and_looks_whole_after_an_interruption(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("avatargen.method.batch.CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 2)
     monkeypatch.setattr("avatargen.io.history.EVERY", 2)
     run = run_config(generator, batch=2)
     make(generator, run, [MAN, GIRL], tmp_path / "whole")
@@ -304,7 +306,7 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
 
 
 def test_seconds_are_the_share_of_all_attempts_and_runs_and_the_own_baking(generator, tmp_path, monkeypatch):
-    from avatargen.method import batch
+    from avatargen.method import batch_run
     from avatargen.method import generator as module
 
     clock, steps, made = [0.0], [], {}
@@ -328,8 +330,8 @@ def test_seconds_are_the_share_of_all_attempts_and_runs_and_the_own_baking(gener
         with suppress(KeyboardInterrupt):
             made.update((avatar.prompt, avatar) for avatar in fresh.run(run, items, folders, on_step))
 
-    monkeypatch.setattr(batch, "CHECKPOINT_STEPS", 1)
-    monkeypatch.setattr(batch, "now", lambda: clock[0])
+    monkeypatch.setattr(batch_run, "CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr(batch_run, "now", lambda: clock[0])
     monkeypatch.setattr(module, "bake", takes(3, bake))
     monkeypatch.setattr(module, "build_context", takes(1000, build_context))
     poison(monkeypatch, lambda call: call == 1)

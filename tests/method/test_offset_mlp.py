@@ -1,4 +1,4 @@
-"""Offset MLPs: zero at the start, bounded, and each avatar's its own."""
+"""Offset MLPs: zero at the start, bounded, independent between avatars."""
 
 import torch
 
@@ -12,7 +12,7 @@ def test_offsets_start_at_zero():
     assert offsets(initial_layers(features.shape[1], [3, 4]), features, 0.03).abs().max() == 0
 
 
-def test_offsets_are_bounded_and_each_avatars_own():
+def test_offsets_are_bounded_and_independent():
     features = encode_positions(POSITIONS)
     layers = initial_layers(features.shape[1], [3, 4])
     layers["mlp_w3"][1] = 100.0
@@ -21,6 +21,7 @@ def test_offsets_are_bounded_and_each_avatars_own():
     assert 0 < moved[1].abs().max() <= 0.03
 
 
-def test_a_seed_gives_the_same_weights_in_any_batch():
+def test_weights_depend_on_the_seed_alone():
     alone, together = initial_layers(21, [7]), initial_layers(21, [1, 7, 2])
     assert all(torch.equal(alone[name][0], together[name][1]) for name in alone)
+    assert not torch.equal(together["mlp_w1"][0], together["mlp_w1"][1])

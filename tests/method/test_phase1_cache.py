@@ -14,7 +14,7 @@ from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.avatar_file import load_avatar
 from avatargen.io.history import HISTORY, History
 from avatargen.method import phase1_cache
-from avatargen.method.context import embed_prompts
+from avatargen.method.context import Batch, embed_prompts
 from avatargen.method.generator import Generator
 from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, checkpoint_place, initial_state
@@ -60,8 +60,9 @@ def test_what_decides_phase_two_alone_leaves_phase_one_its_bits(generator, prior
         seeds, size = [item.seed for item in ITEMS], 2 * prior.latent_size
         state = initial_state(generator.head, run.method, prior, generator.context.start, seeds, size)
         prompts = embed_prompts(generator.prior, [item.prompt for item in ITEMS], True, prior.view_words, None)
+        batch = Batch(generator.context, run.method, prompts, torch.tensor([0, 3]))
         for _ in range(run.method.phase1_steps):
-            take_step(generator.context, run.method, state, prompts, torch.tensor([0, 3]))
+            take_step(batch, state)
         assert not any(value.grad is not None for value in state.geometry().values())
         return state.texture.detach()
 

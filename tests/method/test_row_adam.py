@@ -1,11 +1,11 @@
-"""Adam with a second moment for each row, against hand computation."""
+"""Adam with one second moment for each row, against values worked out by hand."""
 
 import torch
 
 from avatargen.method.row_adam import RowAdam
 
 
-def test_the_first_step_keeps_the_gradients_direction_and_has_unit_size():
+def test_first_step_has_unit_size_along_the_gradient():
     value = torch.zeros(2, 4, requires_grad=True)
     gradient = torch.tensor([[3.0, 0.0, 0.0, 4.0], [300.0, 0.0, 0.0, 400.0]])
     value.grad = gradient.clone()
@@ -14,7 +14,7 @@ def test_the_first_step_keeps_the_gradients_direction_and_has_unit_size():
     assert torch.allclose(value.detach(), expected.expand(2, 4), atol=1e-6)
 
 
-def test_equals_adam_where_a_row_has_one_element():
+def test_equals_adam_for_rows_of_one_element():
     rows = [torch.randn(5, 1, generator=torch.Generator().manual_seed(k)) for k in range(6)]
     ours, theirs = (torch.zeros(5, 1, requires_grad=True) for _ in range(2))
     mine, adam = RowAdam([ours], lr=0.01), torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.99))
@@ -25,7 +25,7 @@ def test_equals_adam_where_a_row_has_one_element():
     assert torch.allclose(ours, theirs, atol=1e-7)
 
 
-def test_rows_do_not_disturb_each_other():
+def test_rows_are_independent():
     def run(count):
         value = torch.zeros(count, 3, requires_grad=True)
         optimiser = RowAdam([value], lr=0.1)
@@ -39,7 +39,7 @@ def test_rows_do_not_disturb_each_other():
     assert torch.equal(run(1)[0], run(3)[0])
 
 
-def test_a_parameter_without_gradient_stays():
+def test_parameter_without_gradient_does_not_move():
     value = torch.ones(1, 2, requires_grad=True)
     RowAdam([value]).step()
     assert value.tolist() == [[1.0, 1.0]]

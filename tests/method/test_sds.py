@@ -24,7 +24,7 @@ def test_guidance_of_one_is_the_conditional_prediction():
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_every_prediction_type_gives_the_same_epsilon_and_sample(prediction):
+def test_prediction_types_give_the_same_epsilon_and_sample(prediction):
     clean, noise = full(0.7), full(-0.3)
     noisy = add_noise(clean, noise, A)
     output = {"epsilon": noise, "v_prediction": 0.8 * noise - 0.6 * clean, "sample": clean}[prediction]
@@ -33,10 +33,10 @@ def test_every_prediction_type_gives_the_same_epsilon_and_sample(prediction):
     assert to_sample(epsilon, noisy, A).item() == pytest.approx(0.7, abs=1e-6)
 
 
-def test_unknown_names_are_errors():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="prediction type: got 'flow'"):
         to_epsilon(full(0.0), full(0.0), A, "flow")
-    with pytest.raises(ValueError, match="weighting 'cubic'"):
+    with pytest.raises(ValueError, match="weighting: got 'cubic'"):
         weight(A, "cubic")
 
 
@@ -45,14 +45,14 @@ def test_weights(kind, expected):
     assert weight(A, kind).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_gradient_vanishes_when_the_prediction_is_the_noise():
+def test_gradient_is_the_weighted_error_of_the_noise():
     noise = torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     w = torch.tensor([1.0, 2.0, 3.0])
     assert sds_gradient(noise, noise, w).abs().max() == 0
     assert sds_gradient(noise + 1, noise, w)[:, 0, 0, 0].tolist() == pytest.approx([1.0, 2.0, 3.0], rel=1e-5)
 
 
-def test_annealing_lowers_the_upper_end_to_the_middle():
+def test_annealing_lowers_the_upper_timestep_to_the_middle():
     uniform = torch.tensor([0.0, 0.999999])
     assert timesteps(uniform, (0.1, 0.9), 1000, 0.0, True).tolist() == [100, 899]
     assert timesteps(uniform, (0.1, 0.9), 1000, 1.0, True).tolist() == [100, 499]

@@ -1,4 +1,4 @@
-"""Masks of what a prior sees, and the silhouette loss, with a prior whose answer is known."""
+"""Masks estimated with a prior whose answer is known, and the silhouette loss."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ COLOURS = torch.tensor([[0.15, 0.35, 0.95], [0.95, 0.15, 0.85], [0.25, 0.95, 0.3
 
 
 class DiscPrior(Prior):
-    """Knows one picture: a white disc on whatever background the latents show in their corner."""
+    """Predicts a white disc over the background of each estimate, whatever it is given."""
 
     id, latent_channels, downscale, prediction = "disc", 3, 1, "sample"
     alphas_cumprod = torch.linspace(0.99, 0.05, 1000)
@@ -26,6 +26,9 @@ class DiscPrior(Prior):
 
     def embed(self, prompts):
         return torch.zeros(len(prompts), 1, 1)
+
+    def truncates(self, prompts):
+        return [False] * len(prompts)
 
     def predict(self, noisy, timesteps, condition):
         self.times.append(int(timesteps[0]))
@@ -51,14 +54,14 @@ def masks_of(prior: DiscPrior, steps: int = 1, own: float = 0.0) -> Masks:
 
 
 @pytest.mark.parametrize("own", [0.0, 4.0, DISC, 7.0])
-def test_the_mask_is_what_the_prior_sees_whatever_is_rendered(own):
+def test_mask_is_what_the_prior_sees_whatever_is_rendered(own):
     prior = DiscPrior()
     masks = masks_of(prior, own=own)
     assert masks.valid.all()
     assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
 
 
-def test_an_estimate_of_several_steps_walks_down_to_the_same_picture():
+def test_several_denoising_steps_find_the_same_mask():
     prior = DiscPrior(steps=4)
     masks = masks_of(prior, steps=4)
     assert torch.equal(masks.foreground[0, 0, 0] > 0.5, prior.disc)
@@ -70,7 +73,8 @@ def test_masks_of_implausible_area_are_not_trusted(radius):
     assert not masks_of(DiscPrior(radius)).valid.any()
 
 
-def test_an_estimate_that_is_no_number_is_not_trusted_and_harms_nobody(monkeypatch):
+def test_masks_that_are_not_finite_are_not_trusted(monkeypatch):
+    """The other camera's mask is, and gradients are finite."""
     prior, decode = DiscPrior(), DiscPrior.decode
     spoilt = torch.tensor([float("nan"), 1.0]).view(2, 1, 1, 1)  # of the first of two cameras
     monkeypatch.setattr(DiscPrior, "decode", lambda _, latents: decode(prior, latents) * spoilt)
@@ -81,7 +85,7 @@ def test_an_estimate_that_is_no_number_is_not_trusted_and_harms_nobody(monkeypat
     assert coverage.grad.isfinite().all() and coverage.grad[0, 1].abs().max() > 0
 
 
-def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
+def test_loss_is_a_mean_over_trusted_masks_of_each_avatar():
     foreground = torch.zeros(2, 2, 1, 4, 4)
     valid = torch.tensor([[True, False], [False, False]])
     coverage = torch.full((2, 2, 1, 4, 4), 0.5)
@@ -89,7 +93,8 @@ def test_the_loss_counts_trusted_views_only_and_each_avatar_alone():
     assert silhouette_loss(coverage, Masks(foreground, valid)).tolist() == [0.25 * 16, 0.0]
 
 
-def test_change_of_masks_is_of_the_heads_area_where_both_are_trusted():
+def test_change_is_a_share_of_the_heads_area():
+    """It counts masks that are trusted before and after, and is 0 where there are none."""
     before, after = torch.zeros(2, 2, 1, 4, 4), torch.zeros(2, 2, 1, 4, 4)
     before[:, :, :, :2], after[:, :, :, :3] = 1, 1
     trusted = torch.tensor([[True, True], [True, False]])

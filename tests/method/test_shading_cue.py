@@ -1,4 +1,4 @@
-"""The shading cue: Lambert by hand, greys through a known response, two ways into the latents, and its schedule."""
+"""The shading cue: shading by hand, greys in a known response, blending and adding, the schedule."""
 
 import pytest
 import torch
@@ -6,13 +6,13 @@ import torch
 from avatargen.method.shading_cue import AMBIENT, add_contrast, alpha, blend, grey_to_latents, shading
 
 
-def test_shading_is_ambient_away_from_the_light_and_full_towards_it():
+def test_shading_by_hand():
     normals = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.6, 0.0, 0.8]]).T.view(1, 1, 3, 1, 3)
     level = shading(normals, torch.tensor([[[0.0, 0.0, 1.0]]])).flatten()
     assert level.tolist() == pytest.approx([1.0, AMBIENT, AMBIENT + 0.9 * 0.8])
 
 
-def test_greys_interpolate_between_measured_levels():
+def test_greys_are_interpolated_in_the_response():
     response = torch.tensor([[0.0, 10.0], [1.0, 20.0], [4.0, 40.0]])
     level = torch.tensor([0.0, 0.25, 0.75, 1.0]).view(1, 1, 1, 2, 2)
     latents = grey_to_latents(level, response)
@@ -21,10 +21,10 @@ def test_greys_interpolate_between_measured_levels():
     assert latents[0, 0, 1].flatten().tolist() == [10.0, 15.0, 30.0, 40.0]
 
 
-RESPONSE = torch.tensor([[0.0, 0.0], [1.0, -2.0]])  # of two channels to black and white
+RESPONSE = torch.tensor([[0.0, 0.0], [1.0, -2.0]])  # two channels' response to black and white
 
 
-def test_contrast_is_added_without_a_change_of_the_mean():
+def test_added_contrast_keeps_the_mean():
     features = torch.randn(2, 1, 2, 4, 4)
     level, coverage = torch.rand(2, 1, 1, 4, 4), (torch.rand(2, 1, 1, 4, 4) > 0.4).float()
     added = add_contrast(features, level, coverage, RESPONSE, 0.5) - features
@@ -34,13 +34,13 @@ def test_contrast_is_added_without_a_change_of_the_mean():
     assert torch.allclose(flat, features, atol=1e-6)
 
 
-def test_blending_takes_the_texture_out():
+def test_blending_replaces_the_texture():
     features, level = torch.randn(1, 1, 2, 4, 4), torch.rand(1, 1, 1, 4, 4)
     assert torch.allclose(blend(features, level, RESPONSE, 1.0), grey_to_latents(level, RESPONSE))
     assert torch.allclose(blend(features, level, RESPONSE, 0.0), features)
 
 
-def test_alpha_falls_to_its_last_weight_and_stays_there():
+def test_alpha_falls_to_its_last_value_and_stays():
     values = [alpha(step, 100, 0.5, 0.6, 0.2) for step in range(120)]
     assert values[0] == 0.5
     assert values[30] == pytest.approx(0.35)

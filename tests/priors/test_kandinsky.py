@@ -1,10 +1,11 @@
-"""Kandinsky 2.2 by the same interface: two folders, an image embedding for a text, and a variance that is left out."""
+"""Kandinsky 2.2 as a prior: two folders, image embeddings of texts, a predicted variance that is ignored."""
 
 import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from avatargen.config.errors import InputError
 from avatargen.config.loading import load_library
@@ -15,6 +16,7 @@ from avatargen.method.generator import Generator
 from avatargen.preflight.weight_checks import prior_problems
 from avatargen.priors.base import grey_response, load_prior
 from avatargen.priors.kandinsky import KandinskyPrior, seed_of
+from avatargen.priors.precision import network_dtype
 from avatargen.priors.view_prompts import LATENT_PAINT, with_view
 from avatargen.runtime import fingerprint
 from tests.small_kandinsky import WIDTH, write_kandinsky
@@ -36,25 +38,32 @@ def prior(settings):
     return load_prior(settings)
 
 
-def test_facts_come_from_both_folders(prior, folder):
+def test_facts_and_id_come_from_both_folders(prior, folder):
     assert (prior.latent_channels, prior.downscale, prior.prediction) == (4, 2, "epsilon")
     assert prior.alphas_cumprod.shape == (1000,)
     beside = folder.with_name("small-prior")
     assert prior.id == f"small-decoder-{weights_id(str(folder))[:12]}-{weights_id(str(beside))[:12]}"
 
 
-def test_a_text_has_one_embedding(prior):
+def test_texts_have_different_and_repeatable_embeddings(prior):
     once, again = prior.embed(["a man", "a girl", ""]), prior.embed(["a girl"])
     assert once.shape == (3, 1, WIDTH) and torch.allclose(once[1], again[0], atol=1e-6)
     assert len({tuple(row.flatten().tolist()) for row in once}) == 3
 
 
-def test_views_of_a_prompt_share_their_noise():
+def test_views_of_a_prompt_share_the_noise_of_embeddings():
     front, back = (with_view("a man", name) for name in LATENT_PAINT.names[:2])
     assert front != back and seed_of(front) == seed_of(back) == seed_of("a man") != seed_of("a girl")
 
 
-def test_shapes_and_ranges(prior):
+def test_long_prompt_keeps_its_view(prior):
+    long = "a man with " + ", ".join(["a green beard"] * 30)
+    side, back = prior.embed([f"{long}, side view", f"{long}, back view"])
+    assert not torch.equal(side, back)
+    assert prior.truncates([long, f"{long}, side view", "a man", ""]) == [True, True, False, False]
+
+
+def test_shapes_and_ranges(prior, folder):
     latents = prior.encode(torch.rand(2, 3, 32, 32))
     assert latents.shape == (2, 4, 16, 16)
     images = prior.decode(latents.requires_grad_())
@@ -63,14 +72,15 @@ def test_shapes_and_ranges(prior):
     assert latents.grad.isfinite().all() and latents.grad.abs().max() > 0
     t, condition = torch.tensor([10, 500]), prior.embed(["a man", ""])
     output = prior.predict(latents.detach(), t, condition)
-    fast = prior._unet.dtype
-    given = {"image_embeds": condition[:, 0].to(fast)}
-    whole = prior._unet(latents.detach().to(fast), t, encoder_hidden_states=None, added_cond_kwargs=given).sample
+    fast = network_dtype(latents.device)
+    unet, given = UNet2DConditionModel.from_pretrained(folder / "unet").to(fast), condition[:, 0].to(fast)
+    with torch.no_grad():
+        whole = unet(latents.to(fast), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": given}).sample
     assert whole.shape[1] == 8 and torch.allclose(output, whole[:, :4].float(), atol=1e-2)
     assert grey_response(prior, levels=3).shape == (3, 4)
 
 
-def test_the_method_runs_on_it(settings, tmp_path, make_run):
+def test_the_method_runs_on_kandinsky(settings, tmp_path, make_run):
     generator = Generator.load("anny", "warp", settings, threads=1)
     assert isinstance(generator.prior, KandinskyPrior)
     method = MethodSettings(phase1_steps=1, phase2_steps=1, views=1, mask_views=1)
@@ -79,7 +89,7 @@ def test_the_method_runs_on_it(settings, tmp_path, make_run):
     assert avatar.status == "ok" and avatar.prior_id == generator.prior.id
 
 
-def test_what_is_missing_is_said_and_both_folders_count(folder, settings, tmp_path, make_run, monkeypatch):
+def test_both_folders_are_checked_and_fingerprinted(folder, settings, tmp_path, make_run, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert settings.parts == [str(folder), str(folder.with_name("small-prior"))]
     hub = PriorSettings(kind="kandinsky", path="kandinsky-community/kandinsky-2-2-decoder")

@@ -1,3 +1,5 @@
+"""The number format that networks run in, by the capabilities of the device."""
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ CPUS = [
 
 
 @pytest.mark.parametrize(("capabilities", "dtype"), CPUS)
-def test_bfloat16_is_for_cpus_that_are_faster_in_it(monkeypatch, capabilities, dtype):
+def test_bfloat16_is_chosen_on_cpus_where_it_is_faster(monkeypatch, capabilities, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert network_dtype(torch.device("cpu")) == dtype
 

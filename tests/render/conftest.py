@@ -1,4 +1,4 @@
-"""Small meshes, cameras and the reference head that the renderer's tests share."""
+"""Small meshes, cameras and the reference head of the renderer's tests."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def make_cameras(azimuths, elevations, distance=1.15, fov=18.0, batch=1):
 
 
 def icosphere(levels):
-    """Unit sphere from a subdivided octahedron: vertices and outward faces."""
+    """Return vertices and faces of a unit sphere, a subdivided octahedron."""
     corners = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
     triangles = [[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]]
     faces = torch.tensor(triangles)
@@ -41,19 +41,19 @@ def icosphere(levels):
 
 @pytest.fixture(scope="session")
 def cameras():
-    """A function: azimuths and elevations to Cameras."""
+    """Return a function from azimuths and elevations to Cameras."""
     return make_cameras
 
 
 @pytest.fixture(scope="session")
 def topology():
-    """A function: faces and texture coordinates (one for each vertex) to a HeadTopology."""
+    """Return a function from faces and texture coordinates (one for each vertex) to a HeadTopology."""
     return make_topology
 
 
 @pytest.fixture(scope="session")
 def square():
-    """The square |x|, |y| <= 1 at z = 0, facing +z: vertices (1, 4, 3) and topology; uv from 0 to 1."""
+    """Return the square |x|, |y| <= 1 at z = 0 that faces +z: vertices (1, 4, 3), and topology with uv from 0 to 1."""
     vertices = torch.tensor([[[-1.0, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]])
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     return vertices, make_topology(faces, torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
@@ -61,21 +61,21 @@ def square():
 
 @pytest.fixture(scope="session")
 def sphere():
-    """A sphere of 1,026 vertices and 0.12 m radius: vertices (1, N, 3) and topology."""
+    """Return a sphere of 1,026 vertices and 0.12 m radius: vertices (1, N, 3) and topology."""
     corners, faces = icosphere(4)
     return 0.12 * corners[None], make_topology(faces, 0.5 + 0.5 * corners[:, :2])
 
 
 @pytest.fixture(scope="session")
 def reference():
-    """A head rasterised by PyTorch3D 0.7.9 at 64 x 64 in four views: V, F, views, fid, depth."""
+    """Return a head rasterised by PyTorch3D 0.7.9 at 64 x 64 in four views: V, F, views, fid, depth."""
     with np.load(DATA / "pytorch3d_head64.npz") as file:
         return {name: torch.from_numpy(file[name]) for name in ("V", "F", "views", "fid", "depth")}
 
 
 @pytest.fixture(scope="session")
 def head(reference):
-    """The reference head: vertices (1, 18593, 3) and topology (a cylinder's layout)."""
+    """Return the reference head: vertices (1, 18593, 3), and topology with a cylindrical texture layout."""
     vertices, faces = reference["V"], reference["F"].long()
     u = torch.atan2(vertices[:, 0], vertices[:, 2]) / (2 * torch.pi) + 0.5
     return vertices[None], make_topology(faces, torch.stack((u, 3 * vertices[:, 1] + 0.5), dim=1))

@@ -1,4 +1,4 @@
-"""The contour gradient of coverage: by hand, and against differences of 16-fold supersampled coverage."""
+"""The gradient of coverage, by hand and against finite differences of coverage with 16 x 16 samples."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZE = 64  # pixels; faces of the head are a third of one
 
 
 def slopes(renderer, vertices, view, field, weights):
-    """Derivatives of weighted coverage sums along a displacement field, by the contour gradient."""
+    """Return derivatives of weighted coverage sums along a displacement field, by the contour gradient."""
     leaf = vertices.clone().requires_grad_()
     coverage = renderer.render(leaf, view, SIZE, normals=False).coverage
     sums = [(coverage * weight).sum() for weight in weights]
@@ -21,21 +21,21 @@ def slopes(renderer, vertices, view, field, weights):
 
 
 def differences(renderer, vertices, view, field, weights, step):
-    """The same by central differences of coverage with 16 x 16 samples a pixel."""
+    """Return the same derivatives by central differences of coverage with 16 x 16 samples a pixel."""
     moved = (vertices + sign * step * field for sign in (1, -1))
     ahead, behind = (renderer.render(v, view, SIZE, samples=16, normals=False).coverage for v in moved)
     return torch.stack([((ahead - behind) * weight).sum() for weight in weights]) / (2 * step)
 
 
 def smooth_weights():
-    """(6, SIZE, SIZE): one everywhere, two ramps, a saddle, and two waves."""
+    """Return weights (6, SIZE, SIZE): a constant, two ramps, a saddle, and two waves."""
     x, y = torch.meshgrid(*[(torch.arange(SIZE) + 0.5) / SIZE - 0.5] * 2, indexing="xy")
     waves = (torch.sin(6 * x + 1) * torch.cos(4 * y), torch.cos(5 * x) * torch.sin(7 * y + 2))
     return torch.stack((torch.ones_like(x), 2 * x, 2 * y, 4 * x * y, *waves))
 
 
 def make_field(name, vertices, view):
-    """A displacement of order 1 (metres a unit), by name."""
+    """Return a displacement field of order 1, by name."""
     x, y, _ = vertices.unbind(-1)
     zero, one = torch.zeros_like(x), torch.ones_like(x)
     right, up = camera_frames(view).bases[0, 0, :2]
@@ -52,13 +52,13 @@ def make_field(name, vertices, view):
 
 
 def bump(vertices, direction):
-    """A bump 4 cm wide around the vertex that lies furthest in a direction, in that direction."""
+    """Return a bump 4 cm wide around the vertex furthest in a direction, in that direction."""
     furthest = vertices[0, (vertices[0] @ direction).argmax()]
     squared = (vertices - furthest).square().sum(-1, keepdim=True)
     return torch.exp(-squared / 0.04**2) * direction
 
 
-def test_values_are_those_of_the_samples(sphere, cameras):
+def test_coverage_has_the_same_values_with_and_without_gradient(sphere, cameras):
     vertices, topology = sphere
     renderer, view = WarpRenderer(topology), cameras([0.0, 60.0], [0.0, 30.0])
     plain = renderer.render(vertices, view, 32, samples=2, gradients=False).coverage
@@ -67,7 +67,7 @@ def test_values_are_those_of_the_samples(sphere, cameras):
 
 
 @pytest.mark.parametrize("angles", [(0.0, 0.0), (60.0, 20.0), (180.0, -10.0)])
-def test_silhouette_alone_is_coverage(head, cameras, angles):
+def test_silhouette_equals_coverage(head, cameras, angles):
     vertices, topology = head
     renderer, view = WarpRenderer(topology), cameras([angles[0]], [angles[1]])
     whole, alone = vertices.clone().requires_grad_(), vertices.clone().requires_grad_()
@@ -80,7 +80,7 @@ def test_silhouette_alone_is_coverage(head, cameras, angles):
     assert torch.allclose(whole.grad, alone.grad, atol=1e-3 * whole.grad.abs().max())
 
 
-def test_growing_square_by_hand(square, cameras):
+def test_gradient_of_a_growing_square(square, cameras):
     """A square of side a pixels has area a^2; scaling it by 1 + s changes that by 2 a^2 s."""
     vertices, topology = square
     view = cameras([0.0], [0.0], distance=2.0, fov=90.0)  # the image is 4 m and SIZE pixels wide
@@ -90,7 +90,7 @@ def test_growing_square_by_hand(square, cameras):
     assert slopes(WarpRenderer(topology), small, view, small, [1.0]).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_one_moving_side_by_hand(square, cameras):
+def test_gradient_of_one_moving_side(square, cameras):
     """Moving the right side of a square changes only its column of pixels: by side / width of image."""
     vertices, topology = square
     view = cameras([0.0], [0.0], distance=2.0, fov=90.0)
@@ -105,8 +105,8 @@ def test_one_moving_side_by_hand(square, cameras):
     assert outside == pytest.approx(0, abs=1e-3 * expected)
 
 
-def test_a_composite_changes_by_what_comes_in_where_no_sample_hits(square, cameras):
-    """As above, with a side a quarter into its column of pixels, one sample a pixel, and two colours."""
+def test_composite_gradient_where_no_sample_hits(square, cameras):
+    """One side of a square moves a quarter into its column of pixels, where the single sample misses."""
     vertices, topology = square
     view = cameras([0.0], [0.0], distance=2.0, fov=90.0)
     pixel = 4 / SIZE
@@ -125,7 +125,7 @@ def test_a_composite_changes_by_what_comes_in_where_no_sample_hits(square, camer
     assert (gradient * field).sum().item() == pytest.approx(expected, rel=0.01)
 
 
-def test_no_gradient_without_background(square, sphere, cameras):
+def test_no_gradient_without_visible_background(square, sphere, cameras):
     """Neither a square larger than the image nor the outline of a sphere in front of it changes coverage."""
     wall, wall_topology = square
     ball, ball_topology = sphere
@@ -140,7 +140,7 @@ def test_no_gradient_without_background(square, sphere, cameras):
 
 @pytest.mark.parametrize("name", ["right", "up", "scale", "bend", "twist", "bump on top", "bump at the side"])
 @pytest.mark.parametrize("angles", [(40.0, 20.0), (-90.0, -15.0)])
-def test_head_against_finite_differences(head, cameras, name, angles):
+def test_gradient_of_a_head_against_finite_differences(head, cameras, name, angles):
     """The derivatives of six weighted sums, as a vector, within 10%."""
     vertices, topology = head
     renderer, view = WarpRenderer(topology), cameras([angles[0]], [angles[1]])
@@ -158,7 +158,7 @@ def test_edges_of_a_square(square):
     assert [tuple(e) for e, o in zip(edges.ends.tolist(), open_sides, strict=True) if not o] == [(0, 2)]
 
 
-def test_edge_with_three_faces_keeps_every_face():
+def test_edge_with_three_faces_keeps_all_of_them():
     faces = torch.tensor([[0, 1, 2], [1, 0, 3], [0, 1, 4]])
     edges = ContourEdges(faces)
     shared = (edges.ends == torch.tensor([0, 1])).all(1)

@@ -1,4 +1,4 @@
-"""Silhouettes alone must pull a sphere into shape."""
+"""Fitting a sphere to silhouettes alone."""
 
 import torch
 
@@ -9,8 +9,8 @@ def overlap(first, second):
     return (torch.minimum(first, second).sum() / torch.maximum(first, second).sum()).item()
 
 
-def test_sphere_fits_silhouettes(sphere, cameras):
-    """A ball becomes an egg with a chin, seen from six sides; displacements are sums of wide bumps."""
+def test_sphere_is_fitted_to_silhouettes(sphere, cameras):
+    """A sphere becomes an egg with a chin in six views; displacements are sums of wide bumps."""
     vertices, topology = sphere
     x, y, z = vertices.unbind(-1)
     chin = 0.03 * torch.exp(-((y + 0.12) ** 2 + (z - 0.05) ** 2) / 0.05**2)

@@ -1,4 +1,4 @@
-"""Cameras and triangles, by hand."""
+"""Cameras and triangles against values worked out by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ from avatargen.render.geometry import camera_frames, intersect, project
         (0.0, 30.0, (0, 1, math.sqrt(3)), (1, 0, 0), (0, math.sqrt(3) / 2, -0.5)),
     ],
 )
-def test_camera_frames(cameras, azimuth, elevation, position, right, up):
+def test_camera_frames_by_hand(cameras, azimuth, elevation, position, right, up):
     frames = camera_frames(cameras([azimuth], [elevation], distance=2.0, fov=90.0))
     expected = torch.tensor([position, right, up], dtype=torch.float32)
     actual = torch.cat((frames.positions[0], frames.bases[0, 0, :2]))
@@ -25,7 +25,7 @@ def test_camera_frames(cameras, azimuth, elevation, position, right, up):
     assert frames.extents.item() == pytest.approx(1.0)
 
 
-def test_project_puts_the_target_in_the_middle_and_up_on_top(cameras):
+def test_projection_centres_the_target_with_y_up(cameras):
     points = torch.tensor([[[0.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]]])
     place, depth = project(points, cameras([0.0], [0.0], distance=2.0, fov=90.0), 8)
     # tan(45 degrees) = 1: at depth 2 the image is 4 m tall and 8 pixels high

@@ -1,6 +1,6 @@
 """Gradients of features, depth and normals against finite differences.
 
-Only pixels whose visible faces stay the same count: the rest is the coverage gradient's concern.
+Only pixels whose visible faces do not change count; the gradient of coverage is tested elsewhere.
 """
 
 import pytest
@@ -29,7 +29,7 @@ def outputs(scene, vertices, source="texture", **options):
 
 
 def unchanged(scene, shapes, samples):
-    """Pixels in which every sample hits the same face of all the shapes, (1, V, 1, SIZE, SIZE)."""
+    """Return the pixels (1, V, 1, SIZE, SIZE) in which every sample hits the same face in all shapes."""
     _, renderer, view, *_ = scene
     first, *others = (renderer.render(shape, view, SIZE * samples).face_ids for shape in shapes)
     same = (first >= 0) & torch.stack([first == other for other in others]).all(0)
@@ -41,7 +41,7 @@ def unchanged(scene, shapes, samples):
     [("features", "texture"), ("features", "attributes"), ("depth", "texture"), ("normals", "texture")],
 )
 @pytest.mark.parametrize("samples", [1, 2])
-def test_gradient_in_the_vertices(scene, name, source, samples):
+def test_gradient_of_vertices_against_finite_differences(scene, name, source, samples):
     vertices, field = scene[0].clone().requires_grad_(), scene[-1]
     here = outputs(scene, vertices, source, samples=samples)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_gradient_in_the_vertices(scene, name, source, samples):
     assert (gradient * field).sum().item() == pytest.approx(numeric.item(), rel=0.02)
 
 
-def test_gradient_in_the_texture_is_exact(scene):
+def test_gradient_of_the_texture_is_exact(scene):
     """Features are linear in the texture, so a finite difference of any size is exact."""
     vertices, renderer, view, texture, _, _ = scene
     leaf = texture.clone().requires_grad_()
@@ -70,15 +70,15 @@ def test_gradient_in_the_texture_is_exact(scene):
 
 def test_interior_gradient_can_be_switched_off(scene):
     vertices = scene[0].clone().requires_grad_()
-    output = outputs(scene, vertices, interior=False)
+    output = outputs(scene, vertices, interior="none")
     (gradient,) = torch.autograd.grad(output.coverage.sum(), vertices)
     assert gradient.any()
     assert not any(part.requires_grad for part in (output.features, output.depth, output.normals))
 
 
-def test_gradient_of_normals_alone_reaches_the_vertices(scene):
+def test_normals_alone_can_have_gradients(scene):
     vertices = scene[0].clone().requires_grad_()
-    output = outputs(scene, vertices, interior=False, shaded=True)
+    output = outputs(scene, vertices, interior="normals")
     assert not any(part.requires_grad for part in (output.features, output.depth))
     weight = torch.rand(output.normals.shape, generator=torch.Generator().manual_seed(3))
     (gradient,) = torch.autograd.grad((output.normals * weight).sum(), vertices)
@@ -89,6 +89,6 @@ def test_gradient_of_normals_alone_reaches_the_vertices(scene):
     assert moved > 0
 
 
-def test_without_normals_they_are_zero(scene):
+def test_normals_are_zero_if_not_computed(scene):
     output = outputs(scene, scene[0], normals=False)
     assert output.normals.shape == (1, 2, 3, SIZE, SIZE) and not output.normals.any()

@@ -1,18 +1,18 @@
-"""Images made face by face show what rays do, to the bit."""
+"""Rasterised faces give the same images as cast rays, to the bit."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from avatargen.render.coverage import ContourEdges, with_contour_gradient
 from avatargen.render.geometry import Frames, camera_frames, intersect
 from avatargen.render.visibility import FACES_A_SAMPLE, MeshBatch
-from avatargen.render.warp import WarpRenderer
 from tests.render.conftest import make_cameras
 
 
 def both(faces, vertices):
-    """The same meshes, asked face by face and ray by ray."""
+    """Return two batches of the same meshes: one rasterises faces, one casts rays."""
     batches = [MeshBatch(faces, vertices[0], by_rays=by_rays) for by_rays in (False, True)]
     for meshes in batches:
         meshes.update(vertices)
@@ -20,7 +20,7 @@ def both(faces, vertices):
 
 
 def assert_same(faces, vertices, cameras, size, samples=2):
-    """Faces, directions, coverage and hit centres; returns the faces."""
+    """Compare faces, directions, coverage and covered centres; return the faces."""
     frames, (walked, cast) = camera_frames(cameras), both(faces, vertices)
     (seen, directions), (expected, rays) = walked.visible_faces(frames, size), cast.visible_faces(frames, size)
     assert torch.equal(seen, expected)
@@ -33,7 +33,7 @@ def assert_same(faces, vertices, cameras, size, samples=2):
 
 
 def assert_hit(faces, vertices, frames, named, directions):
-    """Rays hit the faces that are named for them."""
+    """Check that rays hit the faces that are named for them."""
     batch, view, row, column = (named >= 0).nonzero().unbind(1)
     corners = vertices[batch[:, None], faces.long()[named[batch, view, row, column].long()]].double()
     origins, rays = frames.positions[batch, view].double(), directions[batch, view, row, column].double()
@@ -42,7 +42,7 @@ def assert_hit(faces, vertices, frames, named, directions):
 
 
 def grid(side):
-    """A flat square of 2 x 2 m, of `side` x `side` quads: vertices (1, N, 3) and faces."""
+    """Return vertices (1, N, 3) and faces of a flat 2 x 2 m square of `side` x `side` quads."""
     line = torch.linspace(-1, 1, side + 1)
     y, x = torch.meshgrid(line, line, indexing="ij")
     vertices = torch.stack([x, y, torch.zeros_like(x)], dim=-1).view(1, -1, 3)
@@ -52,7 +52,7 @@ def grid(side):
 
 
 @pytest.mark.parametrize(("size", "samples"), [(24, 1), (64, 2), (45, 3)])
-def test_heads_of_different_shape_from_all_around(head, size, samples):
+def test_heads_of_different_shapes_from_all_sides(head, size, samples):
     vertices, topology = head
     pair = torch.cat([vertices, vertices * torch.tensor([1.2, 0.9, 1.1])])
     view = make_cameras([0.0, 37.0, 90.0, 181.0], [0.0, 20.0, -15.0, 5.0], batch=2)
@@ -69,8 +69,8 @@ def test_folds_and_slivers(sphere):
     assert_same(topology.faces, torch.cat([crumpled, flat]), view, 64)
 
 
-def test_where_faces_tie_the_ray_decides():
-    """Every face twice, so that all distances are equal; which of two counts is the hierarchy's to say."""
+def test_rays_decide_where_faces_tie():
+    """Every face is there twice, so all distances are equal, and the hierarchy decides which of two faces counts."""
     vertices, faces = grid(4)
     seen = assert_same(torch.cat([faces, faces.flip(1)]), vertices, make_cameras([30.0], [10.0], 3.0, 50.0), 32)
     assert (seen >= len(faces)).any()
@@ -79,8 +79,8 @@ def test_where_faces_tie_the_ray_decides():
 
 @pytest.mark.parametrize("size", [16, 33, 64])
 @pytest.mark.parametrize("distance", [1.7, 2.0, 3.0])
-def test_a_border_through_pixel_centres(size, distance):
-    """There a query may miss a box with all that is in it; faces that are seen must be there nonetheless."""
+def test_faces_at_a_border_through_pixel_centres(size, distance):
+    """A query may miss a box of the hierarchy there; faces that are seen must still be hit."""
     vertices, faces = grid(2)
     forward = torch.tensor([[[[1.0, 0, 0], [0, 1, 0], [0, 0, -1]]]])
     extent = torch.tensor([[size / (size - 1) / distance]])  # the outermost centres show the border
@@ -92,7 +92,7 @@ def test_a_border_through_pixel_centres(size, distance):
         assert_hit(doubled, vertices, frames, seen, directions)
 
 
-def test_heads_that_leave_the_image_and_surround_the_camera(sphere):
+def test_heads_beyond_the_image_and_around_the_camera(sphere):
     vertices, topology = sphere
     vertices = vertices / vertices.abs().max()
     view = make_cameras([0.0, 120.0], [0.0, 60.0], distance=3.0, fov=30.0)
@@ -103,8 +103,8 @@ def test_heads_that_leave_the_image_and_surround_the_camera(sphere):
     assert (assert_same(topology.faces, vertices, inside, 16) >= 0).all()
 
 
-def test_faces_that_pass_the_camera():
-    """A corner behind it, or far off the image, has no place there; the face may be anywhere in it."""
+def test_faces_that_reach_behind_the_camera():
+    """A corner behind the camera or far off the image has no place in it; the face may cover any sample."""
     below = torch.tensor([[[0.0, -0.2, -50.0], [-1.0, -0.2, 50.0], [1.0, -0.2, 50.0]]])
     view = make_cameras([0.0, 15.0], [0.0, 5.0], distance=1.0, fov=60.0)
     seen = assert_same(torch.tensor([[0, 1, 2]]), below, view, 32)
@@ -119,24 +119,23 @@ def test_gradients_of_silhouettes_are_the_same(head):
     vertices, topology = head
     view = make_cameras([20.0, 100.0], [0.0, 10.0])
     found = []
-    for by_rays in (False, True):
-        renderer, moved = WarpRenderer(topology), vertices.clone().requires_grad_()
-        renderer._meshes = MeshBatch(topology.faces, vertices[0], by_rays=by_rays)
-        renderer.silhouette(moved, view, 64).square().sum().backward()
+    frames, edges = camera_frames(view), ContourEdges(topology.faces)
+    for meshes in both(topology.faces, vertices):
+        moved = vertices.clone().requires_grad_()
+        coverage, seen = meshes.covered(frames, 64, samples=2)
+        with_contour_gradient(coverage[:, :, None], moved, frames, edges, meshes, seen).square().sum().backward()
         found.append(moved.grad)
     assert found[0].abs().max() > 0
     assert torch.equal(*found)
 
 
-def test_few_samples_of_many_faces_are_cast(sphere, monkeypatch):
-    """By default; the choice cannot be seen in the image, so the places that only faces need tell."""
+def test_rays_are_cast_for_few_samples_of_many_faces(sphere):
+    """By default. Rays name no face that covers a centre: they write 0."""
     vertices, topology = sphere
-    meshes, asked = MeshBatch(topology.faces), []
+    meshes = MeshBatch(topology.faces)
     meshes.update(vertices)
-    monkeypatch.setattr(meshes, "_places", lambda frames: asked.append(1) or MeshBatch._places(meshes, frames))
     enough = int((len(topology.faces) / FACES_A_SAMPLE) ** 0.5) + 1
     frames = camera_frames(make_cameras([0.0], [0.0]))
-    meshes.visible_faces(frames, enough - 2)
-    assert not asked
-    meshes.visible_faces(frames, enough)
-    assert asked
+    _, cast = meshes.covered(frames, enough - 2, samples=1)
+    _, rasterised = meshes.covered(frames, enough, samples=1)
+    assert cast.max() == 0 and rasterised.max() > 0

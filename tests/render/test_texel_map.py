@@ -1,4 +1,4 @@
-"""From vertices to texels and back."""
+"""Texels, the surface points under them, and gutters."""
 
 import torch
 
@@ -20,7 +20,7 @@ def test_texels_inside_the_chart_are_covered():
     assert torch.equal(covered, expected)
 
 
-def test_values_are_interpolated_with_v_upwards():
+def test_values_are_interpolated_with_v_up():
     texel_map = build_texel_map(SQUARE, 8)
     image = texel_map.to_image(texel_map.gather(SQUARE.uvs))
     centres = (torch.arange(8) + 0.5) / 8

@@ -1,13 +1,14 @@
-"""What WarpRenderer returns, against hand-computed scenes and a brute-force reference."""
+"""Renders of WarpRenderer against scenes worked out by hand and a brute-force reference."""
 
 import pytest
 import torch
 
 from avatargen.render.geometry import camera_frames, intersect, project
+from avatargen.render.visibility import MeshBatch
 from avatargen.render.warp import WarpRenderer
 
 
-def test_a_square_covers_the_pixels_it_should(square, cameras):
+def test_render_of_a_square_by_hand(square, cameras):
     vertices, topology = square
     view = cameras([0.0], [0.0], distance=2.0, fov=90.0)  # the image is 4 m wide at the square
     output = WarpRenderer(topology).render(vertices * 0.75, view, 8, samples=2)
@@ -18,14 +19,14 @@ def test_a_square_covers_the_pixels_it_should(square, cameras):
     assert output.features.shape == (1, 1, 0, 8, 8)
 
 
-def test_texture_is_upright_and_not_multiplied_with_coverage(square, cameras):
+def test_texture_is_upright_and_not_weighted_by_coverage(square, cameras):
     vertices, topology = square
     texture = torch.arange(2 * 16.0).view(1, 2, 4, 4)
     view = cameras([0.0], [0.0], distance=1.0, fov=90.0)  # the square fills the image exactly
     output = WarpRenderer(topology).render(vertices, view, 4, texture=texture)
     assert torch.allclose(output.features[:, 0], texture, atol=1e-4)
-    smaller = WarpRenderer(topology).render(0.5 * vertices, view, 4, texture=texture * 0 + 3, samples=3)
-    assert 0 < smaller.coverage[0, 0, 0, 1, 1] <= 1
+    smaller = WarpRenderer(topology).render(0.4 * vertices, view, 4, texture=texture * 0 + 3, samples=3)
+    assert smaller.coverage[0, 0, 0, 1, 1].item() == pytest.approx(4 / 9)  # it covers 0.8 of the pixel's side
     assert torch.allclose(smaller.features, 3.0 * (smaller.coverage > 0), atol=1e-5)
 
 
@@ -57,10 +58,10 @@ def test_faces_and_depth_agree_with_brute_force(sphere, cameras):
     vertices, topology = sphere
     bent = vertices * (1 + 0.3 * torch.sin(25 * vertices[..., :1]))
     view = cameras([0.0, 130.0], [10.0, -40.0])
-    renderer = WarpRenderer(topology)
-    output = renderer.render(bent, view, 12)
-    frames = camera_frames(view)
-    _, directions = renderer._meshes.visible_faces(frames, 12)
+    output = WarpRenderer(topology).render(bent, view, 12)
+    frames, meshes = camera_frames(view), MeshBatch(topology.faces)
+    meshes.update(bent)
+    _, directions = meshes.visible_faces(frames, 12)
     corners = bent[0][topology.faces]
     for v in range(2):
         for ray, depth in zip(directions[0, v].view(-1, 3), output.depth[0, v].flatten(), strict=True):
@@ -80,8 +81,8 @@ def test_smooth_normals_of_a_sphere_are_radial(sphere, cameras):
 
 
 @pytest.mark.parametrize("mate", [0.5, 0.73, 1.4])
-def test_batch_mates_and_earlier_calls_change_no_bit(sphere, cameras, mate):
-    """Neither values nor gradients, whatever the mate's size and whatever was rendered before."""
+def test_renders_do_not_depend_on_mates_or_earlier_calls(sphere, cameras, mate):
+    """Values and gradients are the same to the bit, whatever the mate's size and whatever was rendered before."""
     vertices, topology = sphere
     texture = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     view = cameras([0.0, 70.0], [0.0, 20.0], batch=2)
@@ -99,7 +100,7 @@ def test_batch_mates_and_earlier_calls_change_no_bit(sphere, cameras, mate):
         assert torch.equal(expected, actual)
 
 
-def test_vertices_that_changed_in_place_are_rendered_anew(sphere, cameras):
+def test_vertices_changed_in_place_are_rendered_again(sphere, cameras):
     vertices, topology = sphere
     renderer, moved, view = WarpRenderer(topology), vertices.clone(), cameras([0.0], [0.0])
     before = renderer.render(moved, view, 24).coverage
@@ -110,7 +111,7 @@ def test_vertices_that_changed_in_place_are_rendered_anew(sphere, cameras):
     assert renderer.render(moved, view, 24).coverage.sum() < 0.5 * before.sum()
 
 
-def test_nothing_in_view_is_empty(sphere, cameras):
+def test_mesh_out_of_view_gives_empty_renders(sphere, cameras):
     vertices, topology = sphere
     moved = (vertices + torch.tensor([5.0, 0, 0])).requires_grad_()
     output = WarpRenderer(topology).render(moved, cameras([0.0], [0.0]), 8, attributes=moved)
@@ -125,5 +126,5 @@ def test_wrong_arguments_are_refused(sphere, cameras):
     renderer = WarpRenderer(topology)
     with pytest.raises(ValueError, match="both"):
         renderer.render(vertices, view, 8, texture=torch.zeros(1, 3, 4, 4), attributes=vertices)
-    with pytest.raises(ValueError, match="cameras for 2"):
+    with pytest.raises(ValueError, match="cameras for 2 meshes; expected 1"):
         renderer.render(vertices, cameras([0.0], [0.0], batch=2), 8)

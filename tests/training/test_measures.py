@@ -74,6 +74,9 @@ class KnowingPrior(Prior):
     def embed(self, prompts):
         return torch.zeros(len(prompts), 1, 1)
 
+    def truncates(self, prompts):
+        return [False] * len(prompts)
+
     def predict(self, noisy, timesteps, condition):
         a = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         return (noisy - a.sqrt() * self.answer) / (1 - a).sqrt()

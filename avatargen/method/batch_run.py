@@ -15,9 +15,10 @@ from avatargen.geometry.types import HeadParameters
 from avatargen.io.avatar_file import Avatar, zero_avatar_tensors
 from avatargen.io.history import History, Recorder
 from avatargen.method import phase1_cache
-from avatargen.method.context import Prompts, embed_prompts
+from avatargen.method.context import Batch, Prompts, embed_prompts
 from avatargen.method.cost import now
-from avatargen.method.optimise import head_parameters, moved_points, snapshots, take_step
+from avatargen.method.optimise import snapshots, take_step
+from avatargen.method.posing import head_parameters, point_offsets
 from avatargen.method.state import CHECKPOINT, PACES, State, initial_state, restore, save_checkpoint
 from avatargen.method.texture_baking import SIZE
 
@@ -29,7 +30,7 @@ OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchRun:
     """Avatars that are optimised together; all stand at the same step of the same attempt.
 
     Attributes:
@@ -58,10 +59,9 @@ class Batch:
         None stands for an avatar that diverged and is to be tried again: its folder then holds a checkpoint at the
         start of the next attempt.
         """
-        state = self._optimised()
-        context, method = self.generator.context, self.run.method
+        batch, state = self._optimised()
         with torch.no_grad():
-            parameters = head_parameters(self.generator.head, state, moved_points(context, method, state))
+            parameters = head_parameters(self.generator.head, state, point_offsets(batch, state))
         for row, (item, folder) in enumerate(zip(self.items, self.folders, strict=True)):
             if state.diverged[row] and self.attempt + 1 < len(PACES):
                 again = self._initial_state([item])
@@ -72,8 +72,8 @@ class Batch:
                 yield self._finished(item, state, parameters, row)
                 (folder / CHECKPOINT).unlink(missing_ok=True)
 
-    def _optimised(self) -> State:
-        """Return the state after the last step.
+    def _optimised(self) -> tuple[Batch, State]:
+        """Return what the steps share, and the state after the last one.
 
         The batch is padded with copies of its first avatar to its fixed size.
         """
@@ -84,18 +84,18 @@ class Batch:
         if (self.attempt, self.start) != (0, 0):
             restore(state, [*self.folders, *[self.folders[0]] * padding])
         recorder = Recorder([History.load(folder, until=self.start) for folder in self.folders])
-        prompts = self._embedded(padded)
         seeds = torch.tensor([item.seed for item in padded], device=self.generator.head.shape_template.device)
+        batch = Batch(self.generator.context, method, self._embedded(padded), seeds)
         while state.step < method.steps:
-            losses = take_step(self.generator.context, method, state, prompts, seeds)
+            losses = take_step(batch, state)
             recorder.add(state.step, losses)
             if self.on_step is not None:
                 self.on_step(state.step, method.steps)
             if state.step % CHECKPOINT_STEPS == 0 or state.step in (method.phase1_steps, method.steps):
                 since = _charge(state, since, len(self.items))
-                self._checkpoint(state, recorder)
+                self._checkpoint(batch, state, recorder)
         _charge(state, since, len(self.items))
-        return state
+        return batch, state
 
     def _embedded(self, items: Sequence[PromptItem]) -> Prompts:
         generator, texts = self.generator, [item.prompt for item in items]
@@ -109,15 +109,15 @@ class Batch:
             generator.head, self.run.method, generator.settings, generator.context.start, seeds, mask_size
         )
 
-    def _checkpoint(self, state: State, recorder: Recorder) -> None:
+    def _checkpoint(self, batch: Batch, state: State, recorder: Recorder) -> None:
         """Write histories, with a snapshot where one is due, then checkpoints, of all avatars.
 
         The checkpoint at the end of phase 1 comes between others and takes no snapshot; methods share it.
         """
-        method, context = self.run.method, self.generator.context
+        method = self.run.method
         regular = state.step % CHECKPOINT_STEPS == 0 or state.step == method.steps
         due = regular and recorder.histories[0].is_due(state.step, method.steps)
-        images = snapshots(context, method, state).mul(255).round().byte() if due else None
+        images = snapshots(batch, state).mul(255).round().byte() if due else None
         for row, (history, folder) in enumerate(zip(recorder.histories, self.folders, strict=True)):
             if images is not None:
                 history.snapshots.append((state.step, images[row].permute(1, 2, 0).cpu().numpy()))

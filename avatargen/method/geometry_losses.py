@@ -1,0 +1,115 @@
+"""The losses of phase 2 on geometry: segmentation, with its masks, and regularisers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatargen.config.settings import MethodSettings
+from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, usual_framing
+from avatargen.geometry.types import Cameras
+from avatargen.method.context import Batch, Context, for_cameras
+from avatargen.method.regularisers import magnitude, roughness
+from avatargen.method.segmentation import Masks, estimate_masks, relative_change, silhouette_loss
+from avatargen.method.state import State
+from avatargen.priors.foreground import Denoising
+
+MASK_STREAM = 1_000_000
+"""Added to the step for the masks' noise, so that it differs from the training views' noise."""
+
+
+def geometry_losses(
+    batch: Batch, state: State, at_points: Float[Tensor, "B P 3"] | None, vertices: Float[Tensor, "B N 3"]
+) -> dict[str, Float[Tensor, " B"]]:
+    """Return segmentation loss and regularisers; refresh the masks in the state where that is due.
+
+    Args:
+        batch: the avatars.
+        state: parameters and masks.
+        at_points: see `avatargen.method.posing.point_offsets`.
+        vertices: of the proxy meshes, metres.
+
+    Returns:
+        `segmentation`, `regularisation` and, where masks are replaced, `mask_change`.
+    """
+    losses = {"segmentation": torch.zeros_like(vertices[:, 0, 0])}
+    if batch.method.segmentation_weight:
+        losses |= _segmentation(batch, state, vertices)
+    return {**losses, "regularisation": _regularisation(batch, state, at_points)}
+
+
+def mask_cameras(context: Context, method: MethodSettings, batch: int) -> Cameras:
+    """Return the fixed cameras of the masks, (B, M): evenly around the head, slightly from above.
+
+    Distance and field of view are the middle of those that the prior is used to: where a head looks smaller than the
+    prior knows heads, masks would make it grow.
+
+    Args:
+        context: its prior's camera ranges.
+        method: its number of cameras, M.
+        batch: number of avatars, B.
+    """
+    distance, fov = usual_framing(context.settings.cameras)
+    return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov, device=context.positions.device)
+
+
+def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> dict[str, Float[Tensor, " B"]]:
+    """Return the segmentation loss in one of the fixed cameras, which take turns.
+
+    Two opposite cameras in each step, whose outlines are nearly mirrored, bring heads no closer to the truth.
+    """
+    method, losses = batch.method, {}
+    if (state.step - method.phase1_steps) % method.mask_period == 0:
+        before, state.masks = state.masks, _estimate(batch, state, vertices.detach())
+        if state.step > method.phase1_steps:
+            losses["mask_change"] = relative_change(before, state.masks)
+    turn = [state.step % method.mask_views]
+    cameras = mask_cameras(batch.context, method, len(state.shape)).views(turn)
+    silhouette = batch.context.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
+    mask = replace(state.masks, foreground=state.masks.foreground[:, turn], valid=state.masks.valid[:, turn])
+    return {**losses, "segmentation": method.segmentation_weight * silhouette_loss(silhouette, mask)}
+
+
+def _regularisation(batch: Batch, state: State, at_points: Float[Tensor, "B P 3"] | None) -> Float[Tensor, " B"]:
+    """Return the weighted sum of the prior on shape and expression and the regularisers of the offsets."""
+    context, method = batch.context, batch.method
+    low, high = context.head.expression_bounds
+    expression = state.expression / (high - low)  # as `state.shape` is, in units of each coefficient's range
+    loss = method.shape_prior_weight * (state.shape.square().sum(1) + expression.square().sum(1))
+    if at_points is not None:
+        offsets = context.head.interpolate_offsets(at_points)
+        loss = loss + method.laplacian_weight * roughness(offsets, context.laplacian)
+        loss = loss + method.offset_weight * magnitude(offsets)
+    return loss
+
+
+@torch.no_grad()
+def _estimate(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> Masks:
+    """Return new masks of all fixed cameras, from what the prior makes of the current renders."""
+    context, method, settings, prompts = batch.context, batch.method, batch.context.settings, batch.prompts
+    cameras = mask_cameras(context, method, len(vertices))
+    seen = context.renderer.render(
+        vertices,
+        cameras,
+        settings.latent_size,
+        texture=state.texture,
+        samples=settings.samples,
+        gradients=False,
+        normals=False,
+    )
+    silhouette = context.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
+    count, shape = len(context.mask_latents), tuple(seen.features.shape[2:])
+    noise = keyed_noise(batch.seeds, MASK_STREAM + state.step, method.mask_views * count, shape)
+    return estimate_masks(
+        context.prior,
+        seen,
+        silhouette,
+        context.mask_latents,
+        noise.unflatten(1, (-1, count)),
+        for_cameras(prompts.by_view, cameras, prompts.words),
+        prompts.empty,
+        Denoising(settings.mask_timestep, settings.mask_steps, settings.mask_guidance),
+    )
