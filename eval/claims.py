@@ -1,28 +1,42 @@
-"""What the paper says each part of its method is for, held against what was measured.
+"""Compare the paper's claims about the parts of its method with what was measured.
 
-A claim is that a method is worse than the full one in a metric. It `holds` where the paired difference has that sign at
-p < 0.05, is `contrary` where it has the other one, and `not shown` in between. Nothing is tuned to please it.
+A claim says that a method scores worse than the full one in a metric. It `holds` where the paired difference has that
+sign at p < 0.05, is `contrary` where it has the opposite sign at p < 0.05, and is `not shown` otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 P = 0.05
 HIGHER_IS_BETTER = {"r_at_1": True, "clip_score": True, "mean_rank": False, "geometry_mm": False}
-CLAIMS_COLUMNS = ("claim", "method", "judge", "track", "metric", "n", "difference", "p", "verdict")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That a method loses in some metrics of a track against the full method."""
+    """That a method scores worse than the full one in some metrics of a track."""
 
     text: str
     method: str
     track: str
     metrics: tuple[str, ...] = ("mean_rank",)
+
+
+class ClaimRow(NamedTuple):
+    """A row of ``claims.csv``; `difference` is the method's to the full one, with its p-value."""
+
+    claim: str
+    method: str
+    judge: str
+    track: str
+    metric: str
+    n: int
+    difference: float
+    p: float
+    verdict: str
 
 
 CLAIMS = (
@@ -36,23 +50,32 @@ CLAIMS = (
     Claim("better texture than CLIP guidance", "clip_guided", "texture"),
     Claim("better geometry than CLIP guidance", "clip_guided", "geometry"),
 )
-"""Of arXiv 2307.04859, sections 4 and 5, as far as this benchmark measures them."""
+"""Claims of arXiv 2307.04859, sections 4 and 5, that this benchmark can measure."""
 
 
 def check_claims(paired: pd.DataFrame) -> pd.DataFrame:
-    """One row a claim, metric and judge, from the table of :func:`eval.summaries.paired`; none without data."""
+    """Return one row for each claim, metric and judge; none where the method was not run.
+
+    Args:
+        paired: differences to the baseline, see :func:`eval.summaries.paired`.
+    """
     rows = []
     for claim in CLAIMS:
         for metric in claim.metrics:
             same = (paired["method"] == claim.method) & (paired["track"] == claim.track) & (paired["metric"] == metric)
             for line in paired[same & (paired["baseline"] == "full")].to_dict("records"):
-                facts = [line[name] for name in ("method", "judge", "track", "metric", "n", "difference", "p")]
-                rows.append([claim.text, *facts, verdict(metric, line["difference"], line["p"])])
-    return pd.DataFrame(rows, columns=CLAIMS_COLUMNS)
+                facts = {name: line[name] for name in ("method", "judge", "track", "metric", "n", "difference", "p")}
+                rows.append(ClaimRow(claim.text, **facts, verdict=verdict(metric, line["difference"], line["p"])))
+    return pd.DataFrame(rows, columns=ClaimRow._fields)
 
 
 def verdict(metric: str, difference: float, p: float) -> str:
-    """What a difference to the full method says of the claim that this method is worse."""
+    """Return what a difference to the full method says of the claim that this method is worse.
+
+    Example:
+        >>> verdict("mean_rank", difference=3.0, p=0.01)  # a higher rank is worse
+        'holds'
+    """
     if not p < P:
         return "not shown"
     return "holds" if (difference < 0) == HIGHER_IS_BETTER[metric] else "contrary"

@@ -1,11 +1,12 @@
-"""One page of pictures: a row for each prompt, a column for each method, in colour and in clay.
+"""Draw one page of images: a row for each prompt, a column for each method, in colour and in clay.
 
-What a table of rates cannot say: what each ablation loses.
+It shows what no table of rates can: what each ablation loses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,50 +16,81 @@ from avatargen.io.manifest import Row
 from eval.contact_sheet import FAINT, GAP, INK, MARGIN, PAPER, font, wrap
 
 WIDE, TALL = ((("texture", 0), ("texture", 1), ("geometry", 0)),), ((("texture", 0),), (("geometry", 0),))
-"""Lines of views in a cell, each a track and a view (half from the side is the second): side by side, or front only."""
+"""Lines of views in a cell, each a (track, index of the view): three views side by side, or two below each other."""
 MANY = 6
-"""More methods than these get TALL cells, and half as many prompts."""
-CELL, GUTTER, CAPTION = 128, 22, 190
+"""With more methods than this, cells are TALL and prompts half as many."""
+CELL, GUTTER, CAPTION, HEADER = 128, 22, 190, 26
+"""Pixels: side of a view, space between methods, width of the prompts' column, height of the methods' names."""
 ROWS = 12
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a page are, in pixels.
+
+    Attributes:
+        views: of each cell, see WIDE.
+        cell: width and height of a cell.
+        step: distance from cell to cell, across and down.
+        text_size: of the methods' names.
+    """
+
+    views: Sequence[Sequence[tuple[str, int]]]
+    cell: tuple[int, int]
+    step: tuple[int, int]
+    text_size: int
+
+    @classmethod
+    def of(cls, methods: int) -> Layout:
+        """Return the layout for a number of methods."""
+        views, gutter, below, text_size = (TALL, GAP, GUTTER, 13) if methods > MANY else (WIDE, GUTTER, GAP, 16)
+        cell = (len(views[0]) * CELL, len(views) * CELL)
+        return cls(views, cell, (cell[0] + gutter, cell[1] + below), text_size)
+
+    def size(self, columns: int, lines: int) -> tuple[int, int]:
+        """Return the width and height of a page."""
+        return (2 * MARGIN + CAPTION + columns * self.step[0], 2 * MARGIN + HEADER + lines * self.step[1])
+
+    def corner(self, column: int, line: int) -> tuple[int, int]:
+        """Return the upper left corner of a cell."""
+        return (MARGIN + CAPTION + column * self.step[0], MARGIN + HEADER + line * self.step[1])
+
+
 def comparison(rows: Sequence[Row], methods: Sequence[str], root: Path, limit: int | None = None) -> Image.Image:
-    """The page, for the first `limit` prompts and seeds.
+    """Draw the page.
 
     Args:
         rows: of all manifests.
         methods: the columns, from left to right.
         root: what the rows' folders are relative to.
-        limit: without it ROWS, or half of them where methods are many.
+        limit: number of prompts and seeds; by default ROWS, or half of that with many methods.
     """
-    many = len(methods) > MANY
-    views, gutter, size = (TALL, GAP, 13) if many else (WIDE, GUTTER, 16)
+    layout = Layout.of(len(methods))
     found = {(row.method, row.unit): row for row in rows}
-    units = list(dict.fromkeys(row.unit for row in rows))[: limit or (ROWS // 2 if many else ROWS)]
-    cell = (len(views[0]) * CELL, len(views) * CELL)
-    width, step = cell[0] + gutter, cell[1] + (GUTTER if many else GAP)
-    total = (2 * MARGIN + CAPTION + len(methods) * width, 2 * MARGIN + 26 + len(units) * step)
-    page = Image.new("RGB", total, PAPER)
+    prompts = {row.unit: row.prompt for row in reversed(rows)}
+    most = limit or (ROWS // 2 if len(methods) > MANY else ROWS)
+    units = list(dict.fromkeys(row.unit for row in rows))[:most]
+    page = Image.new("RGB", layout.size(len(methods), len(units)), PAPER)
     draw = ImageDraw.Draw(page)
     for column, method in enumerate(methods):
-        draw.text((MARGIN + CAPTION + column * width, MARGIN + 14), method, INK, font(size, bold=True), anchor="ls")
+        place = (layout.corner(column, 0)[0], MARGIN + 14)
+        draw.text(place, method, INK, font(layout.text_size, bold=True), anchor="ls")
     for line, unit in enumerate(units):
-        top = MARGIN + 26 + line * step
-        prompt = next(row.prompt for row in rows if row.unit == unit)
-        text = "\n".join(wrap(prompt, font(14), CAPTION - 2 * GAP, most=6))
-        draw.multiline_text((MARGIN, top + cell[1] / 2), text, INK, font(14), anchor="lm")
+        text = "\n".join(wrap(prompts[unit], font(14), CAPTION - 2 * GAP, most=6))
+        middle = layout.corner(0, line)[1] + layout.cell[1] / 2
+        draw.multiline_text((MARGIN, middle), text, INK, font(14), anchor="lm")
         for column, method in enumerate(methods):
-            left = MARGIN + CAPTION + column * width
-            made = _cell(found.get((method, unit)), root, views)
+            left, top = layout.corner(column, line)
+            made = _cell(found.get((method, unit)), root, layout.views)
             if isinstance(made, str):
-                draw.text((left, top + cell[1] / 2), made, FAINT, font(14), anchor="lm")
+                draw.text((left, middle), made, FAINT, font(14), anchor="lm")
             else:
-                page.paste(Image.fromarray(made).resize(cell), (left, top))
+                page.paste(Image.fromarray(made).resize(layout.cell), (left, top))
     return page
 
 
 def _cell(row: Row | None, root: Path, views: Sequence[Sequence[tuple[str, int]]]) -> np.ndarray | str:
-    """The views in lines, or why there are none."""
+    """Return the image of a cell, or the words that say why there is none."""
     if row is None:
         return "not asked for"
     if row.status != "ok":

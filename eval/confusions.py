@@ -1,7 +1,7 @@
-"""What confusions are taken for: in what the head of the caption that came first differs from the head of the own one.
+"""Confusions by attribute: how the head of the caption that ranks first differs from that of the own caption.
 
-Only in the head world, whose captions name known attributes. Of captions in other words there is no such table; what
-their avatars are taken for stands in ``records.csv``.
+Only captions of the head world name known attributes. Of other captions there is no such table; the captions that
+their avatars were taken for are in ``records.csv``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ CONFUSIONS = ("method", "judge", "track", "n", "missed", *VALUES)
 
 
 def confusions(records: pd.DataFrame) -> pd.DataFrame:
-    """One row a method, judge and track.
+    """Return how often each attribute is confused, one row for each method, judge and track.
 
     Args:
         records: columns as in :class:`eval.records.Record`.
 
     Returns:
-        `n` avatars whose own caption is of the head world; the share of them that `missed`, failures included; and for
-        each attribute the share that was taken for a head with another one. A miss may count under several attributes.
+        `n` counts the avatars whose own caption is of the head world; `missed` is the fraction of them whose caption
+        does not rank first, failures included; each attribute's column is the fraction that was taken for a head with
+        another value of it. One confusion can count under several attributes.
     """
     rows = []
     for (method, judge, track), group in records.groupby(["method", "judge", "track"], sort=False):
@@ -36,9 +37,13 @@ def confusions(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def differing(caption: str, other: str) -> tuple[str, ...]:
-    """The attributes in which the heads of two captions differ, as far as they can be seen.
+    """Return the attributes in which the heads of two captions visibly differ.
 
     Empty where either caption is not of the head world.
+
+    Example:
+        >>> differing("a smiling boy", "an angry girl")
+        ('sex', 'expression')
     """
     own, taken = parse(caption), parse(other)
     if own is None or taken is None:

@@ -1,4 +1,4 @@
-"""Contact sheets: rows of views under a prompt, laid out with Pillow in the font that matplotlib ships."""
+"""Contact sheets: rows of views under a prompt, drawn with Pillow in the font that matplotlib ships."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.images import Images
 
-CELL = 192  # pixels of a sheet's views
-GAP = 6
-MARGIN = 28
-LABEL = 96  # left column, for the names of the rows
+CELL, GAP, MARGIN = 192, 6, 28  # pixels: side of a view, space between views and around the sheet
+LABEL = 96  # pixels: width of the left column, with the names of the rows
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 34), (112, 116, 124)
 
 
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans at a size in pixels."""
+    """Return DejaVu Sans at a size in pixels."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 def contact_sheet(title: str, note: str, rows: Mapping[str, Images], azimuths: Sequence[float]) -> Image.Image:
-    """A sheet with one row for each kind of render and one column for each azimuth.
+    """Draw a sheet with one row for each kind of render and one column for each azimuth.
 
     Args:
-        title: the prompt; wrapped, and cut after two lines.
-        note: what stands small under it.
+        title: the prompt; wrapped to at most two lines.
+        note: a small line under the title.
         rows: label → (V, H, W, 3) images, all of one size.
-        azimuths: degrees, written above the columns.
+        azimuths: in degrees, written above the columns.
     """
     cell = next(iter(rows.values())).shape[1]
     width = 2 * MARGIN + LABEL + len(azimuths) * (cell + GAP) - GAP
@@ -54,7 +52,7 @@ def contact_sheet(title: str, note: str, rows: Mapping[str, Images], azimuths: S
 
 
 def _paste(sheet: Image.Image, image, x: int, y: int) -> None:
-    """Paste a view with slightly rounded corners (drawn at 4x, for smooth edges)."""
+    """Paste a view with rounded corners; the mask is drawn at 4 times the size, for smooth edges."""
     height, width = image.shape[:2]
     mask = Image.new("L", (4 * width, 4 * height), 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), radius=24, fill=255)
@@ -62,7 +60,7 @@ def _paste(sheet: Image.Image, image, x: int, y: int) -> None:
 
 
 def wrap(text: str, typeface: ImageFont.FreeTypeFont, width: int, most: int = 2) -> list[str]:
-    """At most `most` lines that fit `width` pixels; an ellipsis stands for what is left over."""
+    """Wrap text to at most `most` lines of `width` pixels; an ellipsis replaces the rest."""
     per_line = max(10, int(width / typeface.getlength("n")))
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return textwrap.wrap(clean, per_line, max_lines=most, placeholder=" …") or [""]

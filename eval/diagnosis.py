@@ -1,23 +1,9 @@
-"""The failure signatures of score distillation, measured on each avatar.
-
-misaligned    what the prior, shown the finished avatar over a plain background, adds to or takes from its outline, of
-              the area of the head: where texture and geometry disagree
-saturated     share of the head's pixels of which a channel is black or full
-masks         change of the segmentation masks from one refresh to the next, of the area of the head
-at_bounds     share of the shape coefficients that lie at a bound
-at_limit      share of the vertices of whose offset a component is at its limit
-flicker       what the decoded renders change from frame to frame of a fine turntable beyond the exported texture, RGB
-
-Each has a value from which it is a finding. These are ours: about what separates good avatars from bad ones by eye. Two
-that the eye cannot tell were set by earlier studies: of misalignment, what hardly a true head reaches (a prior never
-agrees with an outline altogether: 2 of the 36 in results/reference); of masks, what a fifth of the avatars by `full`
-reached then, and one of 72 does now.
-"""
+"""Measure the failure signatures of score distillation on an avatar; :mod:`eval.findings` defines them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -31,6 +17,7 @@ from avatargen.io.avatar_file import Avatar
 from avatargen.io.history import History
 from avatargen.priors.foreground import Denoising, foreground_change
 from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
+from eval.findings import Diagnosis
 from eval.images import Images
 from eval.views import (
     RenderTools,
@@ -42,56 +29,39 @@ from eval.views import (
     some_views,
 )
 
-FINDINGS = {
-    "misaligned": 0.25, "saturated": 0.25, "masks": 0.25, "at_bounds": 0.1, "at_limit": 0.02, "flicker": 0.03
-}  # fmt: skip
-"""The least value of each measure that is a finding."""
 BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85))
-"""Far apart: what blends into one of them does not blend into the other."""
+"""Two colours far apart: what blends into one of them stands out against the other."""
 DENOISING = Denoising(start=0.6, steps=3, guidance=4.0)
-"""How it is found out what the prior makes of a render: part of the protocol, whatever the method does."""
+"""Denoising of a render by the prior; part of the protocol, the same for all methods."""
 STRIDE = 2
-"""Every which view of the protocol is shown to the prior."""
+"""Use every STRIDE-th view of the protocol."""
 FRAMES, STEP = 7, 2.5
-"""Frames of the fine turntable, and degrees between them."""
+"""Frames of the fine turntable, and the degrees between them."""
 CLIPPED = 3
-"""Levels of 255 from black or full at which a channel counts as clipped."""
+"""Largest distance from 0 or 255 at which a channel counts as saturated, in 8-bit levels."""
 EDGE = 0.01
-"""Share of its range within which a coefficient lies at a bound, and of its limit an offset."""
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Measures of one avatar, see the module; NaN where one does not apply (a true head has no masks)."""
-
-    misaligned: float
-    saturated: float
-    masks: float
-    at_bounds: float
-    at_limit: float
-    flicker: float
-
-    @property
-    def findings(self) -> list[str]:
-        """The measures that are findings."""
-        return [name for name, least in FINDINGS.items() if getattr(self, name) >= least]
+"""Margin within which a coefficient is at its bound, or an offset at its limit, as a fraction of the range or limit."""
 
 
 @torch.no_grad()
 def diagnose(
     avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, shown: Images, history: History
 ) -> Diagnosis:
-    """Measure the failure signatures of one avatar, by the protocol's cameras.
+    """Measure the failure signatures of one avatar.
 
     Args:
+        avatar: to measure.
+        tools: head, renderer and prior, see :class:`eval.views.RenderTools`.
+        settings: whose cameras are used.
         shown: its neural colours, as judges see them: the views `texture`.
+        history: of its generation.
     """
     cameras = protocol_cameras(settings)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, samples=2, gradients=False).coverage[0, :, 0]
     clipped = np.minimum(shown, 255 - shown).min(-1) <= CLIPPED
     limit = avatar.config.get("method", {}).get("offset_limit_mm", math.inf) / 1e3
-    offsets = avatar.offsets if avatar.topology is None else avatar.offsets[:0]  # those of a mesh are its vertices
+    offsets = avatar.offsets if avatar.topology is None else avatar.offsets[:0]  # a mesh's offsets are its vertices
     low, high = tools.head.shape_bounds
     margin = EDGE * (high - low)
     near = (avatar.shape <= low + margin) | (avatar.shape >= high - margin)
@@ -106,14 +76,22 @@ def diagnose(
 
 
 def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
-    """What the prior changes of the avatar's outline, of the area that it covers; mean over the views."""
+    """Return how much of the outline the prior changes, as a fraction of the head's area; mean over the views.
+
+    Args:
+        avatar, tools, cameras: what is rendered.
+        covered: coverage of the avatar in each view.
+    """
     cameras, covered = some_views(cameras, slice(None, None, STRIDE)), covered[::STRIDE]
     change = outline_change(avatar, tools, cameras).cpu()
     return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
 
 
 def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, " V"]:
-    """Share of each view that the prior adds to the avatar's outline or takes from it, on the prior's device."""
+    """Return the fraction of each view that the prior adds to or removes from the avatar's outline.
+
+    The result is on the prior's device.
+    """
     prior = tools.prior
     (views,) = named_views(cameras, VIEW_WORDS[tools.prior_settings.view_words])
     condition, empty = prior.embed([with_view(avatar.prompt, view) for view in views]), prior.embed([""])
@@ -127,15 +105,15 @@ def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Floa
 
 
 def mask_change(history: History) -> float:
-    """Mean change of the masks from refresh to refresh; NaN where there were not two."""
+    """Return the mean change of the segmentation masks between refreshes; NaN with fewer than two refreshes."""
     changes = [losses["mask_change"] for _, losses in history.entries if math.isfinite(losses["mask_change"])]
     return float(np.mean(changes)) if changes else math.nan
 
 
 def flicker(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> float:
-    """Mean change, from frame to frame, of how the decoded renders differ from the exported ones, on the head.
+    """Return the mean frame-to-frame change of the difference between decoded and exported renders, on the head.
 
-    What moves with the head moves in both alike and cancels out; what swims over it does not.
+    Texture that moves with the head is the same in both and cancels out; texture that swims over it remains.
     """
     one = evaluation_cameras(1, views=FRAMES, elevation=settings.elevation, fov=settings.fov)
     azimuth = torch.linspace(-0.5, 0.5, FRAMES)[None] * (FRAMES - 1) * STEP

@@ -1,8 +1,7 @@
-"""What judges see: CLIP embeddings of an avatar's views, kept beside them, and of captions.
+"""Judges: CLIP models that embed views and captions.
 
 A judge is any model that open_clip loads: one of its names with a pretrained tag, or a folder with
-``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings have unit
-norm.
+``open_clip_config.json`` and weights. Images go through the model's own preprocessing. Embeddings have unit norm.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ class Judge:
 
     Attributes:
         name: as in judges.yaml; part of file names.
-        id: model, and tag or hash of the weights, for protocols.
-        model: open_clip model in evaluation mode; preprocess: PIL image → tensor; tokenize: texts → tensor.
+        id: model, and tag or hash of the weights, for protocols; the same wherever a folder lies.
+        model: open_clip model in evaluation mode.
+        preprocess: PIL image → tensor.
+        tokenize: texts → tensor.
     """
 
     name: str
@@ -52,12 +53,11 @@ class Judge:
         Raises:
             InputError: no such model, or its weights are missing or do not fit.
         """
-        weights = digest(clip_id(settings, root))[:8]
-        return cls(name, f"{settings.model}:{settings.pretrained or weights}", *load_clip(name, settings, root))
+        return cls(name, judge_id(settings, root), *load_clip(name, settings, root))
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
-        """Unit-norm embeddings of 8-bit RGB images."""
+        """Return unit-norm embeddings of 8-bit RGB images."""
         device = next(self.model.parameters()).device
         parts = []
         for start in range(0, len(images), batch):
@@ -67,7 +67,7 @@ class Judge:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], batch: int = 256) -> Float[np.ndarray, "N D"]:
-        """Unit-norm embeddings of captions, as they are (no template around them), to the length that it reads."""
+        """Return unit-norm embeddings of captions, without a template; those that are too long are truncated."""
         device = next(self.model.parameters()).device
         parts = [
             self.model.encode_text(self.tokenize(list(texts[start : start + batch])).to(device))
@@ -76,13 +76,33 @@ class Judge:
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
     def truncated(self, texts: Sequence[str]) -> list[str]:
-        """Which captions are longer than the model reads: its tokenizer leaves out their ends. Each once."""
+        """Return the captions that the tokenizer truncates, each once."""
         texts = list(dict.fromkeys(texts))
         return [text for text, truncated in zip(texts, is_truncated(self.tokenize, texts), strict=True) if truncated]
 
 
+def judge_id(settings: JudgeSettings, root: Path) -> str:
+    """Return the model of a judge, and the tag or hash of its weights.
+
+    Args:
+        settings: of the judge. A model that is a folder goes by its name, wherever it lies.
+        root: what the folder is relative to.
+    """
+    folder = root / settings.model
+    model = folder.name if folder.is_dir() else settings.model
+    return f"{model}:{settings.pretrained or digest(clip_id(settings, root))[:8]}"
+
+
 def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
-    """Embed the views in an avatar's folder, unless that is done under this fingerprint already.
+    """Embed the views and the snapshots in an avatar's folder, unless embeddings with this fingerprint exist.
+
+    Args:
+        folder: of the avatar.
+        judge: the model.
+        fingerprint: of the embeddings.
+
+    Returns:
+        The path of the embeddings, see :mod:`eval.embeddings`.
 
     Raises:
         InputError: the folder holds no readable ``views.npz``.

@@ -1,8 +1,8 @@
-"""Embeddings of an avatar's views, as they lie beside them.
+"""Embeddings of an avatar's views on disk, beside the views.
 
-``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32, ``progress`` (S, D) of
-the snapshots that generation left, and the strings ``fingerprint`` and ``protocol`` (the JSON that came with the
-views). They are read without torch, which takes seconds to import.
+``embeddings-{judge}.npz`` holds ``texture``, ``baked`` and ``geometry``, each (V, D) float32; ``progress`` (S, D), of
+the snapshots of generation; and the strings ``fingerprint`` and ``protocol`` (the JSON that came with the views). They
+are read without torch, which takes seconds to import.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from eval.images import KINDS
 
 @dataclass(frozen=True)
 class Embeddings:
-    """An avatar's views under one judge.
+    """An avatar's views under one judge; embeddings have unit norm.
 
     Attributes:
-        kinds: unit-norm (V, D) arrays, one for each of :data:`eval.images.KINDS`.
-        progress: of the snapshots of generation; none where there are none.
+        kinds: of the views, one array for each of :data:`eval.images.KINDS`.
+        progress: of the snapshots of generation; S may be 0.
         protocol: how the views were made.
-        fingerprint: of the views and the judge.
+        fingerprint: of these embeddings.
     """
 
     kinds: dict[str, Float[np.ndarray, "V D"]]
@@ -38,12 +38,12 @@ class Embeddings:
 
 
 def embeddings_path(folder: Path, judge: str) -> Path:
-    """Where an avatar's embeddings under a judge lie."""
+    """Return the path of an avatar's embeddings under a judge."""
     return folder / f"embeddings-{judge}.npz"
 
 
 def is_embedded(folder: Path, judge: str, fingerprint: str) -> bool:
-    """Whether `folder` holds readable embeddings under this judge and fingerprint."""
+    """Return whether `folder` holds readable embeddings of this judge with this fingerprint."""
     try:
         return load_embeddings(folder, judge).fingerprint == fingerprint
     except InputError:
@@ -51,10 +51,10 @@ def is_embedded(folder: Path, judge: str, fingerprint: str) -> bool:
 
 
 def load_embeddings(folder: Path, judge: str) -> Embeddings:
-    """Read what :func:`embed_avatar` wrote.
+    """Read the embeddings that :func:`eval.embed.embed_avatar` wrote.
 
     Raises:
-        InputError: missing or damaged.
+        InputError: the file is missing or damaged.
     """
     path = embeddings_path(folder, judge)
     try:

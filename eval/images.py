@@ -1,16 +1,16 @@
-"""What kinds of images an avatar is judged by, and what decides how they look.
+"""The kinds of images that an avatar is judged by, and what decides how they look.
 
-Three kinds, all (V, H, W, 3), 8-bit RGB, row 0 at the top, over the protocol's background:
+Each kind is (V, H, W, 3), 8-bit RGB, row 0 at the top, over the protocol's background:
 
-texture   neural colours: the latent texture rendered at the prior's latent size, over the latents of the
-          background, and decoded (what score distillation saw); where the avatar has no latent texture, its
-          baked render encoded and decoded, so that the ceiling has the decoder's losses too
+texture   neural colours: the latent texture rendered at the prior's latent size, over the latents of the background,
+          and decoded (what score distillation saw). For an avatar without a latent texture, its baked render, encoded
+          and decoded, so that the ceiling includes the autoencoder's losses.
 baked     the baked RGB texture, unlit: what the exported asset shows
-geometry  clay: the same mesh without texture, one fixed light that moves with the camera
+geometry  clay: the same mesh without texture, under one fixed light that moves with the camera
 
-Clay is Lambert-shaded, ALBEDO * (AMBIENT + DIFFUSE * max(0, n . l)), with the light LIGHT_OFFSET degrees to
-the left of and above the camera: right behind the camera it would flatten the features that this track is
-about. The embedded judge was trained on clay of the same grey, lit from random upper front directions.
+Clay is Lambert-shaded, ALBEDO * (AMBIENT + DIFFUSE * max(0, n . l)), with the light LIGHT_OFFSET degrees to the left of
+and above the camera: a light right behind the camera would flatten the features that this track is about. The embedded
+judge was trained on clay of the same grey, lit from random upper front directions.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from avatargen.config.settings import PriorSettings
 from avatargen.io.content_hash import weights_id
 
 KINDS = ("texture", "baked", "geometry")
+TRACKS = ("texture", "geometry")
+KINDS_OF_TRACK = {"texture": ("texture", "baked"), "geometry": ("geometry",)}
+"""The kinds of images that are scored in each track; the first gives the track's score."""
 ALBEDO, AMBIENT, DIFFUSE = 0.75, 0.35, 0.70
 LIGHT_OFFSET = (-25.0, 25.0)  # degrees of azimuth and elevation, relative to the camera
 
@@ -32,7 +35,7 @@ Images = UInt8[np.ndarray, "V H W 3"]
 
 
 def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[str, Any]:
-    """What decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
+    """Return what decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
     facts = settings.model_dump(mode="json", include={"views", "elevation", "fov", "size", "samples", "background"})
     clay = {"albedo": ALBEDO, "ambient": AMBIENT, "diffuse": DIFFUSE, "light_offset": list(LIGHT_OFFSET)}
     latents = {"size": prior.latent_size, "samples": prior.samples, "decoder": weights_id(prior.path)}
@@ -40,5 +43,10 @@ def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[st
 
 
 def of_track(views: dict[str, Any], track: str) -> dict[str, Any]:
-    """What of a view protocol decides a track's images: clay has no latents, and no prior decodes it."""
+    """Return the part of a view protocol that decides a track's images: clay has no latents and no decoder.
+
+    Example:
+        >>> of_track({"views": 8, "latents": {"size": 64}}, "geometry")
+        {'views': 8}
+    """
     return views if track == "texture" else {name: value for name, value in views.items() if name != "latents"}

@@ -1,4 +1,4 @@
-"""Plots of an experiment's tables, each as SVG and PNG. Colours: Okabe & Ito 2008 (colour-blind safe)."""
+"""Plot an experiment's tables, as SVG and PNG. Colours are safe for the colour-blind (Okabe & Ito 2008)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from avatargen.io.atomic import replacing
-from eval.records import TRACKS
-from eval.tables import read_table
+from eval.images import TRACKS
+from eval.tables import heading, read_table
 
 PLOTS = {
-    "clip_r": "How often the own prompt is the best match in the pool; rings are the exported texture.",
-    "ranks": "Share of avatars whose own prompt is among the first k captions of the pool.",
-    "confusions": "Avatars in per cent: that missed, and that the first judge took for a head with another attribute.",
-    "convergence": "On the way: the front of the head under each judge, and losses; mean over avatars, and quartiles.",
-    "truth": "Distance to the true head of each prompt. Dots are avatars, bars are means; lower is better.",
-    "cost": "What one avatar costs to make.",
+    "clip_r": "R@1: fraction of avatars whose own caption ranks first in the pool. Rings are the exported texture.",
+    "ranks": "R@k: fraction of avatars whose own caption is among the first k of the pool, mean over judges.",
+    "confusions": "Avatars in per cent whose own caption does not rank first, and that the first judge took for a head "
+    "with another value of an attribute.",
+    "convergence": "CLIP score of the front of the head under each judge, and losses, over the steps of generation: "
+    "mean and quartiles over avatars.",
+    "truth": "Distance to the ground-truth head of each prompt. Dots are avatars, bars are means; lower is better.",
+    "cost": "Time and peak memory of generating one avatar.",
 }
-"""What each plot shows, for the report."""
+"""Caption of each plot in the report."""
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-"""Of lines: methods beyond the palette's end have its colours again, dashed, then dotted."""
+"""Line styles: methods beyond the end of the palette repeat its colours, dashed, then dotted."""
 MANY = 6
-"""More methods than these are drawn without the bands of their quartiles."""
+"""With more methods than this, quartile bands are left out."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT = "#22252B", "#8A8F98"
 STYLE = {
@@ -56,32 +58,24 @@ STYLE = {
     "figure.constrained_layout.use": True,
 }
 NARROWEST = 4
-"""Columns that a panel's title takes."""
+"""Least width of a panel, in columns: what its title takes."""
 TITLES = {"texture": "Texture (colour renders)", "geometry": "Geometry (clay renders)"}
 
 
 def write_plots(tables: Path, plots: Path) -> list[str]:
-    """Draw every plot that the tables have data for, and remove those of former tables; returns their names.
+    """Draw every plot that the tables have data for, and remove plots of earlier tables.
+
+    Args:
+        tables: folder to read from, see :mod:`eval.tabulate`.
+        plots: folder to write to.
+
+    Returns:
+        The names of the plots.
 
     Raises:
         FileNotFoundError: the tables were not collected yet.
     """
-    truths = read_table(tables, "truth_records")
-    costs = read_table(tables, "cost")
-    drawings: dict[str, Callable[[], Figure]] = {
-        "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
-        "ranks": lambda: plot_ranks(read_table(tables, "records")),
-    }
-    progress = read_table(tables, "convergence")
-    if progress["step"].nunique() > 1:
-        drawings["convergence"] = lambda: plot_convergence(progress, _unique(costs["method"]))
-    missed = read_table(tables, "confusions")
-    if len(missed):
-        drawings["confusions"] = lambda: plot_misses(missed)
-    if len(truths):
-        drawings["truth"] = lambda: plot_truth(truths)
-    if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
-        drawings["cost"] = lambda: plot_cost(costs)
+    drawings = _drawings(tables)
     for name in PLOTS.keys() - drawings.keys():
         for kind in ("svg", "png"):
             (plots / f"{name}.{kind}").unlink(missing_ok=True)
@@ -89,6 +83,25 @@ def write_plots(tables: Path, plots: Path) -> list[str]:
         with mpl.rc_context(STYLE):
             save_figure(draw(), plots, name)
     return list(drawings)
+
+
+def _drawings(tables: Path) -> dict[str, Callable[[], Figure]]:
+    """Return a function that draws it for each plot that there is data for."""
+    costs, truths = read_table(tables, "cost"), read_table(tables, "truth_records")
+    curves, confused = read_table(tables, "convergence"), read_table(tables, "confusions")
+    drawings: dict[str, Callable[[], Figure]] = {
+        "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
+        "ranks": lambda: plot_ranks(read_table(tables, "records")),
+    }
+    if curves["step"].nunique() > 1:
+        drawings["convergence"] = lambda: plot_convergence(curves, _unique(costs["method"]))
+    if len(confused):
+        drawings["confusions"] = lambda: plot_confusions(confused)
+    if len(truths):
+        drawings["truth"] = lambda: plot_truth(truths)
+    if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
+        drawings["cost"] = lambda: plot_cost(costs)
+    return drawings
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
@@ -100,7 +113,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
 
 
 def plot_clip_r(table: pd.DataFrame) -> Figure:
-    """R@1 with Wilson intervals, one panel a track, one line a method, one marker a judge; chance dashed."""
+    """Plot R@1 with Wilson intervals: a panel for each track, a line for each method, a marker for each judge."""
     methods, judges = _unique(table["method"]), _unique(table["judge"])
     figure, axes = _panels(len(TRACKS), len(methods), 1 + 0.5 * (len(judges) - 1))
     for axis, track in zip(axes, TRACKS, strict=True):
@@ -121,7 +134,7 @@ def plot_clip_r(table: pd.DataFrame) -> Figure:
 
 
 def plot_ranks(records: pd.DataFrame) -> Figure:
-    """Share of prompts whose own caption is among the first k of the pool, for every k; mean over judges."""
+    """Plot R@k for every k, mean over judges: a panel for each track, a line for each method."""
     methods = _unique(records["method"])
     figure = Figure(figsize=(9.6, max(3.5, 0.26 * len(methods) + 0.6)))
     axes = figure.subplots(1, len(TRACKS), sharey=True)
@@ -134,7 +147,7 @@ def plot_ranks(records: pd.DataFrame) -> Figure:
             found = part.loc[part["method"] == method, "rank"].to_numpy()
             share = (found[:, None] <= k).mean(axis=0)
             axis.step(k, share, where="post", **_line(method, methods), lw=2, label=method)
-        axis.set(title=TITLES[track], xlabel="k, captions considered", ylim=(0, 1.03), xlim=(1, max(size, 2)))
+        axis.set(title=TITLES[track], xlabel="k", ylim=(0, 1.03), xlim=(1, max(size, 2)))
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.yaxis.set_major_formatter(PercentFormatter(1))
@@ -144,7 +157,7 @@ def plot_ranks(records: pd.DataFrame) -> Figure:
 
 
 def plot_truth(truths: pd.DataFrame) -> Figure:
-    """Distances to the true heads: every avatar a dot, the mean a bar; lower is better."""
+    """Plot distances to the ground-truth heads: a dot for each avatar, a bar for the mean."""
     methods = _unique(truths["method"])
     panels = {
         "geometry_mm": "Geometry, mm",
@@ -162,12 +175,17 @@ def plot_truth(truths: pd.DataFrame) -> Figure:
         axis.set(title=title)
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)
         _name_methods(axis, methods)
-    figure.supxlabel("distance to the true head; lower is better", fontsize=10)
+    figure.supxlabel("distance to the ground-truth head; lower is better", fontsize=10)
     return figure
 
 
 def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """CLIP score and losses over the steps: a line a method, the mean, in the band of its quartiles unless MANY."""
+    """Plot CLIP scores and losses over the steps: the mean of each method, with quartile bands for up to MANY methods.
+
+    Args:
+        table: see :func:`eval.convergence.convergence`.
+        methods: of the experiment, in order, which decides their colours.
+    """
     lasting = table.groupby("measure")["step"].nunique() > 1
     measures = sorted(lasting.index[lasting], key=lambda name: (not name.startswith("clip_score"), name))
     figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
@@ -188,10 +206,13 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     return figure
 
 
-def plot_misses(table: pd.DataFrame) -> Figure:
-    """Shares of avatars as shaded cells in per cent: one panel a track, one line a method, one column an attribute.
+def plot_confusions(table: pd.DataFrame) -> Figure:
+    """Plot confusions under the first judge as shaded cells in per cent.
 
-    Of the judge that comes first; attributes that no avatar of a track was taken for another by are left out.
+    A panel for each track, a line for each method, a column for each attribute that is confused in the track.
+
+    Args:
+        table: see :func:`eval.confusions.confusions`.
     """
     methods, shares = _unique(table["method"]), list(table.columns[4:])
     first = table[table["judge"] == table["judge"].iloc[0]].set_index("method")
@@ -200,14 +221,7 @@ def plot_misses(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9.6, 2.1 + 0.3 * max(len(methods), 2)))
     axes = figure.subplots(1, len(TRACKS), sharey=True, width_ratios=[max(part.shape[1], NARROWEST) for part in parts])
     for axis, track, part in zip(axes, TRACKS, parts, strict=True):
-        values = part.to_numpy(dtype=float)
-        axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for (row, column), share in np.ndenumerate(values):
-            if share > 0:
-                ink = "white" if share > 0.6 else INK
-                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
-        names = [name.replace("_", " ") for name in part.columns]
-        axis.set_xticks(range(len(names)), names, rotation=90)
+        _shade_cells(axis, part)
         axis.set_title(TITLES[track])
         _name_methods(axis, methods)
         axis.grid(visible=False)
@@ -215,16 +229,28 @@ def plot_misses(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _shade_cells(axis: Axes, part: pd.DataFrame) -> None:
+    """Draw fractions as shaded cells, with the positive ones in per cent."""
+    values = part.to_numpy(dtype=float)
+    axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(values):
+        if share > 0:
+            ink = "white" if share > 0.6 else INK
+            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
+    names = [heading(name) for name in part.columns]
+    axis.set_xticks(range(len(names)), names, rotation=90)
+
+
 def plot_cost(costs: pd.DataFrame) -> Figure:
-    """Mean seconds and largest peak memory of one avatar's generation, where they are known."""
+    """Plot mean seconds and largest peak memory of one avatar's generation, where they are known."""
     methods = _unique(costs["method"])
-    panels = {"seconds_mean": ("Time an avatar, s", 1), "peak_memory_mb_max": ("Peak memory, GB", 1024)}
+    panels = {"seconds_mean": ("Seconds per avatar", 1), "peak_memory_mb_max": ("Peak memory, GiB", 1024)}
     figure, axes = _panels(len(panels), len(methods))
     for axis, (column, (title, unit)) in zip(axes, panels.items(), strict=True):
         values = pd.to_numeric(costs[column], errors="coerce").to_numpy(dtype=float) / unit
         colours = [_colour(name, methods) for name in methods]
         bars = axis.barh(np.arange(len(methods)), np.nan_to_num(values), height=0.55, color=colours)
-        labels = [f"{value:.1f}" if np.isfinite(value) else "not known" for value in values]
+        labels = [f"{value:.1f}" if np.isfinite(value) else "unknown" for value in values]
         axis.bar_label(bars, labels, padding=4, color=INK)
         axis.margins(x=0.14)
         axis.set(title=title)
@@ -274,7 +300,7 @@ def _colour(method: str, methods: Sequence[str]) -> str:
 
 
 def _line(method: str, methods: Sequence[str]) -> dict[str, Any]:
-    """Colour and dashes of a method's line."""
+    """Return the colour and style of a method's line."""
     return {"color": _colour(method, methods), "ls": DASHES[methods.index(method) // len(PALETTE) % len(DASHES)]}
 
 

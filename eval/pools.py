@@ -1,18 +1,21 @@
-"""Which captions an avatar's own one competes with.
+"""The captions that an avatar's own caption competes with.
 
-Texture   the unique prompts of the experiment's lists, and the hard negatives of those lists, if any: one a
-          line in ``prompts/{list}.negatives.txt`` (a prompt with one attribute swapped).
-Geometry  captions of what a textureless render can show: those of the configured geometry list, if any, and
-          each avatar's own one (see `geometry_caption`).
+texture   The unique prompts of the experiment's lists, and the hard negatives of those lists, if any: one a line in
+          ``prompts/{list}.negatives.txt`` (a prompt with one attribute swapped).
+geometry  Captions of what a textureless render can show: each avatar's own (see `geometry_caption`), and those of the
+          list that the experiment names as its `geometry_pool`, if any.
 
-Captions are unique: avatars that ask for the same thing share one. Chance is 1 / N.
+Captions are unique: avatars with the same caption share one. The chance level of R@1 is 1 / N.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from avatargen.config.experiment import Experiment
+from avatargen.config.prompts import read_captions, read_list
 from avatargen.headworld.phrases import caption, described
 from avatargen.io.manifest import Row
 
@@ -22,11 +25,11 @@ Unit = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Pool:
-    """Captions, and which of them belongs to each avatar.
+    """Captions, and the one of each avatar.
 
     Attributes:
-        name: what the pool was made from, for tables.
-        captions: unique, in the order in which they were first seen.
+        name: the lists that the pool is made from, for tables.
+        captions: unique, in the order in which they are first seen.
         own: index of the caption of each (list, item, seed).
     """
 
@@ -41,9 +44,14 @@ class Pool:
 
 
 def geometry_caption(row: Row) -> str:
-    """Return what a textureless render of an avatar can be asked for: what its list says, its tag, or the prompt.
+    """Return the caption of an avatar in the geometry track: what its list states, else its tag, else its prompt.
 
-    A prompt whose words the closed world knows loses those of colour, which no such render can show.
+    A prompt in the words of the head world loses its colours, which no textureless render can show.
+
+    Example:
+        >>> row = Row(id="a", list="few", item="a", prompt="a man with green skin", method="full", folder="a")
+        >>> geometry_caption(row)
+        'a man'
     """
     tagged = [tag.removeprefix(GEOMETRY_TAG) for tag in row.tags if tag.startswith(GEOMETRY_TAG)]
     if row.geometry or tagged:
@@ -52,13 +60,41 @@ def geometry_caption(row: Row) -> str:
     return caption(known, colours=False) if known else row.prompt
 
 
+def in_method_order(rows: Iterable[Row], methods: Sequence[str]) -> list[Row]:
+    """Return the rows in the order of the experiment's methods; prompts of a method keep their order."""
+    return sorted(rows, key=lambda row: methods.index(row.method))
+
+
+def read_pools(
+    experiment: Experiment, rows: Sequence[Row], negatives: Iterable[Path], geometry_lists: Iterable[Path]
+) -> dict[str, Pool]:
+    """Build the pools of an experiment.
+
+    Args:
+        experiment: its `geometry_pool` is the name of the geometry list.
+        rows: of all manifests, in the order of :func:`in_method_order`.
+        negatives: files of hard negatives.
+        geometry_lists: file of the geometry list, if any.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    items = [item for file in geometry_lists for item in read_list(file)]
+    return build_pools(
+        rows,
+        negatives=[line for file in negatives for line in read_captions(file)],
+        geometry_captions=[item.geometry or item.prompt for item in items],
+        geometry_list=experiment.geometry_pool,
+    )
+
+
 def build_pools(
     rows: Sequence[Row],
     negatives: Sequence[str] = (),
     geometry_captions: Sequence[str] = (),
     geometry_list: str | None = None,
 ) -> dict[str, Pool]:
-    """The pools of both tracks: {"texture": …, "geometry": …}.
+    """Return the pool of each track: {"texture": …, "geometry": …}.
 
     Args:
         rows: of all manifests of the experiment.

@@ -1,10 +1,10 @@
 """One score record for each avatar, judge and track, with the protocol it was made under.
 
-A number means nothing without its protocol: every record carries a hash of what was shown (views, elevation,
-background, shading), to whom (judge) and among what (pool). Tables refuse to mix hashes.
+A number means nothing without its protocol. Every record carries a hash of the views (number, elevation, background,
+shading), the judge and the pool; tables refuse to mix hashes.
 
-Failures count: an avatar that was asked for and not made keeps its record, with the last rank of the pool, no
-hit and a CLIP score of 0.
+Failures count: the record of an avatar that could not be made has the last rank of the pool, no hit and a CLIP score
+of 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -20,22 +21,21 @@ import pandas as pd
 from avatargen.io.manifest import Row
 from eval.retrieval import Retrieval
 
-TRACKS = ("texture", "geometry")
-
 
 class ProtocolError(ValueError):
-    """Scores that were made under different protocols met in one table."""
+    """A table would mix scores of different protocols."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What decides what a score means.
+    """Everything that decides what a score means.
 
     Attributes:
-        judge: name and weights of the model that compares images with captions.
+        judge: id of the model that compares images with captions, see :class:`eval.embed.Judge`.
         track: ``texture`` (colour renders) or ``geometry`` (textureless renders).
-        pool: name of the pool; captions: its captions.
-        views: JSON-ready description of the images, see :func:`eval.views.view_protocol`.
+        pool: name of the pool.
+        captions: of the pool.
+        views: JSON-ready description of the images, see :func:`eval.images.view_protocol`.
     """
 
     judge: str
@@ -44,20 +44,22 @@ class Protocol:
     captions: tuple[str, ...]
     views: dict[str, Any]
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """12 hexadecimal digits of the SHA-256 of all of it."""
+        """The first 12 hexadecimal digits of the SHA-256 of all attributes."""
         text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One avatar, judge and track; `_baked` repeats a score on the exported texture (NaN: there is none).
+    """The scores of one avatar under one judge in one track; a line of ``records.csv``.
 
     Attributes:
-        caption: its own in the track's pool, which of clay is not the prompt.
-        taken_for: the caption that came first instead; empty for a hit, and for an avatar that failed.
+        rank, view_hits, clip_score: see :class:`eval.retrieval.Retrieval`.
+        rank_baked, view_hits_baked, clip_score_baked: the same for the exported texture; NaN in the geometry track.
+        caption: the avatar's own in the track's pool, which in the geometry track need not be the prompt.
+        taken_for: the caption that ranks first instead; empty for a hit, and for an avatar that failed.
     """
 
     method: str
@@ -84,11 +86,15 @@ class Record:
 def make_record(
     row: Row, protocol: Protocol, judge: str, own: int, neural: Retrieval | None, baked: Retrieval | None
 ) -> Record:
-    """The record of an avatar.
+    """Return the record of an avatar.
 
     Args:
-        own: index of its caption in the protocol's pool.
-        neural: None where it failed.
+        row: of the manifest.
+        protocol: the scores were made under.
+        judge: its name.
+        own: index of the avatar's caption in the protocol's pool.
+        neural: scores of the track's images; None for an avatar that failed.
+        baked: scores of the exported texture, if the track has one.
     """
     size = len(protocol.captions)
     score = neural or Retrieval(rank=size, view_hits=0.0, clip_score=0.0)
@@ -109,21 +115,21 @@ def _caption(protocol: Protocol, index: int | None) -> str:
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a table, with the columns of :class:`Record` even where there are none."""
+    """Return records as a table, with the columns of :class:`Record` even where there are none."""
     return pd.DataFrame([asdict(record) for record in records], columns=list(Record.__dataclass_fields__))
 
 
 def check_protocols(records: pd.DataFrame) -> None:
-    """Refuse a table of records in which a judge and track appear under more than one protocol.
+    """Check that a table of records has one protocol for each judge and track.
 
     Raises:
-        ProtocolError: says which, and what methods stand on each side.
+        ProtocolError: it has more; the message lists the methods of each.
     """
     for (judge, track), group in records.groupby(["judge", "track"]):
         if group["protocol"].nunique() > 1:
             sides = group.groupby("protocol")["method"].unique()
             listing = "; ".join(f"{name}: {', '.join(sorted(methods))}" for name, methods in sides.items())
             raise ProtocolError(
-                f"judge '{judge}', track '{track}': scores of {len(sides)} protocols cannot share a table "
-                f"({listing}); expected one. Render and embed the older ones again."
+                f"judge '{judge}', track '{track}': got scores of {len(sides)} protocols ({listing}); expected one. "
+                "Render and embed the older avatars again."
             )

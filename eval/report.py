@@ -1,7 +1,7 @@
-"""The report: one HTML file that needs nothing beside it.
+"""The report: one self-contained HTML file.
 
-Prompts, messages and names come from outside: everything is put into the page by Jinja2 with autoescaping
-on, and images only as data URIs.
+Prompts, messages and names come from outside, so Jinja2 puts everything into the page with autoescaping on, and images
+are data URIs.
 """
 
 from __future__ import annotations
@@ -16,61 +16,77 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from avatargen.config.experiment import Experiment
-from avatargen.config.settings import Frozen, MethodSettings, PriorSettings, provenance_table
+from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
-from eval import thumbnails
+from eval.gallery import gallery
+from eval.hyperparameters import compare_methods, compare_priors, provenance_table
+from eval.images import TRACKS
 from eval.plots import PLOTS
-from eval.records import TRACKS
-from eval.tables import numeric_columns, read_table, rounded
+from eval.tables import MISSING, heading, numeric_columns, read_table, rounded
+from eval.thumbnails import file_uri
 
-GALLERY_PROMPTS = 40
 TABLES = {
     "claims": (
-        "What the paper claims, and what was measured",
-        "Differences to the full method on the same prompts. A claim holds, or the contrary does, at p < 0.05; "
-        "otherwise it is not shown. Ranks and distances: higher is worse.",
+        "The paper's claims",
+        "Paired difference of each method to the full method. A claim holds, or its contrary does, at p < 0.05; "
+        "otherwise it is not shown. Higher ranks and distances are worse.",
     ),
     "paired": (
         "Differences to the baseline",
-        "Same prompts, paired; 95 % bootstrap interval, permutation test.",
+        "Paired over the same prompts, with 95 % bootstrap intervals and the p-values of a permutation test.",
     ),
     "truth": (
-        "Distance to the true heads",
-        "mm, and mean absolute RGB difference; failures count as the template.",
+        "Distance to the ground-truth heads",
+        "Geometry and expression in mm, colour as mean absolute RGB difference. Failures count as the template.",
     ),
-    "truth_regions": ("Distance by region of the head", "Mean distance to the true surface, mm."),
+    "truth_regions": (
+        "Distance by region of the head",
+        "Mean distance to the ground-truth surface, mm.",
+    ),
     "confusions": (
-        "What confusions are taken for",
-        "Shares of avatars: those that missed, and by attribute those that were taken for a head with another one. "
-        "Avatars whose own caption is not of the head world are left out.",
+        "Confusions by attribute",
+        "Fraction of avatars whose own caption does not rank first, and, for each attribute, fraction that was taken "
+        "for a head with another value of it. Only avatars whose caption is of the head world count.",
     ),
-    "baked_gap": ("Neural against exported", "What baking the latent texture to RGB costs."),
-    "judges": ("Do the judges agree?", "Kendall's tau-b between two judges' scores of the methods."),
+    "baked_gap": (
+        "Neural and exported textures",
+        "How much lower the exported RGB texture scores than the latent texture.",
+    ),
+    "judges": (
+        "Agreement of judges",
+        "Kendall's tau-b between two judges' scores of the methods; 1 is the same ranking.",
+    ),
     "diagnosis": (
         "Failure signatures",
-        "Means over avatars: misaligned texture and geometry, saturation, unrest of masks, shape at its bounds, "
-        "offsets at their limit, flicker; and the share of avatars of which any is a finding.",
+        "Means over avatars: misalignment of texture and geometry, saturation, change of the segmentation masks, shape "
+        "coefficients at their bounds, offsets at their limit, flicker; and the fraction of avatars with any finding.",
     ),
     "cost": (
         "Cost",
-        "Of an avatar: its share of its batch's optimisation (all attempts, models loaded before) and its baking, "
-        "seconds; peak memory while its batch ran, of the GPU or else of the process. Errors have none.",
+        "Seconds for one avatar: its share of its batch's optimisation, over all attempts and without loading models, "
+        "and its baking. Peak memory during its batch, of the GPU or else of the process. Unknown for errors.",
     ),
 }
+"""Title and text of each table in the report."""
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a report tells about.
+    """Everything that the report shows.
 
     Attributes:
-        experiment: its configuration; rows: of all manifests.
-        methods: resolved settings by name; reasons: one line each on why the method is there.
-        prior: its settings; priors: by method, where methods change some of them; judges: name → what it is, in a line.
-        versions: name → version of code, packages, weights and machine.
+        experiment: its configuration.
+        rows: of all manifests.
+        methods: resolved settings of each method.
+        prior: settings of the experiment's prior.
+        root: what the rows' folders are relative to.
+        tables, plots: folders that hold them.
+        priors: settings of the prior in each method, which may change some of them.
+        reasons: one line on each method.
+        judges: the model of each judge.
+        versions: of code, packages and machine, see :func:`eval.versions.versions`.
         guides: for each method that a CLIP guided, the judges that are left out for it.
-        root: what the rows' folders are relative to; tables, plots: folders that hold them.
     """
 
     experiment: Experiment
@@ -87,15 +103,8 @@ class ReportInputs:
     guides: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-class Note(NamedTuple):
-    """A few words under an avatar, and what they say when pointed at."""
-
-    text: str
-    title: str = ""
-
-
 class Truncated(NamedTuple):
-    """How many of which texts a reader cannot hold, and one of them."""
+    """The texts that a text encoder truncates: how many of how many, and one of them."""
 
     reader: str
     count: int
@@ -104,8 +113,38 @@ class Truncated(NamedTuple):
     example: str
 
 
+class Table(NamedTuple):
+    """A table as text; `right` names the columns to align to the right."""
+
+    title: str
+    text: str
+    columns: list[str]
+    right: list[str]
+    lines: list[dict[str, str]]
+
+
+class Plot(NamedTuple):
+    """A plot as a data URI, and its caption."""
+
+    uri: str
+    text: str
+
+
+class HeadlinePart(NamedTuple):
+    """CLIP-R of one track under one judge; `chance` is in per cent.
+
+    Each line has the columns of ``clip_r.csv`` as text, the rates in per cent as `percent`, and as numbers for the bars
+    as `bar`.
+    """
+
+    track: str
+    judge: str
+    chance: float
+    lines: list[dict[str, Any]]
+
+
 def write_report(path: Path, inputs: ReportInputs) -> Path:
-    """Write the report, atomically.
+    """Write the report atomically and return its path.
 
     Raises:
         FileNotFoundError: the tables were not collected yet.
@@ -124,33 +163,35 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
 
 
 def context(inputs: ReportInputs) -> dict[str, Any]:
-    """What the template shows."""
-    names = [name for name in inputs.experiment.methods if name in {row.method for row in inputs.rows}]
+    """Return the variables of the template."""
+    made = {row.method for row in inputs.rows}
+    names = [name for name in inputs.experiment.methods if name in made]
+    found = protocols(inputs.tables)
     return {
         "experiment": inputs.experiment,
+        "heading": heading,
         "counts": counts(inputs.rows),
-        "truncated": truncated_texts(inputs.rows, protocols(inputs.tables)),
+        "truncated": truncated_texts(inputs.rows, found),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
-        "gallery": gallery(inputs, names),
-        "gallery_limit": GALLERY_PROMPTS,
+        "gallery": gallery(inputs.rows, names, inputs.root, inputs.tables),
         "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
         "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
-        "hyper": [
-            *hyper_parameters({name: inputs.methods[name] for name in names if name in inputs.methods}),
-            *changed_of_prior({name: inputs.priors[name] for name in names if name in inputs.priors}),
+        "hyperparameters": [
+            *compare_methods({name: inputs.methods[name] for name in names if name in inputs.methods}),
+            *compare_priors({name: inputs.priors[name] for name in names if name in inputs.priors}),
         ],
         "prior": provenance_table(inputs.prior),
-        "protocols": protocols(inputs.tables),
+        "protocols": found,
         "judges": dict(inputs.judges),
         "versions": dict(inputs.versions),
-        "guides": {method: list(names) for method, names in inputs.guides.items() if names},
+        "guides": {method: list(judges) for method, judges in inputs.guides.items() if judges},
     }
 
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:
-    """How much was asked for and made."""
+    """Return how many prompts, methods and avatars the report is about, and how many avatars failed."""
     return {
         "avatars": len(rows),
         "made": sum(row.status == "ok" for row in rows),
@@ -160,135 +201,58 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def headline(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The table of CLIP-R in parts, one for each track and judge: rates as numbers, for bars, and as text."""
+def headline(table: pd.DataFrame) -> list[HeadlinePart]:
+    """Split the table of CLIP-R into a part for each track and judge."""
     parts = []
     for track in TRACKS:
         for judge, group in table[table["track"] == track].groupby("judge", sort=False):
-            lines = []
-            for (_, numbers), (_, text) in zip(group.iterrows(), rounded(group).iterrows(), strict=True):
-                bar = {name: round(100 * float(numbers[name]), 1) for name in ("r_at_1", "r_at_1_low", "r_at_1_high")}
-                lines.append({"bar": bar, "percent": _percents(numbers), **text.to_dict()})
+            texts = rounded(group).to_dict("records")
+            lines = [
+                {"bar": _bar(numbers), "percent": _percents(numbers), **text}
+                for numbers, text in zip(group.to_dict("records"), texts, strict=True)
+            ]
             chance = round(100 * float(group["chance"].iloc[0]), 1)
-            parts.append({"track": track, "judge": str(judge), "chance": chance, "lines": lines})
+            parts.append(HeadlinePart(track, str(judge), chance, lines))
     return parts
 
 
-def gallery(inputs: ReportInputs, methods: Sequence[str]) -> list[dict[str, Any]]:
-    """One entry a prompt and seed, with a cell a method; the first GALLERY_PROMPTS of them."""
-    found = {(row.method, row.unit): row for row in inputs.rows}
-    units = list(dict.fromkeys(row.unit for row in inputs.rows))[:GALLERY_PROMPTS]
-    notes = _cell_notes(inputs.tables)
-    entries = []
-    for unit in units:
-        cells = [_cell(found.get((method, unit)), method, inputs.root, notes) for method in methods]
-        prompt = next(row.prompt for row in inputs.rows if row.unit == unit)
-        entries.append({"prompt": prompt, "list": unit[0], "item": unit[1], "seed": unit[2], "cells": cells})
-    return entries
-
-
-def hyper_parameters(settings: Mapping[str, Frozen]) -> list[dict[str, Any]]:
-    """One row a hyper-parameter: its values by method, which differ from the first, and its provenance."""
-    rows = []
-    for same in zip(*map(provenance_table, settings.values()), strict=True):
-        first = same[0]
-        values = [(str(row["value"]), row["value"] != first["value"]) for row in same]
-        rows.append({**first, "values": values})
-    return rows
-
-
-def changed_of_prior(priors: Mapping[str, PriorSettings]) -> list[dict[str, Any]]:
-    """Rows as of `hyper_parameters`, of those settings of the prior that not all methods share."""
-    rows = [row for row in hyper_parameters(priors) if any(changed for _, changed in row["values"])]
-    return [{**row, "name": f"prior.{row['name']}"} for row in rows]
-
-
 def protocols(tables: Path) -> list[dict[str, Any]]:
-    """The protocols of ``protocols.json``, each with its hash."""
+    """Return the protocols of ``protocols.json``, each with its hash."""
     facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
-    return [{"hash": name, "truncated": [], "name": value["judge"], **value} for name, value in facts.items()]
+    return [{"hash": name, **value} for name, value in facts.items()]
 
 
 def truncated_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Truncated]:
-    """Prompts and captions that were not read to their ends, for each of those that read them."""
-    asked = len({row.prompt for row in rows})
-    readers = dict.fromkeys(reader for row in rows for reader in row.truncated_by)
+    """Return the prompts and captions that were truncated, for each text encoder that did."""
+    total = len({row.prompt for row in rows})
     found = []
-    for reader in readers:
+    for reader in dict.fromkeys(reader for row in rows for reader in row.truncated_by):
         prompts = list(dict.fromkeys(row.prompt for row in rows if reader in row.truncated_by))
-        found.append(Truncated(reader, len(prompts), asked, "prompts", prompts[0]))
+        found.append(Truncated(reader, len(prompts), total, "prompts", prompts[0]))
     for facts in protocols:
-        if facts["truncated"]:
+        captions = facts["truncated"]
+        if captions:
             what = f"captions of the {facts['track']} pool"
-            found.append(
-                Truncated(
-                    f"judge '{facts['name']}'", len(facts["truncated"]), facts["pool_size"], what, facts["truncated"][0]
-                )
-            )
+            found.append(Truncated(f"judge '{facts['name']}'", len(captions), facts["pool_size"], what, captions[0]))
     return found
 
 
-def _cell(row: Row | None, method: str, root: Path, notes: Mapping[tuple, list[Note]]) -> dict[str, Any]:
-    cell = {
-        "method": method,
-        "asked": row is not None,  # or it is a reduced method, or a true head that is not known
-        "status": "not asked for",
-        "message": "",
-        "still": None,
-        "sheet": None,
-        "turning": None,
-    }
-    if row is None:
-        return {**cell, "notes": []}
-    folder = root / row.folder
-    images = {name: getattr(thumbnails, name)(folder) for name in ("still", "sheet", "turning")}
-    truncated = (
-        [Note("prompt truncated", f"its end is not read by {', '.join(row.truncated_by)}")] if row.truncated_by else []
-    )
-    shown = images if row.status == "ok" else {}
-    return {
-        **cell, **shown, "status": row.status, "message": row.message,
-        "notes": [*notes.get((method, row.unit), []), *truncated],
-    }  # fmt: skip
-
-
-def _cell_notes(tables: Path) -> dict[tuple, list[Note]]:
-    """What stands under each avatar: ranks under the first judge that judged it, distance to the truth, findings."""
-    records = read_table(tables, "records")
-    first = records.groupby("method", sort=False)["judge"].transform("first")
-    lines = [(line, [_rank_note(line)]) for line in records[records["judge"] == first].to_dict("records")]
-    for line in read_table(tables, "truth_records").to_dict("records"):
-        lines.append((line, [Note(f"{float(line['geometry_mm']):.1f} mm")]))
-    for line in read_table(tables, "diagnosis_records").to_dict("records"):
-        lines.append((line, [Note(name.replace("_", " ")) for name in str(line["findings"]).split()]))
-    notes: dict[tuple, list[Note]] = {}
-    for line, found in lines:
-        key = (line["method"], (str(line["list"]), str(line["item"]), int(line["seed"])))
-        notes.setdefault(key, []).extend(found)
-    return notes
-
-
-def _rank_note(record: Mapping[str, Any]) -> Note:
-    """The rank of an avatar's own caption; for a miss, the caption that came first."""
-    taken_for = f"taken for: {record['taken_for']}" if record["taken_for"] else ""
-    return Note(f"{record['track']} #{int(record['rank'])}", taken_for)
-
-
-def _plot(folder: Path, name: str, text: str) -> dict[str, str] | None:
+def _plot(folder: Path, name: str, text: str) -> Plot | None:
     path = folder / f"{name}.svg"
-    return {"uri": thumbnails.file_uri(path, "image/svg+xml"), "text": text} if path.is_file() else None
+    return Plot(file_uri(path, "image/svg+xml"), text) if path.is_file() else None
 
 
-def _table(folder: Path, name: str, title: str, text: str) -> dict[str, Any] | None:
+def _table(folder: Path, name: str, title: str, text: str) -> Table | None:
     table = read_table(folder, name)
     if table.empty:
         return None
-    return {
-        "title": title, "text": text, "columns": list(table.columns), "right": numeric_columns(table),
-        "lines": rounded(table).to_dict("records"),
-    }  # fmt: skip
+    return Table(title, text, list(table.columns), numeric_columns(table), rounded(table).to_dict("records"))
 
 
-def _percents(numbers: pd.Series) -> dict[str, str]:
+def _bar(numbers: Mapping[str, Any]) -> dict[str, float]:
+    return {name: round(100 * float(numbers[name]), 1) for name in ("r_at_1", "r_at_1_low", "r_at_1_high")}
+
+
+def _percents(numbers: Mapping[str, Any]) -> dict[str, str]:
     names = ("r_at_1", "r_at_1_low", "r_at_1_high", "r_at_5", "r_at_1_views", "r_at_1_baked")
-    return {name: "–" if pd.isna(numbers[name]) else f"{100 * float(numbers[name]):.0f}" for name in names}
+    return {name: MISSING if pd.isna(numbers[name]) else f"{100 * float(numbers[name]):.0f}" for name in names}

@@ -1,6 +1,7 @@
-"""What the rules `render` and `embed` do with each avatar, as workers call it (see :mod:`avatargen.runtime.remote_calls`).
+"""The work of the rules `render` and `embed` on one avatar, as workers call it.
 
-Threads are given, since images and scores depend on them in their last bits.
+Workers load a class once and call it for each avatar, see :mod:`avatargen.runtime.remote_calls`. The number of threads
+is an argument because images and scores depend on it in their last bits.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from eval.views import RenderTools
 
 
 class Renders:
-    """Turntable, contact sheet, the judges' views, and distances to the true heads, of avatars.
+    """Renders turntables, contact sheets and the judges' views, and measures distances to ground-truth heads.
 
     Raises:
-        InputError: an unknown head, renderer or prior, or weights that are missing.
+        InputError: a head, renderer or prior is unknown, or weights are missing.
     """
 
     def __init__(self, head: str, renderer: str, prior: PriorSettings, settings: EvaluationSettings, threads: int):
@@ -34,26 +35,32 @@ class Renders:
         self._tools = RenderTools.load(head, renderer, prior, ROOT)
 
     def __call__(self, row: Row, folder: Path, comparable: bool, render: str, truth: str) -> None:
-        """Write what is not current.
+        """Render and measure one avatar, as far as its results are not current.
 
         Args:
             row: of the manifest.
             folder: of the avatar.
-            comparable: whether it has the topology of the head world's heads, if the prompt has a true head.
-            render, truth: fingerprints.
+            comparable: whether it has the topology of the ground-truth heads.
+            render: fingerprint of the renders.
+            truth: fingerprint of the distance.
         """
         render_avatar(load_avatar(folder), self._tools, self._settings, folder, render)
         measure_avatar(row, folder, self._tools.head if comparable else None, truth)
 
 
 class Judges:
-    """What judges see in avatars' views."""
+    """Embeds avatars' views with judges; loads a judge at its first use."""
 
     def __init__(self, judges: dict[str, JudgeSettings], threads: int):
         torch.set_num_threads(threads)
-        self._judge = cache(lambda name: Judge.load(name, judges[name], ROOT))  # only those that have work
+        self._judge = cache(lambda name: Judge.load(name, judges[name], ROOT))
 
-    def __call__(self, folder: Path, prints: dict[str, str]) -> None:
-        """Embed the views in an avatar's folder, by each judge under its fingerprint, unless that is done."""
-        for name, fingerprint in prints.items():
+    def __call__(self, folder: Path, fingerprints: dict[str, str]) -> None:
+        """Embed the views in an avatar's folder with each judge, as far as its embeddings are not current.
+
+        Args:
+            folder: of the avatar.
+            fingerprints: of the embeddings, by judge.
+        """
+        for name, fingerprint in fingerprints.items():
             embed_avatar(folder, self._judge(name), fingerprint)

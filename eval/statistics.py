@@ -1,8 +1,8 @@
-"""Intervals and tests; one binary or real outcome for each prompt and seed.
+"""Confidence intervals and tests.
 
-Rates get Wilson intervals: at n = 12, or near 0 and 1, a percentile bootstrap has no width to speak of.
-Means get a percentile bootstrap over prompts. Differences between two methods on the same prompts get a
-paired permutation test: exact where all sign patterns can be listed, otherwise seeded random sign flips.
+Rates have Wilson intervals: at n = 12, or near 0 and 1, a percentile bootstrap is far too narrow. Means have a
+percentile bootstrap over prompts. Differences between two methods on the same prompts have a paired permutation test:
+exact where all sign patterns can be listed, with seeded random sign flips otherwise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEED = 2307_04859
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95% interval."""
+    """An estimate and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -28,10 +28,21 @@ class Interval:
 
 
 def wilson(hits: int | float, n: int) -> Interval:
-    """A rate with its Wilson score interval (Wilson 1927); NaN where n is 0.
+    """Return a rate with its Wilson score interval (Wilson 1927).
+
+    Written out because scipy's takes whole numbers of hits only.
 
     Args:
-        hits: of `n`; a fraction where what is counted is itself a mean, such as that of a prompt's seeds.
+        hits: number of hits; fractional where an outcome is itself a mean, such as that of a prompt's seeds.
+        n: number of outcomes.
+
+    Returns:
+        NaN where `n` is 0.
+
+    Example:
+        >>> rate = wilson(6, 12)
+        >>> f"{rate.value:.3f} ({rate.low:.3f}, {rate.high:.3f})"
+        '0.500 (0.254, 0.746)'
     """
     if n == 0:
         return Interval(np.nan, np.nan, np.nan)
@@ -42,7 +53,18 @@ def wilson(hits: int | float, n: int) -> Interval:
 
 
 def bootstrap_mean(values: Float[np.ndarray, " n"]) -> Interval:
-    """A mean with its percentile bootstrap interval over prompts (seeded); no width where n is 1."""
+    """Return a mean with its percentile bootstrap interval (seeded).
+
+    Args:
+        values: one for each prompt.
+
+    Returns:
+        NaN where there are no values; an interval without width where all are equal.
+
+    Example:
+        >>> bootstrap_mean(np.array([2.0, 2.0]))
+        Interval(value=2.0, low=2.0, high=2.0)
+    """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
     mean = float(values.mean())
@@ -56,9 +78,19 @@ def bootstrap_mean(values: Float[np.ndarray, " n"]) -> Interval:
 
 
 def paired_p(differences: Float[np.ndarray, " n"]) -> float:
-    """Two-sided p of the null hypothesis that each prompt's difference is as likely as its negative.
+    """Return the two-sided p-value of a paired permutation test.
 
-    NaN where n is 0; 1 where no prompt differs, or there is only one.
+    The null hypothesis is that each difference is as likely as its negative.
+
+    Args:
+        differences: between two methods, one for each prompt.
+
+    Returns:
+        NaN where there are no differences; 1 where all are 0, or there is only one.
+
+    Example:
+        >>> paired_p(np.array([1.0, 2.0, 3.0]))  # 2 of the 8 sign patterns are as extreme
+        0.25
     """
     if len(differences) == 0:
         return float("nan")
@@ -76,7 +108,12 @@ def paired_p(differences: Float[np.ndarray, " n"]) -> float:
 
 
 def rank_agreement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
-    """Kendall's tau-b between two judges' scores of the same methods; NaN where one of them is constant."""
+    """Return Kendall's tau-b between two judges' scores of the same methods; NaN where one of them is constant.
+
+    Example:
+        >>> rank_agreement(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.3, 0.4]))
+        1.0
+    """
     if len(first) < 2:
         return float("nan")
     return float(stats.kendalltau(first, second).statistic)

@@ -1,4 +1,4 @@
-"""Tables as files: CSV in full precision for scripts, Markdown and LaTeX rounded for people."""
+"""Read and write tables: CSV in full precision for scripts, Markdown and LaTeX rounded for people."""
 
 from __future__ import annotations
 
@@ -15,16 +15,65 @@ NAMES = frozenset(
         *("pool_name", "protocol", "message"),
     }
 )
-"""Columns that are text even where it reads like a number: a prompt's id may be 001."""
+"""Columns that stay text even where it looks like a number: the id of a prompt may be 001."""
 DIGITS = {
-    "r_at_1": 3, "r_at_5": 3, "chance": 3, "mean_rank": 2, "clip_score": 4, "geometry_mm": 2, "mm_": 2,
-    "expression_error": 3, "colour_error": 4, "seconds": 1, "peak_memory_mb": 0, "difference": 4, "low": 4,
-    "high": 4, "p": 4, "kendall_tau": 2,
-}  # fmt: skip
+    "r_at_1": 3,
+    "r_at_5": 3,
+    "chance": 3,
+    "mean_rank": 2,
+    "clip_score": 4,
+    "geometry_mm": 2,
+    "mm_": 2,
+    "expression_error": 3,
+    "colour_error": 4,
+    "seconds": 1,
+    "peak_memory_mb": 0,
+    "difference": 4,
+    "low": 4,
+    "high": 4,
+    "p": 4,
+    "kendall_tau": 2,
+}
+"""Decimals of a column, by its name or the beginning of its name."""
+
+
+LABELS = {
+    "n_failed": "failed",
+    "r_at_1": "R@1",
+    "r_at_1_baked": "R@1 exported",
+    "r_at_1_gap": "R@1 gap",
+    "clip_score": "CLIP score",
+    "clip_score_baked": "CLIP score exported",
+    "clip_score_gap": "CLIP score gap",
+    "low": "95 % low",
+    "high": "95 % high",
+    "geometry_mm_mean": "geometry, mm",
+    "geometry_mm_low": "95 % low",
+    "geometry_mm_high": "95 % high",
+    "geometry_mm_p95": "95th percentile, mm",
+    "expression_error": "expression, mm",
+    "colour_error": "colour",
+    "missed": "not first",
+    "n_methods": "methods",
+    "kendall_tau": "Kendall's tau-b",
+    "masks": "mask change",
+    "at_bounds": "shape at bounds",
+    "at_limit": "offsets at limit",
+    "with_findings": "any finding",
+    "seconds_mean": "mean, s",
+    "seconds_median": "median, s",
+    "seconds_total": "total, s",
+    "peak_memory_mb_max": "peak memory, MB",
+}
+"""Headings of columns for people; others are their names."""
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = True) -> None:
-    """Write ``{name}.csv`` and, where `readable`, ``{name}.md`` and ``{name}.tex``; each atomically."""
+    """Write ``{name}.csv`` and, where `readable`, ``{name}.md`` and ``{name}.tex``; each atomically.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
     with replacing(folder / f"{name}.csv") as path:
         table.to_csv(path, index=False)
     if not readable:
@@ -38,47 +87,70 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """A table that :func:`write_table` wrote; text columns keep empty cells as empty text, and names are text.
+    """Return a table that :func:`write_table` wrote; empty cells of text columns are empty strings.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such table.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
     return table.apply(lambda column: column if column.name in NAMES else _numeric_where_possible(column))
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table as text, with the digits that mean something; missing values as a dash."""
+    """Return the table as text, with each column's number of decimals; missing values are a dash.
+
+    Example:
+        >>> rounded(pd.DataFrame({"method": ["full"], "r_at_1": [2 / 3]})).values.tolist()
+        [['full', '0.667']]
+    """
     return pd.DataFrame({name: [format_cell(name, value) for value in table[name]] for name in table.columns})
 
 
 def format_cell(column: str, value: object) -> str:
-    """One value as text, by its column's number of digits."""
+    """Return one value as text, with its column's number of decimals.
+
+    Example:
+        >>> format_cell("seconds_mean", 12.34), format_cell("clip_score", float("nan"))
+        ('12.3', '–')
+    """
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return MISSING
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.{digits(column)}f}"
+    return f"{value:.{_decimals(column)}f}"
 
 
-def digits(column: str) -> int:
-    """Decimals that a column is shown with; 3 where nothing is known about it."""
-    exact = DIGITS.get(column)
-    if exact is not None:
-        return exact
-    return next((count for start, count in DIGITS.items() if len(start) > 2 and column.startswith(start)), 3)
+def heading(column: str) -> str:
+    """Return the heading of a column for people.
+
+    Example:
+        >>> heading("r_at_1"), heading("mm_nose"), heading("mean_rank")
+        ('R@1', 'nose', 'mean rank')
+    """
+    return LABELS.get(column, column.removeprefix("mm_").replace("_", " "))
 
 
 def numeric_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that hold numbers, which are set flush right."""
+    """Return the columns that hold numbers, which are aligned to the right."""
     return [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
 
 
 def to_latex(text: pd.DataFrame, right: list[str]) -> str:
-    """A booktabs table; everything from outside is escaped."""
+    """Return a booktabs table; everything that comes from outside is escaped.
+
+    Args:
+        text: cells, see :func:`rounded`.
+        right: the columns to align to the right.
+    """
     layout = "".join("r" if name in right else "l" for name in text.columns)
     styler = text.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     return styler.to_latex(column_format=layout, hrules=True)
+
+
+def _decimals(column: str) -> int:
+    if column in DIGITS:
+        return DIGITS[column]
+    return next((count for start, count in DIGITS.items() if len(start) > 2 and column.startswith(start)), 3)
 
 
 def _numeric_where_possible(column: pd.Series) -> pd.Series:

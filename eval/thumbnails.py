@@ -1,30 +1,50 @@
-"""Images small enough to stand inside a report, as data URIs."""
+"""Images that are small enough for the report, as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-STILL, SHEET = 160, 1280  # pixels: side of a still's halves, width of a sheet
-LARGEST_VIDEO = 400_000  # bytes; a turntable that is larger stays out of the report
+STILL, SHEET = 160, 1280  # pixels: side of each half of a still, width of a contact sheet
+LARGEST_VIDEO = 400_000  # bytes; a larger turntable is left out of the report
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Images of one avatar as data URIs; None where one does not exist."""
+
+    still: str | None
+    contact_sheet: str | None
+    turntable: str | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Thumbnails:
+        """Read the images in an avatar's folder."""
+        return cls(still(folder), contact_sheet(folder), turntable(folder))
 
 
 def data_uri(content: bytes, mime: str) -> str:
-    """A file's content as a URI."""
+    """Return the content of a file as a data URI.
+
+    Example:
+        >>> data_uri(b"hi", "text/plain")
+        'data:text/plain;base64,aGk='
+    """
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def file_uri(path: Path, mime: str) -> str:
-    """A file as a URI."""
+    """Return a file as a data URI."""
     return data_uri(path.read_bytes(), mime)
 
 
 def still(folder: Path) -> str | None:
-    """The front view, colour beside clay; None where the avatar was not rendered."""
+    """Return the front view, colour beside clay; None for an avatar that was not rendered."""
     try:
         with np.load(folder / "views.npz") as views:
             pair = np.concatenate((views["texture"][0], views["geometry"][0]), axis=1)
@@ -33,8 +53,8 @@ def still(folder: Path) -> str | None:
     return _webp(Image.fromarray(pair).resize((2 * STILL, STILL), Image.Resampling.LANCZOS), quality=80)
 
 
-def sheet(folder: Path) -> str | None:
-    """The contact sheet; None where there is none."""
+def contact_sheet(folder: Path) -> str | None:
+    """Return the contact sheet, at most SHEET pixels wide; None where there is none."""
     try:
         with Image.open(folder / "sheet.png") as image:
             picture = image.convert("RGB")
@@ -44,8 +64,8 @@ def sheet(folder: Path) -> str | None:
     return _webp(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72)
 
 
-def turning(folder: Path) -> str | None:
-    """The turntable, as it is; None where there is none, or where it is too large for a report."""
+def turntable(folder: Path) -> str | None:
+    """Return the turntable as it is; None where there is none, or where it exceeds LARGEST_VIDEO."""
     path = folder / "turntable.mp4"
     if not path.is_file() or path.stat().st_size > LARGEST_VIDEO:
         return None

@@ -1,13 +1,13 @@
-"""How far an avatar is from the true head of its prompt; only in the head world, where that is known.
+"""Measure the distance of an avatar to the ground-truth head of its prompt, which only the head world knows.
 
-geometry    neutral surfaces, rigidly aligned without scale: distance of each vertex to the other surface,
-            both directions averaged, mm; over skin and scalp (no eyes, sockets, teeth, tongue, mouth inside)
-expression  mean difference between what the two expressions do to the same vertices, mm; same region
-colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their
-            area on the template; over everything that can be seen from outside (eyes included)
+geometry    distance of each vertex of the neutral surfaces to the other surface, mm; averaged over both directions,
+            after rigid alignment without scale; over skin and scalp (no eyes, sockets, teeth, tongue, mouth interior)
+expression  mean difference between the displacements of the same vertices by the two expressions, mm; same region
+colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their area on the
+            template; over everything visible from outside (eyes included)
 
-What a prompt leaves unnamed is at its template value in the true head. An avatar that failed counts as the
-grey template. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
+An attribute that a prompt does not name has its template value in the ground-truth head. An avatar that failed counts
+as the grey template. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ FAILED_TEXTURE = 64
 
 @dataclass(frozen=True)
 class TruthScore:
-    """Distances of one avatar to the true head.
+    """Distances of one avatar to the ground-truth head.
 
     Attributes:
-        geometry_mm: mean over the vertices; geometry_mm_p95: their 95th percentile.
-        expression_error: mm; colour_error: in [0, 1].
-        regions_mm: mean distance in each named region that the head has.
+        geometry_mm: mean distance over the vertices, mm.
+        geometry_mm_p95: 95th percentile of the distances, mm.
+        expression_error: in mm.
+        colour_error: in [0, 1].
+        regions_mm: mean distance in each named region that the head has, mm.
     """
 
     geometry_mm: float
@@ -57,11 +59,13 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: 
     """Measure one avatar of a manifest and write ``truth.json``, unless it is current.
 
     Args:
-        folder: of the avatar; made where a failed avatar has none.
-        head: None for a head model that the head world is not made of.
+        row: of the manifest.
+        folder: of the avatar; created where a failed avatar has none.
+        head: the head world's head model; None for an avatar with another topology.
+        fingerprint: of the distance.
 
     Returns:
-        what ``truth.json`` holds: fingerprint and `score` (None where the prompt has no known true head).
+        The content of ``truth.json``: fingerprint and `score` (None where the prompt has no ground-truth head).
 
     Raises:
         AvatarFileError: an avatar whose status is ok is missing or damaged.
@@ -85,7 +89,14 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: 
 def compare_heads(
     parameters: HeadParameters, texture: Float[Tensor, "3 Ht Wt"], truth: TrueHead, head: HeadModel
 ) -> TruthScore:
-    """The distances of one head (a batch of one) to the true one."""
+    """Return the distances of one head to the ground truth.
+
+    Args:
+        parameters: of the head, a batch of one.
+        texture: of the head, RGB in [0, 1].
+        truth: the ground-truth head.
+        head: model of both.
+    """
     surface = outside(head.topology, HIDDEN)
     distances = symmetric_distances(
         head.vertices(parameters.neutral())[0],
@@ -110,9 +121,9 @@ def symmetric_distances(
     topology: HeadTopology,
     surface: Bool[Tensor, " N"],
 ) -> Float[Tensor, " N"]:
-    """For each vertex of `surface`, the mean of both heads' distances to the other's surface; 0 elsewhere.
+    """Return the mean of the distances of each vertex to the other head's surface, in both directions, in metres.
 
-    `first` is rigidly aligned to `second` over `surface` before. Metres.
+    `first` is rigidly aligned to `second` over the vertices of `surface`; the distance is 0 outside `surface`.
     """
     faces = faces_within(topology.faces, surface)
     aligned = align_rigidly(first, second, surface)
@@ -124,14 +135,14 @@ def symmetric_distances(
 
 
 def expression_motion(head: HeadModel, parameters: HeadParameters) -> Float[Tensor, "N 3"]:
-    """What the expression alone does to each vertex, joints at rest, metres."""
+    """Return the displacement of each vertex by the expression alone, joints at rest, in metres."""
     rest = parameters.neutral()
     moved = head.vertices(replace(rest, expression=parameters.expression))
     return (moved - head.vertices(rest))[0]
 
 
 def colour_error(first: Float[Tensor, "3 H1 W1"], second: Float[Tensor, "3 H2 W2"], head: HeadModel) -> float:
-    """Mean absolute RGB difference of two textures over the head's visible surface."""
+    """Return the mean absolute RGB difference of two textures over the head's visible surface."""
     topology = head.topology
     visible = outside(topology, INNER)[topology.faces.long()].all(dim=1)
     corners = head.canonical(head.shape_template[None])[0][topology.faces.long()[visible]]
@@ -143,7 +154,7 @@ def colour_error(first: Float[Tensor, "3 H1 W1"], second: Float[Tensor, "3 H2 W2
 
 
 def outside(topology: HeadTopology, hidden: tuple[str, ...]) -> Bool[Tensor, " N"]:
-    """Vertices that are in none of the `hidden` regions; a region that this head lacks hides nothing."""
+    """Return the vertices outside the `hidden` regions; a region that this head lacks hides nothing."""
     vertices = next(iter(topology.regions.values())).shape[0]
     mask = torch.ones(vertices, dtype=torch.bool, device=topology.faces.device)
     for name in hidden:
@@ -152,6 +163,6 @@ def outside(topology: HeadTopology, hidden: tuple[str, ...]) -> Bool[Tensor, " N
 
 
 def _sample(texture: Float[Tensor, "3 H W"], uvs: Float[Tensor, "P 2"]) -> Float[Tensor, "P 3"]:
-    """A texture's colours at texture coordinates (row 0 is v = 1)."""
+    """Return a texture's colours at texture coordinates (row 0 is v = 1)."""
     grid = torch.stack((2 * uvs[:, 0] - 1, 1 - 2 * uvs[:, 1]), dim=-1)[None, None]
     return grid_sample(texture[None], grid, align_corners=False, padding_mode="border")[0, :, 0].T

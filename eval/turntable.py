@@ -1,11 +1,11 @@
-"""What people and judges look at, written into an avatar's folder.
+"""Render what people and judges look at into an avatar's folder.
 
-views.npz       the images of the protocol (see :mod:`eval.images`): arrays ``texture``, ``baked``,
-                ``geometry``, each (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
-turntable.mp4   the head turning once: exported colours beside clay (H.264, yuv420p, faststart)
-sheet.png       the contact sheet: neural colours, exported colours and clay from all sides
-render.json     the fingerprint, written last: a folder without it is rendered again; and the avatar's diagnosis
-                (see :mod:`eval.diagnosis`)
+views.npz      the images of the protocol (see :mod:`eval.images`): arrays ``texture``, ``baked``, ``geometry``, each
+               (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
+turntable.mp4  one turn of the head: exported colours beside clay (H.264, yuv420p, faststart)
+sheet.png      the contact sheet: neural colours, exported colours and clay from all sides
+render.json    the fingerprint, the seconds that it took, and the avatar's diagnosis (see :mod:`eval.findings`); written
+               last, so that a folder without it is rendered again
 """
 
 from __future__ import annotations
@@ -45,10 +45,17 @@ def render_avatar(
     folder: Path,
     fingerprint: str,
 ) -> dict[str, Any]:
-    """Render one avatar for judges and people, unless `folder` already holds it under this fingerprint.
+    """Render one avatar for judges and people, unless renders with this fingerprint exist.
+
+    Args:
+        avatar: to render.
+        tools: to render with.
+        settings: of the protocol and the turntable.
+        folder: to write to.
+        fingerprint: of the renders.
 
     Returns:
-        what ``render.json`` holds: fingerprint, files, seconds, diagnosis.
+        The content of ``render.json``: fingerprint, files, seconds, diagnosis.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -74,7 +81,7 @@ def render_avatar(
 def sheet_of(
     avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, decoded: Float[Tensor, "V 3 h w"]
 ) -> Image.Image:
-    """The contact sheet of an avatar, from the protocol's cameras, whose views are `decoded`."""
+    """Draw the contact sheet of an avatar; `decoded` are its decoded views by the protocol's cameras."""
     cameras = protocol_cameras(settings)
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
     rows = {"Neural": neural_colour(decoded, CELL), "Exported": baked, "Geometry": clay}
@@ -83,9 +90,9 @@ def sheet_of(
 
 
 def turntable_frames(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) -> Images:
-    """Exported colours beside clay, one frame for each azimuth of a full turn: (frames, H, 2 H, 3).
+    """Render exported colours beside clay, one frame for each azimuth of a full turn: (frames, H, 2 H, 3).
 
-    One ray a pixel and a small blur against jagged edges: most of what an avatar's renders cost is here.
+    One ray a pixel and a small blur against jagged edges, since the turntable takes most of an avatar's render time.
     """
     cameras = turntable_cameras(1, settings.turntable_frames, fov=settings.fov)
     size = settings.turntable_size - settings.turntable_size % 2  # yuv420p halves the rows and columns
@@ -94,14 +101,25 @@ def turntable_frames(avatar: Avatar, tools: RenderTools, settings: EvaluationSet
 
 
 def soften(images: Images) -> Images:
-    """Blur with the 3 x 3 binomial filter."""
+    """Blur images with the 3 x 3 binomial filter.
+
+    Example:
+        >>> images = np.zeros((1, 1, 4, 3), dtype=np.uint8)
+        >>> images[:, :, 2:] = 200
+        >>> soften(images)[0, 0, :, 0].tolist()
+        [0, 50, 150, 200]
+    """
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge").astype(np.uint16)
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     return ((rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:] + 8) // 16).astype(np.uint8)
 
 
 def write_video(path: Path, frames: Images) -> None:
-    """Write frames as an MP4 that plays in browsers."""
+    """Write frames as an MP4 that plays in browsers.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
     with imageio.get_writer(
         path,
         fps=FRAMES_PER_SECOND,

@@ -1,4 +1,4 @@
-"""Renders the fixed images an avatar is judged by; what they show is defined in :mod:`eval.images`."""
+"""Render the fixed images that an avatar is judged by; :mod:`eval.images` defines what they show."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from avatargen.render.base import Renderer
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
-"""Views that are rendered together: what bounds memory."""
+"""Views that are rendered together; bounds memory."""
 
 
 @dataclass(frozen=True)
 class RenderTools:
-    """What it takes to turn an avatar into images; load once, use for all avatars.
+    """Head model, renderer and prior that turn avatars into images; loaded once for all avatars.
 
     Attributes:
-        head, renderer: see their base classes; `renderer` renders the head's topology. Both on the CPU, as avatar
-            files are, so that textures and shapes are scored alike wherever that is done.
+        head: on the CPU, as avatar files are, so that scores do not depend on the device.
+        renderer: of the head's topology, on the CPU too.
         prior: on any device.
-        prior_settings: size and samples of the latent render; the experiment's, so that a method that was made with
-            others is shown like the rest.
+        prior_settings: size and samples of the latent render. They are the experiment's, so that a method with
+            settings of its own is shown like the others.
     """
 
     head: HeadModel
@@ -46,17 +46,22 @@ class RenderTools:
 
     @classmethod
     def load(cls, head_name: str, renderer_name: str, prior_settings: PriorSettings, root: Path) -> RenderTools:
-        """Load head, renderer and prior by their configured names; a prior's folder is relative to `root`.
+        """Load head, renderer and prior.
+
+        Args:
+            head_name, renderer_name: names in :mod:`avatargen.config.plugins`.
+            prior_settings: of the prior.
+            root: what the prior's folder is relative to.
 
         Raises:
-            InputError: an unknown name, or weights that are missing.
+            InputError: a name is unknown, or weights are missing.
         """
         head = load_class("head", head_name, HEADS).load()
         renderer = load_class("renderer", renderer_name, RENDERERS)(head.topology)
         return cls(head, renderer, load_prior(prior_settings, root), prior_settings)
 
     def fitting(self, avatar: Avatar) -> RenderTools:
-        """These tools; for a mesh that another system made, with its topology in place of the head model's."""
+        """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology."""
         if avatar.topology is None:
             return self
         renderer = type(self.renderer)(avatar.topology, avatar.offsets)
@@ -67,10 +72,14 @@ class RenderTools:
 def render_views(
     avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, decoded: Float[Tensor, "V 3 h w"]
 ) -> dict[str, Images]:
-    """The images of the protocol, one array for each of :data:`eval.images.KINDS`.
+    """Render the images of the protocol.
 
     Args:
+        avatar, tools, settings: what is rendered, with what and how.
         decoded: `decode_views` of the avatar by the protocol's cameras, which the contact sheet shows too.
+
+    Returns:
+        An array of images for each of :data:`eval.images.KINDS`.
     """
     cameras = protocol_cameras(settings)
     baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
@@ -78,7 +87,7 @@ def render_views(
 
 
 def protocol_cameras(settings: EvaluationSettings) -> Cameras:
-    """The cameras of the protocol, for one head."""
+    """Return the cameras of the protocol, for one head."""
     return evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
 
 
@@ -91,7 +100,17 @@ def colour_and_clay(
     samples: int,
     background: tuple[float, float, float],
 ) -> tuple[Images, Images]:
-    """The baked texture and the clay of one avatar, by one render of each view; `CHUNK` views at a time."""
+    """Render the baked texture and the clay of one avatar, `CHUNK` views at a time.
+
+    Args:
+        avatar, tools, cameras: what is rendered.
+        size: rows and columns of the images.
+        samples: on each side of a pixel.
+        background: RGB in [0, 1].
+
+    Returns:
+        Colour images and clay images, each (V, size, size, 3).
+    """
     vertices = tools.head.vertices(avatar.parameters())
     backdrop = torch.tensor(background).view(1, 1, 3, 1, 1)
     colours, clays = [], []
@@ -110,12 +129,12 @@ def colour_and_clay(
 def decode_views(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, background: tuple[float, float, float]
 ) -> Float[Tensor, "V 3 h w"]:
-    """What the prior's decoder makes of an avatar's latents, in [0, 1], on the prior's device."""
+    """Decode an avatar's latent renders to RGB in [0, 1], on the prior's device."""
     return tools.prior.decode(neural_latents(avatar, tools, cameras, background))
 
 
 def neural_colour(decoded: Float[Tensor, "V 3 h w"], size: int) -> Images:
-    """Decoded views, resized."""
+    """Resize decoded views to the size of the protocol's images."""
     return to_bytes(interpolate(decoded, size=(size, size), mode="bicubic", antialias=True))
 
 
@@ -123,10 +142,11 @@ def neural_colour(decoded: Float[Tensor, "V 3 h w"], size: int) -> Images:
 def neural_latents(
     avatar: Avatar, tools: RenderTools, cameras: Cameras, background: tuple[float, float, float]
 ) -> Float[Tensor, "V C h w"]:
-    """An avatar's latent texture rendered over the latents of a background, as score distillation saw it.
+    """Render an avatar's latent texture over the latents of a background, as score distillation sees it.
 
-    An avatar without one (the true head, the template) is rendered in its RGB texture and encoded, so that its score
-    has the autoencoder's losses too and bounds what a method can reach. On the prior's device.
+    An avatar without a latent texture (the ground-truth head, the template) is rendered with its RGB texture and
+    encoded: its score then includes the autoencoder's losses and bounds what a method can reach. The latents are on
+    the prior's device.
     """
     prior = tools.prior_settings
     if avatar.latent_texture is None:
@@ -135,15 +155,19 @@ def neural_latents(
         return tools.prior.encode(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
     backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
     seen = tools.renderer.render(
-        tools.head.vertices(avatar.parameters()), cameras, prior.latent_size,
-        texture=avatar.latent_texture[None], samples=prior.samples, gradients=False,
-    )  # fmt: skip
+        tools.head.vertices(avatar.parameters()),
+        cameras,
+        prior.latent_size,
+        texture=avatar.latent_texture[None],
+        samples=prior.samples,
+        gradients=False,
+    )
     features, coverage = seen.features.to(backdrop.device), seen.coverage.to(backdrop.device)
     return replace(seen, features=features, coverage=coverage).over(backdrop)[0]
 
 
 def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[Tensor, "B V 3 H W"]:
-    """Grey Lambert shading of world-space normals by the light that goes with each camera."""
+    """Shade world-space normals as grey clay, by the light that moves with each camera; see :mod:`eval.images`."""
     azimuth = torch.deg2rad(cameras.azimuth + LIGHT_OFFSET[0])
     elevation = torch.deg2rad((cameras.elevation + LIGHT_OFFSET[1]).clamp(-89, 89))
     sideways, up, forward = azimuth.sin() * elevation.cos(), elevation.sin(), azimuth.cos() * elevation.cos()
@@ -153,10 +177,15 @@ def shade_clay(normals: Float[Tensor, "B V 3 H W"], cameras: Cameras) -> Float[T
 
 
 def to_bytes(images: Float[Tensor, "V 3 H W"]) -> Images:
-    """RGB in [0, 1], channels first, to 8 bits, channels last."""
+    """Convert RGB in [0, 1], channels first, to 8 bits, channels last.
+
+    Example:
+        >>> to_bytes(torch.tensor([0.0, 0.5, 1.2]).view(1, 3, 1, 1)).tolist()
+        [[[[0, 128, 255]]]]
+    """
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def some_views(cameras: Cameras, which: slice) -> Cameras:
-    """Some of the views of each mesh."""
+    """Return cameras with only some of the views."""
     return Cameras(*(getattr(cameras, field.name)[:, which] for field in fields(cameras)))

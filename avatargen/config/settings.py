@@ -184,20 +184,3 @@ class PriorSettings(Frozen):
             return [self.path]
         place, slash, name = self.path.rstrip("/").rpartition("/")
         return [self.path, f"{place}{slash}{name.replace('decoder', 'prior')}"]
-
-
-def provenance_table(settings: Frozen) -> list[dict[str, Any]]:
-    """Rows of (name, value, provenance, description), one for each hyper-parameter; nested ones are dotted.
-
-    The provenance is the default's: any other value is ours.
-    """
-    rows = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, Frozen) and isinstance(field.default, Frozen):
-            rows += [{**row, "name": f"{name}.{row['name']}"} for row in provenance_table(value)]
-            continue
-        extra = field.json_schema_extra if value == field.default else None
-        source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
-        rows.append({"name": name, "value": value, "provenance": source, "description": field.description or ""})
-    return rows

@@ -1,7 +1,7 @@
 """The avatar file: the only contract between generation and evaluation.
 
-A folder with ``avatar.safetensors`` (tensors) and ``avatar.json`` (everything else). Both are written
-beside their target and renamed, JSON last, so that a folder with a JSON file is complete.
+A folder holds ``avatar.safetensors`` (tensors) and ``avatar.json`` (everything else). Both are written atomically, JSON
+last, so that a folder with a JSON file is complete.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from avatargen.io.atomic import replacing, write_json
 VERSION = 1
 STATUSES = ("ok", "diverged", "out_of_memory", "error")
 GREY = 0.6
-"""What textures start in, and stay in where nothing was optimised: lighter than the background that avatars are judged
-over (`eval.images`), in front of which a head of the same grey would be a blank picture.
+"""Grey level that textures start with, and keep where nothing is optimised. It is lighter than the background of the
+judged views (`eval.images`), before which a head of the same grey would be a blank picture.
 """
 _TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture", "baked_texture")
 _TOPOLOGY = ("faces", "uvs", "face_uvs")
@@ -77,12 +77,12 @@ class Avatar:
     topology: HeadTopology | None = None
 
     def parameters(self) -> HeadParameters:
-        """The head's parameters as a batch of one."""
+        """Return the head's parameters as a batch of one."""
         return HeadParameters(self.shape[None], self.expression[None], self.joints[None], self.offsets[None])
 
 
 def save_avatar(folder: Path, avatar: Avatar) -> None:
-    """Write an avatar, atomically.
+    """Write an avatar atomically.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -125,7 +125,7 @@ def load_avatar(folder: Path) -> Avatar:
 
 
 def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Any]:
-    """Tensors of the floor, and of an avatar that failed: the template head in GREY."""
+    """Return the tensors of the floor, and of an avatar that failed: the template head in GREY."""
     return {
         "shape": template.shape[0],
         "expression": template.expression[0],

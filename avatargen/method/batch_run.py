@@ -13,12 +13,13 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.prompts import PromptItem
 from avatargen.geometry.types import HeadParameters
 from avatargen.io.avatar_file import Avatar, zero_avatar_tensors
-from avatargen.io.history import History, Recorder
+from avatargen.io.history import History
 from avatargen.method import phase1_cache
 from avatargen.method.context import Batch, Prompts, embed_prompts
 from avatargen.method.cost import now
 from avatargen.method.optimise import snapshots, take_step
 from avatargen.method.posing import head_parameters, point_offsets
+from avatargen.method.recorder import Recorder
 from avatargen.method.state import CHECKPOINT, PACES, State, initial_state, restore, save_checkpoint
 from avatargen.method.texture_baking import SIZE
 

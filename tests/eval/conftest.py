@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from avatargen.config.experiment import Experiment, JudgeSettings
 from avatargen.config.settings import PriorSettings
 from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel, Rig
 from avatargen.io.avatar_file import Avatar
+from avatargen.io.history import History
 from avatargen.io.manifest import Row
 from avatargen.priors.base import Prior
 from avatargen.render.warp import WarpRenderer
+from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, write_facts
+from eval.collect import collect
+from eval.embed import Judge
+from eval.embed_captions import embed_captions
+from eval.embeddings import embeddings_path
+from eval.findings import FINDINGS
+from eval.images import KINDS, view_protocol
+from eval.pools import build_pools
 from eval.views import RenderTools
 from tests.small_clip import write_clip
 
 RADIUS = 0.12  # metres
+EVIL = "a <script>alert('x')</script> man & \"wife\""
+TRUTH = {"geometry_mm": 2.0, "geometry_mm_p95": 5.0, "expression_error": 0.5, "colour_error": 0.1}
 
 
 def uv_sphere(rows: int = 24, columns: int = 48) -> tuple[Tensor, HeadTopology]:
@@ -158,3 +172,68 @@ def make_row():
         return Row(**{**base, "folder": f"results/{method}/avatars/{item}-0", **facts})
 
     return make
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return Experiment(experiment="tiny", lists=("tiny",), methods=("full", "template"), judges=("tiny",))
+
+
+@pytest.fixture(scope="session")
+def judge(clip_folder: Path) -> Judge:
+    return Judge.load("tiny", JudgeSettings(model=clip_folder.name), clip_folder.parent)
+
+
+@pytest.fixture
+def rows(make_row, experiment, prior_settings, judge, tmp_path) -> list[Row]:
+    """Four prompts by two methods: `full` matches its captions but for a crash; `template` is constant."""
+    prompts = {"a": EVIL, "b": "head b", "c": "head c", "d": "head d"}
+    vectors = dict(zip(prompts, judge.embed_texts(list(prompts.values())), strict=True))
+    protocol = json.dumps(view_protocol(experiment.evaluation, prior_settings))
+    made = []
+    for method, distance in (("full", 1.0), ("template", 3.0)):
+        for item, prompt in prompts.items():
+            failed = (method, item) == ("full", "d")
+            status = {"status": "error", "message": "<b>boom</b>"} if failed else {}
+            made.append(make_row(item, method, prompt=prompt, seconds=2.0, peak_memory_mb=512.0, **status))
+            folder = tmp_path / made[-1].folder
+            write_facts(folder, TRUTH_FACTS, "t", score={**TRUTH, "geometry_mm": distance, "regions_mm": {"skin": 1.0}})
+            if failed:
+                continue
+            measures = {**dict.fromkeys(FINDINGS, 0.0), "masks": None, "flicker": 0.5 if item == "a" else 0.0}
+            write_facts(folder, RENDER_FACTS, "r", diagnosis=measures)
+            vector = vectors[item if method == "full" else "b"]
+            progress = write_history(folder, vector) if method == "full" else None
+            write_embeddings(folder, {kind: np.tile(vector, (8, 1)) for kind in KINDS}, protocol, progress)
+    return made
+
+
+def write_embeddings(folder, kinds, protocol, progress=None):
+    progress = np.zeros((0, 16), np.float32) if progress is None else progress
+    np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", progress=progress, **kinds)
+
+
+def write_history(folder, vector):
+    """Write two entries and two snapshots; return the snapshots' embeddings, of which the first is zero."""
+    losses = {"distillation": 1.0, "segmentation": float("nan"), "regularisation": float("nan"), "coverage": 0.3}
+    image = np.zeros((4, 4, 3), np.uint8)
+    History([(10, losses), (20, {**losses, "segmentation": 5.0})], [(10, image), (20, image)]).save(folder)
+    return np.stack([0 * vector, vector])
+
+
+@pytest.fixture
+def run_collect(experiment, prior_settings, rows, judge, tmp_path):
+    """A function that embeds the captions and collects the tables; returns the folder of the tables."""
+
+    def run(judges=(judge,), negatives=(), guides=None) -> Path:
+        pools = build_pools(rows, negatives)
+        captions = {each.name: embed_captions(each, pools, [row.prompt for row in rows]) for each in judges}
+        collect(experiment, prior_settings, rows, pools, captions, tmp_path, tmp_path / "tables", guides)
+        return tmp_path / "tables"
+
+    return run
+
+
+@pytest.fixture
+def tables(run_collect) -> Path:
+    return run_collect(negatives=["a hard negative"])

@@ -1,4 +1,4 @@
-"""Claims are held against paired differences, whatever the answer."""
+"""Claims are compared with paired differences."""
 
 import pandas as pd
 import pytest
@@ -29,11 +29,10 @@ def test_a_claim_has_a_row_for_each_metric_and_judge():
     paired = pd.DataFrame([{**base, "judge": j, "track": t, "metric": m} for j, t, m in found])
     paired.loc[1, "difference"] = -1.0
     table = check_claims(paired)
-    assert table[["judge", "metric", "verdict"]].values.tolist() == [
-        ["one", "mean_rank", "holds"], ["truth", "geometry_mm", "contrary"]
-    ]  # fmt: skip
+    expected = [["one", "mean_rank", "holds"], ["truth", "geometry_mm", "contrary"]]
+    assert table[["judge", "metric", "verdict"]].values.tolist() == expected
     assert check_claims(paired[:0]).empty
 
 
-def test_claims_are_of_methods_that_there_are():
+def test_claims_are_about_known_methods():
     assert {claim.method for claim in CLAIMS} <= set(load_methods())

@@ -1,4 +1,4 @@
-"""The page of pictures: every avatar in its place, and why one is missing."""
+"""The page that compares methods: every avatar in its cell, and why one is missing."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def write_views(folder, colour, clay):
     np.savez(folder / "views.npz", texture=plain * np.uint8(colour), geometry=plain * np.uint8(clay))
 
 
-def test_every_avatar_has_its_place(make_row, tmp_path):
+def test_cells_are_at_their_method_and_prompt(make_row, tmp_path):
     rows = [make_row(item, method, prompt=f"head {item}") for item in "ab" for method in ("full", "template")]
     rows[3] = make_row("b", "template", prompt="head b", status="diverged")
     for number, row in enumerate(rows[:3]):
@@ -27,7 +27,7 @@ def test_every_avatar_has_its_place(make_row, tmp_path):
     assert middle(1, 1, 2) == 250  # paper: the word stands at the left
 
 
-def test_no_more_rows_than_asked_for(make_row, tmp_path):
+def test_the_limit_bounds_the_rows(make_row, tmp_path):
     rows = [make_row(item, "full", prompt=f"head {item}") for item in "abcd"]
     heights = [comparison(rows, ["full"], tmp_path, limit=limit).height for limit in (1, 3)]
     assert heights[1] - heights[0] == 2 * (CELL + GAP)

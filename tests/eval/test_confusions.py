@@ -1,11 +1,11 @@
-"""What confusions are taken for, by hand."""
+"""Confusions by attribute, computed by hand."""
 
 import numpy as np
 import pandas as pd
 
 from avatargen.headworld.attributes import VALUES
 from eval.confusions import CONFUSIONS, confusions, differing
-from eval.plots import plot_misses
+from eval.plots import plot_confusions
 
 BOY = "a smiling boy with a bun"
 
@@ -15,14 +15,14 @@ def records(*lines) -> pd.DataFrame:
     return pd.DataFrame([("full", "clip", "texture", *line) for line in lines], columns=columns)
 
 
-def test_heads_differ_in_what_can_be_seen():
+def test_heads_differ_in_visible_attributes():
     assert differing(BOY, "an angry girl with a bun") == ("sex", "expression")
     assert differing("a sleeping man with blue eyes", "a sleeping man") == ()  # closed
     assert differing("a man with green skin", "a stone statue of a man") == ("skin", "material")
     assert differing(BOY, "a teapot") == differing("a teapot", BOY) == differing(BOY, "") == ()
 
 
-def test_shares_are_of_the_avatars_whose_caption_is_known():
+def test_fractions_are_of_known_captions():
     table = confusions(
         records(
             (1, BOY, ""),
@@ -37,19 +37,19 @@ def test_shares_are_of_the_avatars_whose_caption_is_known():
     assert np.all([row[name] == 0 for name in VALUES if name not in ("expression", "sex")])
 
 
-def test_other_words_make_no_table():
+def test_captions_of_other_worlds_give_an_empty_table():
     table = confusions(records((2, "a teapot", "a kettle")))
     assert table.empty and tuple(table.columns) == CONFUSIONS
 
 
-def test_the_plot_shows_what_was_missed_in_each_track():
+def test_the_plot_shows_confused_attributes_of_each_track():
     texture = confusions(records((1, BOY, ""), (2, BOY, "a smiling girl with a bun")))
-    figure = plot_misses(pd.concat([texture, texture.assign(track="geometry", sex=0.0, hair=0.25)]))
+    figure = plot_confusions(pd.concat([texture, texture.assign(track="geometry", sex=0.0, hair=0.25)]))
     columns = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes]
     cells = [[text.get_text() for text in axis.texts] for axis in figure.axes]
-    assert columns == [["missed", "sex"], ["missed", "hair"]] and cells == [["50", "50"], ["50", "25"]]
+    assert columns == [["not first", "sex"], ["not first", "hair"]] and cells == [["50", "50"], ["50", "25"]]
 
 
-def test_the_plot_has_room_for_a_track_that_was_not_judged():
-    figure = plot_misses(confusions(records((2, BOY, "a smiling girl with a bun"))))
+def test_the_plot_has_room_for_an_empty_track():
+    figure = plot_confusions(confusions(records((2, BOY, "a smiling girl with a bun"))))
     assert [len(axis.texts) for axis in figure.axes] == [2, 0]

@@ -11,7 +11,8 @@ from avatargen.config.experiment import EvaluationSettings
 from avatargen.geometry.cameras import evaluation_cameras
 from avatargen.io.history import History
 from avatargen.priors import foreground
-from eval.diagnosis import FINDINGS, Diagnosis, diagnose, mask_change, outline_change
+from eval.diagnosis import diagnose, mask_change, outline_change
+from eval.findings import FINDINGS, Diagnosis
 from eval.views import RenderTools, decode_views, neural_colour, protocol_cameras
 
 SETTINGS = EvaluationSettings(views=4, size=64)
@@ -24,7 +25,7 @@ def tools(head, renderer, resize_prior, prior_settings) -> RenderTools:
 
 @pytest.fixture(autouse=True)
 def content(monkeypatch):
-    """A prior that changes nothing of what it is shown."""
+    """A prior that changes nothing."""
     monkeypatch.setattr(foreground, "denoise", lambda _prior, latents, *_: latents)
 
 
@@ -40,7 +41,7 @@ def test_a_sound_avatar_has_no_findings(avatar, tools):
     assert measured.saturated == measured.at_bounds == measured.at_limit == 0
 
 
-def test_full_channels_are_saturation(avatar, tools):
+def test_full_channels_are_saturated(avatar, tools):
     assert found(avatar, tools).saturated > 0.6  # all but where the halves blend
     assert "saturated" in found(avatar, tools).findings
 
@@ -59,11 +60,11 @@ def test_a_texture_that_swims_flickers(avatar, tools):
     assert found(replace(avatar, latent_texture=avatar.latent_texture + noise), tools).flicker > still + 0.02
 
 
-def test_an_outline_that_the_prior_would_not_have_is_misalignment(avatar, tools, monkeypatch):
+def test_an_outline_that_the_prior_changes_is_misaligned(avatar, tools, monkeypatch):
     assert found(avatar, tools).misaligned < 1e-6
 
     def left_half(_prior, latents, *_):
-        """A prior that knows only left halves of heads: the right becomes background."""
+        """A prior that turns the right half of every image into background."""
         made = latents.clone()
         made[..., latents.shape[-1] // 2 :] = latents[..., :1, :1]
         return made
@@ -72,19 +73,19 @@ def test_an_outline_that_the_prior_would_not_have_is_misalignment(avatar, tools,
     assert 0.35 < found(avatar, tools).misaligned < 0.65
 
 
-def test_outlines_are_measured_where_the_prior_is(avatar, distant_tools, monkeypatch):
+def test_outlines_are_measured_on_the_priors_device(avatar, distant_tools, monkeypatch):
     monkeypatch.setattr(foreground, "denoise", lambda _prior, latents, noise, *_: latents + noise)
     change = outline_change(avatar, distant_tools, evaluation_cameras(1, views=2))
     assert change.device == distant_tools.prior.device and change.shape == (2,)
 
 
-def test_unrest_of_masks_is_the_mean_over_refreshes():
+def test_mask_change_is_the_mean_over_refreshes():
     entries = [(10, {"mask_change": math.nan}), (20, {"mask_change": 0.1}), (30, {"mask_change": 0.3})]
     assert mask_change(History(entries)) == pytest.approx(0.2)
     assert math.isnan(mask_change(History()))
 
 
-def test_findings_begin_at_their_least_value():
+def test_findings_begin_at_their_thresholds():
     least = Diagnosis(**FINDINGS)
     assert least.findings == list(FINDINGS)
     below = Diagnosis(**{name: np.nextafter(value, 0) for name, value in FINDINGS.items()})

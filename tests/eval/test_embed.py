@@ -1,6 +1,7 @@
 """Judges in open_clip's own format, and embeddings on disk."""
 
 import json
+import shutil
 
 import numpy as np
 import open_clip
@@ -11,14 +12,9 @@ from PIL import Image
 from avatargen.config.errors import InputError
 from avatargen.config.experiment import JudgeSettings
 from avatargen.io.history import History
-from eval.embed import Judge, embed_avatar
+from eval.embed import Judge, embed_avatar, judge_id
 from eval.embeddings import embeddings_path, is_embedded, load_embeddings
 from eval.images import KINDS
-
-
-@pytest.fixture(scope="module")
-def judge(clip_folder) -> Judge:
-    return Judge.load("tiny", JudgeSettings(model=clip_folder.name), clip_folder.parent)
 
 
 @pytest.fixture
@@ -37,20 +33,37 @@ def test_images_are_embedded_as_open_clip_would(judge, clip_folder, images):
     np.testing.assert_allclose(judge.embed_images(images, batch=2), torch.cat(naive).numpy(), atol=1e-5)
 
 
+def test_a_judges_id_does_not_depend_on_its_place(judge, clip_folder, tmp_path):
+    """Protocol hashes contain the id, so the same folder elsewhere must have the same one; other weights must not."""
+    elsewhere = tmp_path / "deep" / clip_folder.name
+    shutil.copytree(clip_folder, elsewhere)
+    assert judge.id.startswith(f"{clip_folder.name}:")
+    for model, root in ((f"deep/{clip_folder.name}", tmp_path), (str(elsewhere), tmp_path)):
+        assert judge_id(JudgeSettings(model=model), root) == judge.id
+    weights = next(path for path in elsewhere.iterdir() if path.suffix in (".bin", ".safetensors", ".pt"))
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert judge_id(JudgeSettings(model=str(elsewhere)), tmp_path) != judge.id
+
+
+def test_a_judge_of_open_clip_goes_by_name_and_tag(tmp_path):
+    settings = JudgeSettings(model="ViT-B-32", pretrained="laion2b_s34b_b79k")
+    assert judge_id(settings, tmp_path) == "ViT-B-32:laion2b_s34b_b79k"
+
+
 def test_texts_have_unit_norm_and_differ(judge):
     texts = judge.embed_texts(["a pale baby", "an old man", "a woman"], batch=2)
     np.testing.assert_allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-5)
     assert (texts @ texts.T)[0, 1] < 0.999
 
 
-def test_captions_that_are_cut_are_told_and_are_those_that_embed_alike(judge):
+def test_truncated_captions_are_those_that_embed_alike(judge):
     long = "a man " * 40
     assert judge.truncated(["a pale baby", long, long]) == [long] and judge.truncated(["a pale baby"]) == []
     same, other = judge.embed_texts([long, long + "with a beard"])
     np.testing.assert_array_equal(same, other)
 
 
-def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_path):
+def test_embeddings_are_current_until_the_fingerprint_changes(judge, images, tmp_path):
     write_views(tmp_path, images)
     path = embed_avatar(tmp_path, judge, "one")
     first = path.stat().st_mtime_ns
@@ -63,7 +76,7 @@ def test_embeddings_are_kept_until_the_fingerprint_changes(judge, images, tmp_pa
     np.testing.assert_array_equal(embeddings.kinds["geometry"], judge.embed_images(np.tile(images, (3, 1, 1, 1)))[10:])
 
 
-def test_snapshots_of_generation_are_embedded_too(judge, images, tmp_path):
+def test_snapshots_of_generation_are_embedded(judge, images, tmp_path):
     write_views(tmp_path, images)
     History([], [(10, images[0]), (20, images[3])]).save(tmp_path)
     embed_avatar(tmp_path, judge, "one")

@@ -1,15 +1,12 @@
-"""Pools and manifests."""
-
-import json
+"""Pools of captions."""
 
 import pytest
 
-from avatargen.config.errors import InputError
-from avatargen.io.manifest import read_manifests
-from eval.pools import build_pools, geometry_caption
+from avatargen.config.experiment import Experiment
+from eval.pools import build_pools, geometry_caption, read_pools
 
 
-def test_captions_are_unique_and_negatives_join_the_texture_pool(make_row):
+def test_pools_are_unique_and_negatives_join_the_texture_pool(make_row):
     rows = [make_row("a"), make_row("b"), make_row("a", method="template"), make_row("c", prompt="head b")]
     pools = build_pools(rows, negatives=["head a", "head z"])
     assert pools["texture"].captions == ("head a", "head b", "head z")
@@ -18,7 +15,7 @@ def test_captions_are_unique_and_negatives_join_the_texture_pool(make_row):
     assert pools["geometry"].captions == ("head a", "head b")
 
 
-def test_geometry_captions_are_shared_by_what_looks_alike(make_row):
+def test_avatars_share_geometry_captions(make_row):
     rows = [
         make_row("a", geometry="a bald man"),
         make_row("b", tags=("skin=green", "geometry=a bald man")),
@@ -30,7 +27,7 @@ def test_geometry_captions_are_shared_by_what_looks_alike(make_row):
     assert pool.name == "tiny+shapes"
 
 
-def test_colours_are_no_part_of_a_geometry_caption_where_the_world_knows_the_words(make_row):
+def test_geometry_captions_of_the_head_world_lose_colours(make_row):
     green = "a smiling old man with green skin and a pink mohawk"
     assert geometry_caption(make_row(prompt=green)) == "a smiling old man with a mohawk"
     assert geometry_caption(make_row(prompt=green, geometry="an old man")) == "an old man"
@@ -38,12 +35,11 @@ def test_colours_are_no_part_of_a_geometry_caption_where_the_world_knows_the_wor
     assert geometry_caption(make_row(prompt="a green Viking")) == "a green Viking"
 
 
-def test_manifests_report_all_problems(tmp_path, make_row):
-    good = make_row().model_dump_json()
-    path = tmp_path / "0.jsonl"
-    path.write_text("\n".join([good, good, "{", json.dumps({"id": "x"})]), encoding="utf-8")
-    with pytest.raises(InputError) as caught:
-        read_manifests([path, tmp_path / "1.jsonl"])
-    assert len(caught.value.problems) == 4
-    path.write_text(good + "\n\n", encoding="utf-8")
-    assert read_manifests([path]) == [make_row()]
+def test_pools_are_read_from_files(make_row, tmp_path):
+    (tmp_path / "tiny.negatives.txt").write_text("head y\n")
+    (tmp_path / "shapes.tsv").write_text("id\tprompt\ttags\tgeometry\none\ta man with green skin\t\ta man\n")
+    experiment = Experiment(experiment="x", lists=("tiny",), methods=("full",), geometry_pool="shapes")
+    files = ([tmp_path / "tiny.negatives.txt"], [tmp_path / "shapes.tsv"])
+    pools = read_pools(experiment, [make_row("a")], *files)
+    assert pools["texture"].captions == ("head a", "head y") and pools["texture"].name == "tiny+negatives"
+    assert pools["geometry"].captions == ("head a", "a man") and pools["geometry"].name == "tiny+shapes"

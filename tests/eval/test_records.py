@@ -1,4 +1,4 @@
-"""Failures stay in the count; protocols do not mix."""
+"""Failures stay in the count; protocols do not mix; summary tables by hand."""
 
 import numpy as np
 import pandas as pd
@@ -40,14 +40,14 @@ def test_geometry_has_no_baked_scores(make_row):
     assert record.rank == 4 and np.isnan(record.rank_baked)
 
 
-def test_a_miss_keeps_the_caption_that_came_first(make_row):
+def test_a_confusion_keeps_the_caption_that_ranks_first(make_row):
     taken = make_record(make_row(), protocol(), "clip", 1, Retrieval(2, 0.25, 0.3, taken_for=3), MISS)
     assert (taken.caption, taken.taken_for, taken.rank_baked) == ("head b", "head d", 3.0)
     failed = make_record(make_row(), protocol(), "clip", 1, None, None)
     assert (failed.caption, failed.taken_for) == ("head b", "")
 
 
-def test_any_difference_in_the_protocol_shows_in_its_hash():
+def test_every_part_of_a_protocol_changes_its_hash():
     others = [
         protocol("geometry"),
         protocol(elevation=11.0),
@@ -139,6 +139,6 @@ def test_cost_and_failures(make_row):
     assert theirs[["seconds_mean", "seconds_total", "peak_memory_mb_max"]].isna().all(axis=None)
     both = pd.concat([summaries.cost(rows), theirs])
     shown = [text.get_text() for axis in plots.plot_cost(both).axes for text in axis.texts]
-    assert shown == ["3.0", "not known", f"{300 / 1024:.1f}", "not known"]
+    assert shown == ["3.0", "unknown", f"{300 / 1024:.1f}", "unknown"]
     failed = summaries.failures(rows)
     assert failed[["item", "status", "message"]].values.tolist() == [["c", "error", "boom"]]

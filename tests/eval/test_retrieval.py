@@ -5,14 +5,8 @@ import pytest
 
 from eval.retrieval import hits_at, ranks, retrieve
 
-SIMILARITIES = np.array([[0.9, 0.1, 0.2], [0.5, 0.4, 0.6], [0.3, 0.3, 0.3]])
 
-
-def test_ranks_by_hand():
-    assert ranks(SIMILARITIES, np.array([0, 1, 2])).tolist() == [1, 3, 3]  # the third row is one tie: last
-
-
-def test_a_scorer_that_likes_everything_equally_never_hits():
+def test_a_constant_scorer_never_hits():
     assert not hits_at(ranks(np.zeros((5, 4)), np.arange(5) % 4), 1).any()
 
 
@@ -28,7 +22,7 @@ def test_ranks_against_a_naive_loop():
     assert ranks(similarities, own).tolist() == naive
 
 
-def test_the_rank_averages_views_and_the_view_rate_does_not():
+def test_ranks_average_views_and_view_hits_do_not():
     captions = np.eye(2)
     images = np.array([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
     result = retrieve(images, captions, own=1)
@@ -36,16 +30,16 @@ def test_the_rank_averages_views_and_the_view_rate_does_not():
     assert result.clip_score == pytest.approx((0.6 + 0.8 + 1.0) / 3)
 
 
-def test_a_miss_is_taken_for_the_best_of_the_others():
-    captions, images = np.eye(3), np.array([[0.5, 0.6, 0.1], [0.5, 0.4, 0.8]])  # on average .5, .5, .45
+def test_a_confusion_is_taken_for_the_best_other_caption():
+    captions, images = np.eye(3), np.array([[0.5, 0.6, 0.1], [0.5, 0.4, 0.8]])  # on average 0.5, 0.5, 0.45
     assert retrieve(images, captions, own=2).taken_for == 0
     assert retrieve(images, captions, own=0).taken_for == 1  # a tie counts against the own caption
     assert retrieve(images, np.eye(3)[[0, 2]], own=0).taken_for is None
     assert retrieve(images, captions[:1], own=0).taken_for is None
 
 
-def test_broken_input_is_refused():
-    with pytest.raises(ValueError, match="not finite"):
+def test_bad_similarities_and_indices_are_errors():
+    with pytest.raises(ValueError, match="1 NaN or infinite"):
         ranks(np.array([[np.nan, 1.0]]), np.array([0]))
-    with pytest.raises(ValueError, match="expected 0"):
+    with pytest.raises(ValueError, match=r"expected indices in 0\.\.1"):
         ranks(np.zeros((1, 2)), np.array([2]))

@@ -1,4 +1,4 @@
-"""What workers are called for: an avatar's renders and distance, and what judges see of it."""
+"""The work of the rules `render` and `embed` on one avatar."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def renders(head, renderer, resize_prior, prior_settings, monkeypatch) -> Render
     return Renders("sphere", "warp", prior_settings, SETTINGS, 1)
 
 
-def test_renders_and_distances_are_written_and_only_those_that_are_missing(renders, avatar, make_row, tmp_path):
+def test_only_results_that_are_not_current_are_made(renders, avatar, make_row, tmp_path):
     save_avatar(tmp_path, avatar)
     renders(make_row(), tmp_path, False, "r1", "t1")
     assert is_current(tmp_path, RENDER_FACTS, "r1", VIEW_FILES) and is_current(tmp_path, TRUTH_FACTS, "t1")
@@ -31,12 +31,12 @@ def test_renders_and_distances_are_written_and_only_those_that_are_missing(rende
     assert torch.get_num_threads() == 1
 
 
-def test_an_avatar_that_is_missing_is_said(renders, make_row, tmp_path):
+def test_a_missing_avatar_is_an_error(renders, make_row, tmp_path):
     with pytest.raises(AvatarFileError, match=tmp_path.name):
         renders(make_row(), tmp_path, False, "r", "t")
 
 
-def test_judges_see_what_they_are_asked_for_and_no_other_is_loaded(renders, avatar, make_row, clip_folder, tmp_path):
+def test_only_the_judges_that_are_needed_are_loaded(renders, avatar, make_row, clip_folder, tmp_path):
     save_avatar(tmp_path, avatar)
     renders(make_row(), tmp_path, False, "r", "t")
     judges = {"tiny": JudgeSettings(model=str(clip_folder)), "absent": JudgeSettings(model="no-such-model")}

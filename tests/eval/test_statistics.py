@@ -23,7 +23,7 @@ def test_wilson_at_the_ends(hits, n, low, high):
         assert (rate.low, rate.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high))
 
 
-def test_wilson_is_scipys_and_counts_halves():
+def test_wilson_matches_scipy_and_takes_fractions():
     for hits, n in ((0, 7), (3, 12), (12, 12)):
         known = binomtest(hits, n).proportion_ci(0.95, method="wilson")
         rate = wilson(hits, n)

@@ -1,4 +1,4 @@
-"""Distances to the truth, on heads where they are known."""
+"""Distances to the ground truth, on heads where they are known."""
 
 from dataclasses import replace
 
@@ -9,8 +9,10 @@ from avatargen.config.errors import InputError
 from avatargen.headworld.truth import TrueHead
 from avatargen.io.atomic import read_json
 from eval import truth
-from eval.collect import read_truths
+from eval.load import load_avatar_files
+from eval.score import AvatarScores
 from eval.surface import align_rigidly, distance_to_surface
+from eval.tabulate import truth_records
 from eval.truth import compare_heads, measure_avatar
 
 GREY = torch.full((3, 8, 8), 0.5)
@@ -40,7 +42,7 @@ def test_distances_match_a_dense_sampling_of_the_surface(head):
     assert (exact <= naive + 1e-6).all() and (naive - exact).max() < 5e-4
 
 
-def test_alignment_undoes_a_rotation_and_keeps_scale_and_handedness(head):
+def test_alignment_rotates_but_neither_scales_nor_reflects(head):
     turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.3, 0.2], [0.3, 0, -0.1], [-0.2, 0.1, 0]]))
     body = head.sphere * torch.tensor([1.0, 1.3, 0.8])
     body[:, 0] += body[:, 1].square()
@@ -52,7 +54,7 @@ def test_alignment_undoes_a_rotation_and_keeps_scale_and_handedness(head):
     assert (align_rigidly(mirrored, body, mask) - body).abs().max() > 0.01
 
 
-def test_a_larger_sphere_is_as_far_as_its_radius_says(head):
+def test_a_larger_sphere_is_at_its_radius_distance(head):
     score = compare_heads(head.template(1), GREY, true_head(head, shape=1.0), head)
     assert score.geometry_mm == pytest.approx(12.0, rel=0.01)  # 10% of 0.12 m
     assert score.geometry_mm_p95 == pytest.approx(12.0, rel=0.01)
@@ -60,7 +62,7 @@ def test_a_larger_sphere_is_as_far_as_its_radius_says(head):
     assert (score.expression_error, score.colour_error) == (0, 0)
 
 
-def test_expression_and_joints_leave_the_neutral_geometry_alone(head):
+def test_expressions_do_not_change_the_geometry_error(head):
     score = compare_heads(head.template(1), GREY, true_head(head, expression=0.5), head)
     assert score.geometry_mm == pytest.approx(0, abs=1e-3)
     assert score.expression_error == pytest.approx(5.0)  # half of 0.01 m
@@ -86,14 +88,20 @@ def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypa
     assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_json(tmp_path / "none" / "truth.json")
 
 
-def test_rows_that_have_no_distances_are_left_out_and_unmeasured_ones_are_said(head, make_row, monkeypatch, tmp_path):
+def test_unmeasured_avatars_are_an_error_and_others_left_out(head, make_row, monkeypatch, tmp_path):
     monkeypatch.setattr(truth, "true_head", lambda prompt, tags, head: true_head(head, shape=1.0))
     ours, theirs = (make_row(method=name, status="diverged", folder=name) for name in ("full", "theirs"))
     measure_avatar(ours, tmp_path / "full", head, "f")
     with pytest.raises(InputError, match=r"theirs/truth.json: missing"):
-        read_truths([ours, theirs], tmp_path)
+        records([ours, theirs], tmp_path)
     assert measure_avatar(theirs, tmp_path / "theirs", None, "f")["score"] is None
-    assert read_truths([ours, theirs], tmp_path).method.tolist() == ["full"]
+    assert records([ours, theirs], tmp_path).method.tolist() == ["full"]
+
+
+def records(rows, root):
+    """The table of distances of avatars without judges."""
+    found = [load_avatar_files(row, root, ()) for row in rows]
+    return truth_records([AvatarScores(each.row, each.folder, [], [], None, each.truth) for each in found])
 
 
 def test_a_prompt_outside_the_head_world_has_no_score(head, make_row, monkeypatch, tmp_path):

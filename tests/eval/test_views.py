@@ -41,13 +41,13 @@ def test_front_and_back_show_their_colours_on_grey(avatar, tools):
 
 
 @pytest.mark.parametrize("texture", ["latent", "rgb"])
-def test_latents_are_made_where_the_prior_is(avatar, distant_tools, texture):
+def test_latents_are_on_the_priors_device(avatar, distant_tools, texture):
     avatar = avatar if texture == "latent" else replace(avatar, latent_texture=None)
     latents = neural_latents(avatar, distant_tools, evaluation_cameras(1, views=2), SETTINGS.background)
     assert latents.device == distant_tools.prior.device and latents.shape == (2, 3, 16, 16)
 
 
-def test_clay_is_grey_and_does_not_depend_on_the_view_of_a_sphere(avatar, tools):
+def test_clay_is_grey_and_lit_from_upper_left(avatar, tools):
     clay = seen(avatar, tools)["geometry"].astype(int)
     assert (clay.max(axis=-1) == clay.min(axis=-1)).all()
     assert np.abs(clay[0] - clay[1]).mean() < 1
@@ -64,7 +64,7 @@ def test_clay_by_hand():
     assert shade.tolist() == pytest.approx([ALBEDO * (AMBIENT + DIFFUSE), ALBEDO * AMBIENT], abs=1e-5)
 
 
-def test_without_a_latent_texture_the_baked_render_passes_through_the_autoencoder(avatar, tools):
+def test_without_latents_the_render_passes_the_autoencoder(avatar, tools):
     oracle = type(avatar)(**{**vars(avatar), "latent_texture": None})
     views = seen(oracle, tools)
     texture, baked = views["texture"].astype(int), views["baked"].astype(int)
@@ -73,7 +73,7 @@ def test_without_a_latent_texture_the_baked_render_passes_through_the_autoencode
     assert rim.max() > 40 and (rim > 12).mean() < 0.25
 
 
-def test_files_are_written_once_for_a_fingerprint(avatar, tools, tmp_path):
+def test_renders_are_written_once_for_a_fingerprint(avatar, tools, tmp_path):
     facts = render_avatar(avatar, tools, SETTINGS, tmp_path, "one")
     with imageio.get_reader(tmp_path / "turntable.mp4", "ffmpeg") as reader:
         frames = [np.asarray(frame) for frame in reader]
@@ -96,7 +96,7 @@ def test_soften_keeps_flat_areas_and_averages_edges():
     assert soften(images)[0, 2, :, 0].tolist() == [0, 0, 50, 150, 200, 200]
 
 
-def test_a_sheet_cuts_long_titles_and_survives_odd_text():
+def test_contact_sheets_wrap_long_titles_and_odd_text():
     images = np.full((2, 64, 64, 3), 90, dtype=np.uint8)
     short = contact_sheet("a head", "note", {"One": images}, [0.0, 180.0])
     long = contact_sheet("word " * 500 + "\x00\n头", "note", {"One": images, "Two": images}, [0.0, -90.0])

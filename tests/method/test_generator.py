@@ -264,7 +264,7 @@ def test_a_retry_resumes_as_a_retry(generator, tmp_path, monkeypatch):
 
 def test_histories_tell_losses_and_looks_whole_after_an_interruption(generator, tmp_path, monkeypatch):
     monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 2)
-    monkeypatch.setattr("avatargen.io.history.EVERY", 2)
+    monkeypatch.setattr("avatargen.method.recorder.EVERY", 2)
     run = run_config(generator, batch=2)
     make(generator, run, [MAN, GIRL], tmp_path / "whole")
     whole = History.load(tmp_path / "whole" / "b")

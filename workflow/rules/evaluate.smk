@@ -1,4 +1,21 @@
-# What judges look at, and what they see. Both skip avatars whose folder already holds the work.
+# Renders, embeddings and scores. `render` and `embed` skip avatars whose folder already holds current results.
+from avatargen.config.prompts import read_captions, read_list
+from avatargen.io.code_hash import code_hash
+from avatargen.preflight.validate import guiding_judges
+
+
+def pool_files():
+    """Return the list whose captions join the geometry pool, if the experiment names one."""
+    return [str(STUDY.pool)] if STUDY.pool else []
+
+
+def caption_hash(wildcards):
+    """Return a hash of what decides the captions of the pools and their order, beside the manifests."""
+    negatives = [read_captions(Path(file)) for file in caption_files()]
+    items = [item.facts() for file in pool_files() for item in read_list(Path(file))]
+    return digest(EXPERIMENT.methods, EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)
+
+
 rule render:
     input:
         rules.generate.output,
@@ -37,19 +54,42 @@ rule embed:
         "../scripts/embed.py"
 
 
+# One job for each judge, so that `collect` loads no model.
+rule embed_captions:
+    input:
+        generated=chunks_of("generate"),
+        negatives=caption_files(),
+        pool=pool_files(),
+    output:
+        f"{RESULTS}/captions/{{judge}}.npz",
+    log:
+        f"{LOGS}/embed_captions/{{judge}}.log",
+    wildcard_constraints:
+        judge="|".join(map(re.escape, STUDY.judges)),
+    conda:
+        "../envs/avatargen.yaml"
+    threads: 1
+    params:
+        plan=PLAN,
+        captions=caption_hash,
+        judge=lambda wildcards: hash_of(STUDY.judges[wildcards.judge]),
+        weights=lambda wildcards: clip_id(STUDY.judges[wildcards.judge]),
+        code=code_hash(("eval.embed_captions",)),
+    script:
+        "../scripts/embed_captions.py"
+
+
 rule collect:
     input:
         generated=chunks_of("generate"),
         embedded=chunks_of("embed"),
+        captions=[f"{RESULTS}/captions/{judge}.npz" for judge in STUDY.judges],
         negatives=caption_files(),
-        pool=[str(STUDY.pool)] if STUDY.pool else [],
+        pool=pool_files(),
     output:
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "truth", "cost", "failures"]),
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records"]),
-        expand(
-            f"{RESULTS}/tables/{{name}}.csv",
-            name=["claims", "convergence", "diagnosis", "diagnosis_records", "confusions"],
-        ),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "claims", "truth", "confusions"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "diagnosis", "cost", "failures"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records", "diagnosis_records"]),
         f"{RESULTS}/tables/protocols.json",
     log:
         f"{LOGS}/collect.log",
@@ -59,6 +99,8 @@ rule collect:
     params:
         plan=PLAN,
         settings=hash_of(EXPERIMENT, STUDY.prior, *STUDY.judges.values()),
+        captions=caption_hash,
+        guides=digest(guiding_judges(STUDY)),
         code=fingerprint.table_code(),
     script:
         "../scripts/collect.py"

@@ -1,4 +1,7 @@
-# What people read.
+# Plots and the report.
+from avatargen.config.experiment import RunConfig
+
+
 rule plots:
     input:
         rules.collect.output,
@@ -30,8 +33,10 @@ rule report:
     threads: 1
     params:
         plan=PLAN,
-        settings=hash_of(EXPERIMENT, *STUDY.runs.values(), *STUDY.judges.values()),
+        settings=hash_of(EXPERIMENT, STUDY.prior, *STUDY.runs.values(), *STUDY.judges.values()),
+        descriptions=digest(RunConfig.model_json_schema()),  # with the provenance of each hyper-parameter
         reasons=digest(STUDY.reasons),
-        code=fingerprint.report_code(),
+        guides=digest(guiding_judges(STUDY)),
+        code=[fingerprint.report_code(), code_hash(("eval.versions",))],
     script:
         "../scripts/report.py"

@@ -1,8 +1,8 @@
-"""Rule embed: what each judge sees in the renders."""
+"""Rule embed: embeddings of the renders under each judge."""
 
 from pathlib import Path
 
-from avatargen.io.manifest import read_rows, write_rows
+from avatargen.io.manifest import EmbedRow, RenderRow, read_rows, write_rows
 from avatargen.preflight.plan import read_plan
 from avatargen.runtime import fingerprint
 from avatargen.runtime.job import job
@@ -17,13 +17,13 @@ with job(snakemake.log[0], snakemake.threads):
     execution = ExecutionSettings.of_job(
         study.runs[method], experiment.backend, experiment.gpus_per_worker, snakemake.threads
     )
-    calls, done = [], []
-    for row in read_rows(snakemake.input[0]):
-        folder = Path(row["folder"])
-        prints = {name: fingerprint.of_embedding(row["fingerprint"], name, judge) for name, judge in judges.items()}
-        missing = {name: print_ for name, print_ in prints.items() if not is_embedded(folder, name, print_)}
+    calls, rows = [], []
+    for row in map(RenderRow.model_validate, read_rows(snakemake.input[0])):
+        folder = Path(row.folder)
+        asked = {name: fingerprint.of_embedding(row.render_fingerprint, name, judge) for name, judge in judges.items()}
+        missing = {name: embedding for name, embedding in asked.items() if not is_embedded(folder, name, embedding)}
         if missing:
-            calls.append(RemoteCall(row["id"], (folder.absolute(), missing)))
-        done.append({"id": row["id"], "folder": row["folder"], "fingerprints": prints})
+            calls.append(RemoteCall(row.id, (folder.absolute(), missing)))
+        rows.append(EmbedRow(id=row.id, folder=row.folder, embedding_fingerprints=asked))
     call_each("eval.stages:Judges", (judges,), calls, execution, Tally(f"embed · {method}", len(calls)))
-    write_rows(snakemake.output[0], done)
+    write_rows(snakemake.output[0], rows)

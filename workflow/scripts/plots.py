@@ -1,4 +1,4 @@
-"""Rule plots: figures from the tables."""
+"""Rule plots: plots of the tables."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule report: one self-contained page."""
+"""Rule report: one self-contained page, and an image that compares the methods."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ from avatargen.io.atomic import replacing
 from avatargen.io.manifest import read_manifests
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
-from avatargen.runtime.job import job, versions
+from avatargen.runtime.job import job
 from eval.comparison import comparison
 from eval.report import ReportInputs, write_report
+from eval.versions import versions
 
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)

@@ -1,0 +1,84 @@
+"""Tabulate hyper-parameters for the report: value, provenance and description of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avatargen.config.settings import Frozen, PriorSettings, Provenance
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One hyper-parameter and its value.
+
+    Attributes:
+        name: nested ones are dotted.
+        value: as configured.
+        provenance: where the value comes from; the default's, since any other value is ours.
+        description: in one line.
+    """
+
+    name: str
+    value: Any
+    provenance: Provenance
+    description: str
+
+
+@dataclass(frozen=True)
+class ComparedSetting:
+    """One hyper-parameter of several methods.
+
+    Attributes:
+        first: of the first method.
+        name: as shown.
+        values: of each method, and whether it differs from the first's.
+    """
+
+    first: Hyperparameter
+    name: str
+    values: list[tuple[str, bool]]
+
+
+def provenance_table(settings: Frozen) -> list[Hyperparameter]:
+    """Return the hyper-parameters of settings, nested ones included; fields excluded from hashes are left out.
+
+    Example:
+        >>> rows = {row.name: row for row in provenance_table(PriorSettings(path="sd", guidance=7.5))}
+        >>> rows["guidance"].value, rows["guidance"].provenance  # the paper's value is 100
+        (7.5, 'ours')
+    """
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if field.exclude:
+            continue
+        if isinstance(value, Frozen) and isinstance(field.default, Frozen):
+            rows += [
+                Hyperparameter(f"{name}.{row.name}", row.value, row.provenance, row.description)
+                for row in provenance_table(value)
+            ]
+            continue
+        extra = field.json_schema_extra if value == field.default else None
+        source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
+        rows.append(Hyperparameter(name, value, source, field.description or ""))
+    return rows
+
+
+def compare_methods(settings: Mapping[str, Frozen]) -> list[ComparedSetting]:
+    """Return one row for each hyper-parameter, with its value in each method."""
+    tables = map(provenance_table, settings.values())
+    return [_compare(same[0].name, same) for same in zip(*tables, strict=True)]
+
+
+def compare_priors(priors: Mapping[str, PriorSettings]) -> list[ComparedSetting]:
+    """Return one row for each setting of the prior that not all methods share, with its value in each method."""
+    tables = map(provenance_table, priors.values())
+    rows = [_compare(f"prior.{same[0].name}", same) for same in zip(*tables, strict=True)]
+    return [row for row in rows if any(differs for _, differs in row.values)]
+
+
+def _compare(name: str, same: tuple[Hyperparameter, ...]) -> ComparedSetting:
+    first = same[0]
+    return ComparedSetting(first, name, [(str(row.value), row.value != first.value) for row in same])

@@ -1,0 +1,30 @@
+"""Provenance of hyper-parameters, and what differs between methods."""
+
+from avatargen.config.loading import load_library
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.io.code_hash import closure, steers
+from eval.hyperparameters import compare_methods, compare_priors, provenance_table
+
+
+def test_values_that_differ_from_the_default_are_ours():
+    rows = {row.name: row.provenance for row in provenance_table(load_library().priors["mini"])}
+    assert rows["t_range"] == rows["guidance"] == "ours"
+    plain = {row.name: row.provenance for row in provenance_table(PriorSettings(path="x"))}
+    assert plain["t_range"] == "borrowed" and plain["guidance"] == "paper" and plain["cameras.distance"] == "ours"
+
+
+def test_values_that_differ_from_the_first_method_are_marked():
+    rows = compare_methods({"full": MethodSettings(), "short": MethodSettings(phase1_steps=3)})
+    differing = {row.name: row.values for row in rows if any(differs for _, differs in row.values)}
+    assert differing == {"phase1_steps": [("140", False), ("3", True)]}
+
+
+def test_priors_show_only_what_differs():
+    priors = {"full": PriorSettings(path="x"), "weak": PriorSettings(path="x", guidance=7.5)}
+    (row,) = compare_priors(priors)
+    assert (row.name, row.values) == ("prior.guidance", [("100.0", False), ("7.5", True)])
+
+
+def test_code_that_shapes_the_table_counts_in_the_report():
+    shaping = "eval.hyperparameters"
+    assert shaping in closure(("eval.report",)) and not steers(shaping)
