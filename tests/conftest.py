@@ -1,36 +1,38 @@
-"""What tests of the workflow share."""
+"""Fixtures for tests of the runtime and the workflow."""
 
 import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same on every machine: many compare bits
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # many tests compare bits, which must be the same on every machine
 
 import pytest
 
 from avatargen.config.experiment import RunConfig
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.runtime.ray_head import spawn
+from avatargen.runtime.worker_pool import ExecutionSettings, WorkerPool
 from tests.user_folder import write_yaml
+
+
+def small_run(name="full", batch_size=2, steps=2, **method):
+    """Return a resolved configuration that needs no files."""
+    return RunConfig(
+        method_name=name,
+        method=MethodSettings(**{"phase1_steps": steps, "phase2_steps": 0, **method}),
+        prior_name="none",
+        prior=PriorSettings(path="no/such/prior", texture_size=16),
+        head="anny",
+        renderer="warp",
+        batch_size=batch_size,
+        threads=1,
+    )
 
 
 @pytest.fixture
 def make_run():
-    """Resolved configurations that need no files."""
-
-    def make(name="full", batch_size=2, steps=2, **method):
-        return RunConfig(
-            method_name=name,
-            method=MethodSettings(**{"phase1_steps": steps, "phase2_steps": 0, **method}),
-            prior_name="none",
-            prior=PriorSettings(path="no/such/prior", texture_size=16),
-            head="anny",
-            renderer="warp",
-            batch_size=batch_size,
-            threads=1,
-        )
-
-    return make
+    """The function that makes configurations."""
+    return small_run
 
 
 @pytest.fixture
@@ -46,14 +48,23 @@ def workplace(tmp_path, monkeypatch):
 def running_head(tmp_path_factory):
     """A Ray head of the workflow's kind for two workers, as its file.
 
-    One for all tests, since Ray keeps the first token that a process was given. The last test of `test_fanout` kills
-    it: those that need it come before.
+    One per test process, since Ray keeps the first token that a process was given. Its workers stay from test to test.
+    A test that harms the head starts one of its own, in a process of its own.
     """
     folder = tmp_path_factory.mktemp("head")
     process = spawn(folder / "ray.json", 2, False, folder / "ray.log")
     yield folder / "ray.json"
     process.terminate()
     process.wait(30)
+
+
+@pytest.fixture
+def no_workers(running_head):
+    """The running head without the workers of earlier tests, which would hold its cores."""
+    ray = WorkerPool.join(ExecutionSettings("ray", threads=1, head_file=running_head)).ray
+    for name in ray.util.list_named_actors():
+        ray.kill(ray.get_actor(name))
+    ray.shutdown()
 
 
 @pytest.fixture

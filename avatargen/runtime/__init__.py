@@ -1,1 +1,1 @@
-"""How work is scheduled: Snakemake jobs, the Ray head, worker pools, fingerprints, progress."""
+"""Schedule work: Snakemake jobs, the Ray head, worker pools, fingerprints, progress."""

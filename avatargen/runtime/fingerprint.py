@@ -1,11 +1,11 @@
-"""What decides whether finished work is current: hashes of what shapes it.
+"""Compute fingerprints, which decide whether finished work is current: hashes of everything that shapes it.
 
-A fingerprint covers the *parsed* source of the modules that shape a result (comments, docstrings and layout
-aside), the resolved configuration, the prompt and the weights. The modules are found by following imports
-from the stage's entry point, lazy ones too; those that only read configuration or steer the work are left
-out, since what they decide is hashed by value.
+A fingerprint covers the *parsed* source of the modules that shape a result (without comments, docstrings and layout),
+the resolved configuration, the prompt and the weights. The modules are found by following imports from the stage's
+entry point, lazy ones too. Modules that only read configuration or schedule work are left out: what they decide is
+hashed by value.
 
-Used at every parse of the Snakefile: imports neither torch nor pandas.
+The Snakefile uses this module at every parse, so it imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -29,49 +29,57 @@ _HEAD_PACKAGES = {"anny": "anny"}
 
 
 def generate_code(run: RunConfig) -> str:
-    """Hash of the code that shapes an avatar of this head, renderer and prior."""
+    """Return a hash of the code that shapes an avatar of this head, renderer and prior."""
     return code_hash(("avatargen.method.generator", *_plugged(run)))
 
 
 def render_code(run: RunConfig) -> str:
-    """Hash of the code that shapes an avatar's turntable, views and sheet."""
+    """Return a hash of the code that shapes an avatar's turntable, views and contact sheet."""
     return code_hash(("eval.turntable", *_plugged(run)))
 
 
 def embed_code() -> str:
-    """Hash of the code that shapes embeddings."""
+    """Return a hash of the code that shapes embeddings."""
     return code_hash(("eval.embed",))
 
 
 def truth_code(run: RunConfig) -> str:
-    """Hash of the code that shapes an avatar's distance to the true head."""
+    """Return a hash of the code that shapes an avatar's distance to the ground-truth head."""
     return code_hash(("eval.truth", *_plugged(run)))
 
 
 def table_code() -> str:
-    """Hash of the code that shapes tables and plots."""
+    """Return a hash of the code that shapes tables and plots."""
     return code_hash(("eval.collect", "eval.plots"))
 
 
 def report_code() -> str:
-    """Hash of the code and the templates that shape the report."""
+    """Return a hash of the code and the templates that shape the report."""
     templates = [file for file in sorted((ROOT / "eval/templates").glob("*")) if file.is_file()]
     return digest(code_hash(("eval.report", "eval.comparison")), [file_hash(file) for file in templates])
 
 
 def of_avatar(run: RunConfig, item: PromptItem, root: Path = ROOT) -> str:
-    """Fingerprint of one avatar."""
+    """Return the fingerprint of one avatar; see `of_avatars`."""
     return of_avatars(run, [item], root)[0]
 
 
 def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
-    """Fingerprints of avatars of one method. The name of the list is no part of them, nor the caption."""
+    """Return the fingerprints of one method's avatars, in order.
+
+    They cover neither the list's name nor the geometry caption, which do not shape an avatar.
+
+    Args:
+        run: the method.
+        items: prompts and seeds.
+        root: folder that relative paths of weights and meshes start from.
+    """
     shared, source = of_method(run, root), source_of(run)
     return [digest(*shared, *source.ingredients(run, item, root)) for item in items]
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
-    """What all avatars of one method depend on, JSON-ready: code, settings, head model, and the weights that guide."""
+    """Return what all avatars of a method depend on, JSON-ready: code, settings, head model, weights that guide."""
     return (
         generate_code(run),
         run.model_dump(mode="json"),
@@ -82,29 +90,32 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
 
 
 def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSettings, prior: PriorSettings) -> str:
-    """Fingerprint of an avatar's renders.
+    """Return the fingerprint of an avatar's renders.
 
     Args:
-        avatar: its own fingerprint; status: how it ended: one that failed, and is made after all, keeps the former.
-        prior: the experiment's, whose latent size and samples all methods are shown with.
+        avatar: the avatar's fingerprint.
+        status: the avatar's status, since an avatar that failed and is made later keeps its fingerprint.
+        run: the method.
+        settings: the protocol of evaluation.
+        prior: the experiment's prior; its latent size and samples hold for the renders of all methods.
     """
     return digest(avatar, status, render_code(run), settings.model_dump(mode="json"), prior.latent_size, prior.samples)
 
 
 def of_truth(avatar: str, status: str, run: RunConfig) -> str:
-    """Fingerprint of an avatar's distance to the true head; arguments as of `of_render`."""
+    """Return the fingerprint of an avatar's distance to the ground-truth head; arguments as in `of_render`."""
     return digest(avatar, status, truth_code(run))
 
 
 def of_embedding(render: str, name: str, judge: JudgeSettings, root: Path = ROOT) -> str:
-    """Fingerprint of one judge's embeddings of an avatar's renders; `render` is the renders' fingerprint."""
+    """Return the fingerprint of one judge's embeddings of renders whose fingerprint is `render`."""
     return digest(render, embed_code(), name, judge.model_dump(mode="json"), clip_id(judge, root))
 
 
 def head_id(name: str, root: Path = ROOT) -> str:
-    """A head model's name, with the version of the package or the content of the files that its shapes come from.
+    """Return a head model's name with the version of the package, or the hash of the files, that define its shapes.
 
-    The code that bakes it is part of the stage's code hash.
+    The code that builds the head is part of the stage's code hash.
     """
     if name == "flame":
         return _flame_id(root)
@@ -126,6 +137,6 @@ def _flame_id(root: Path) -> str:
 
 
 def _plugged(run: RunConfig) -> tuple[str, ...]:
-    """Modules that the configuration names rather than an import."""
+    """Return the modules that the configuration names and no import does."""
     tables = ((HEADS, run.head), (RENDERERS, run.renderer), (PRIORS, run.prior.kind))
     return tuple(table[name].partition(":")[0] for table, name in tables if name in table)

@@ -1,29 +1,37 @@
-"""Fans the avatars of a chunk out to workers (see :mod:`avatargen.runtime.worker_pool`), or makes them in this process.
+"""Make the avatars of a chunk, on workers (:mod:`avatargen.runtime.worker_pool`) or in this process, and list them.
 
-A failing avatar is recorded and the rest go on; one whose worker was killed resumes from its checkpoint. A full disk
-stops the chunk; everything finished stands.
+A failing avatar is recorded and the others go on. An avatar whose worker died resumes from its checkpoint. A full disk
+stops the chunk; what is finished stays.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avatargen.config.experiment import RunConfig
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.prompts import PromptItem
-from avatargen.io.atomic import read_json
-from avatargen.runtime import ray_head
+from avatargen.io.manifest import Row
+from avatargen.runtime.faults import cause_line
 from avatargen.runtime.fingerprint import of_avatars
 from avatargen.runtime.progress import Board, Made, Running, weight
-from avatargen.runtime.worker import FINISHED, Task, Worker, cause, is_done
-from avatargen.runtime.worker_pool import RESTARTS, ExecutionSettings, JobHandler, WorkerPool, connect
+from avatargen.runtime.ray_head import RayUnavailableError
+from avatargen.runtime.task import ERROR_FILE, Task, has_phase1, is_done, is_recorded, outcome
+from avatargen.runtime.worker import Worker
+from avatargen.runtime.worker_pool import (
+    ATTEMPTS,
+    ExecutionSettings,
+    JobHandler,
+    Progress,
+    WorkerPool,
+    has_cluster,
+)
 
 PHASE1 = ".phase1"
-"""Folder of kept phases 1, beside the methods' folders."""
+"""Folder of shared phases 1, beside the methods' folders."""
 
 
 class TooManyFailuresError(RuntimeError):
@@ -35,85 +43,82 @@ def make_chunk(
     items: Sequence[PromptItem],
     avatars: Path,
     execution: ExecutionSettings,
-    beside: Iterable[RunConfig] = (),
-) -> list[dict[str, Any]]:
-    """Make what is missing of a chunk, and list all of it.
+    methods: Iterable[RunConfig] = (),
+) -> list[Row]:
+    """Make the avatars of a chunk that are not done, and return a manifest row for each avatar.
 
     Args:
         run: the method.
-        items: the chunk's prompts and seeds.
+        items: prompts and seeds of the chunk.
         avatars: folder of the avatars' folders.
         execution: where to run.
-        beside: the experiment's methods; phase 1 is made once for those that share it, see `avatargen.method.phase1_cache`.
+        methods: methods of the experiment; those with the same phase 1 share it (`avatargen.config.phase1`).
 
     Returns:
-        One manifest row for each item, in order, failures included.
+        One row per item, in order, failures included.
 
     Raises:
-        DiskFullError: no space left.
+        DiskFullError: no space is left.
         RayUnavailableError: Ray cannot be reached.
     """
-    prints = of_avatars(run, items)
-    starts = starts_of(run, items, avatars.parents[1], beside)
-    tasks = [
-        Task(item, (avatars / item.id).absolute(), print_, start)
-        for item, print_, start in zip(items, prints, starts, strict=True)
-    ]
+    tasks = tasks_of(run, items, avatars, methods)
     waiting = [task for task in tasks if not is_done(task)]
     if waiting:
         parts = [waiting[i : i + run.batch_size] for i in range(0, len(waiting), run.batch_size)]
-        batches = [Batch(part, _begins(run, part)) for part in parts]
+        batches = [Batch(part, run.method.phase1_steps if all(map(has_phase1, part)) else 0) for part in parts]
         expected = [weight(run, batch.begun) for batch in batches for _ in batch.tasks]
         board = Board.shared(avatars.parent / ".board.jsonl", expected)
-        make = _serial if execution.backend == "serial" else _ray
-        make(run, batches, execution, board)
-    return [row(run, task, avatars / task.item.id) for task in tasks]
+        make = _make_here if execution.backend == "serial" else _make_on_workers
+        make(batches, execution, _BatchHandler(run, board))
+    return [_row(run, task, avatars / task.item.id) for task in tasks]
 
 
-def starts_of(
-    run: RunConfig, items: Sequence[PromptItem], folder: Path, beside: Iterable[RunConfig]
-) -> Sequence[Path | None]:
-    """Where the phase 1 of each avatar is kept below `folder` (of a list), if another method has the same."""
-    phase1 = shared_phase1(run, beside)
-    if phase1 is None:
-        return [None] * len(items)
-    return [(folder / PHASE1 / print_).absolute() for print_ in of_avatars(phase1, items)]
+def tasks_of(
+    run: RunConfig, items: Sequence[PromptItem], avatars: Path, methods: Iterable[RunConfig] = ()
+) -> list[Task]:
+    """Return the avatars to make, done ones included; arguments as in `make_chunk`."""
+    shared, fingerprints = shared_phase1(run, methods), of_avatars(run, items)
+    phases = of_avatars(shared, items) if shared else [None] * len(items)
+    phase1 = (avatars.parents[1] / PHASE1).absolute()
+    return [
+        Task(item, (avatars / item.id).absolute(), fingerprint, phase1 / phase if phase else None)
+        for item, fingerprint, phase in zip(items, fingerprints, phases, strict=True)
+    ]
 
 
-def _begins(run: RunConfig, tasks: Sequence[Task]) -> int:
-    """The step at which avatars that are made together begin."""
-    return run.method.phase1_steps if all(task.start and task.start.is_dir() for task in tasks) else 0
+def check_failures(rows: Sequence[Row], allowed: float) -> None:
+    """Check that not too many avatars failed.
 
-
-def row(run: RunConfig, task: Task, folder: Path) -> dict[str, Any]:
-    """An avatar's row of the manifest."""
-    facts = read_json(task.folder / "done.json")
-    return {
-        "id": task.item.id,
-        **task.item.facts(),
-        "method": run.method_name,
-        "status": facts.get("status", "error"),
-        "message": facts.get("message", "no record was written"),
-        "seconds": facts.get("seconds"),
-        "peak_memory_mb": facts.get("peak_memory_mb"),
-        "truncated_by": facts.get("truncated_by", []),
-        "fingerprint": task.fingerprint,
-        "folder": str(folder),
-    }
-
-
-def check_failures(rows: Sequence[dict[str, Any]], allowed: float) -> None:
-    """Raise where too many avatars failed.
+    Args:
+        rows: one per avatar.
+        allowed: largest permitted fraction of failures, in [0, 1].
 
     Raises:
-        TooManyFailuresError: more than the fraction `allowed`; lists the first few.
+        TooManyFailuresError: more failed; it lists the first ten.
     """
-    failed = [entry for entry in rows if entry["status"] != "ok"]
+    failed = [row for row in rows if row.status != "ok"]
     if len(failed) > allowed * len(rows):
-        lines = [f"  - {entry['id']}: {entry['status']}: {entry['message']}" for entry in failed[:10]]
+        lines = [f"  - {row.id}: {row.status}: {row.message}" for row in failed[:10]]
         raise TooManyFailuresError(
-            f"{len(failed)} of {len(rows)} avatars failed (max_failed_fraction is {allowed:g}):\n" + "\n".join(lines)
+            f"{len(failed)} of {len(rows)} avatars failed; expected at most a fraction of {allowed:g} "
+            "(max_failed_fraction):\n" + "\n".join(lines)
         )
+
+
+def _row(run: RunConfig, task: Task, folder: Path) -> Row:
+    facts = outcome(task)
+    return Row(
+        id=task.item.id,
+        **task.item.facts(),
+        method=run.method_name,
+        status=facts.get("status", "error"),
+        message=facts.get("message", "no outcome was recorded"),
+        seconds=facts.get("seconds"),
+        peak_memory_mb=facts.get("peak_memory_mb"),
+        truncated_by=facts.get("truncated_by", ()),
+        fingerprint=task.fingerprint,
+        folder=str(folder),
+    )
 
 
 @dataclass(frozen=True)
@@ -121,91 +126,86 @@ class Batch:
     """Avatars that are made together.
 
     Attributes:
-        begun: the step that they go on from, if another method has made their phase 1.
-        failure: what is recorded of a single one instead, whose worker died each time.
+        tasks: at most `batch_size` of them.
+        begun: the step that they begin at: after phase 1 if another method has made it.
+        losses: workers that died while they made it.
+        failure: the message to record, instead of making the avatar, once too many workers died over it.
     """
 
     tasks: list[Task]
     begun: int = 0
+    losses: int = 0
     failure: str = ""
 
 
 @dataclass(frozen=True)
 class _BatchHandler(JobHandler[Batch]):
-    """What a pool is told of batches; one that loses its worker for good is tried one avatar at a time."""
+    """Makes batches, and records an avatar over which `ATTEMPTS` workers died as a failure.
+
+    Only the last attempt makes the avatars of a batch one at a time: that costs more, and one loss may be an accident.
+    """
 
     run: RunConfig
     board: Board
 
-    def send(self, actor: Any, job: Batch) -> Any:
+    def submit(self, actor: Any, job: Batch, heartbeat: Path) -> Any:
         if job.failure:
-            return actor.fail.remote(self.run, job.tasks[0], "error", job.failure)
-        return actor.make.remote(self.run, job.tasks)
+            return actor.fail.remote(self.run, job.tasks[0], job.failure, heartbeat)
+        return actor.make.remote(self.run, job.tasks, heartbeat)
 
-    def ended(self, job: Batch, others: Sequence[tuple[Batch, int, int]]) -> None:
-        recorded = [task for task in job.tasks if _is_recorded(task)]
-        _report(self.run, Batch(recorded, job.begun), self.board, _under_way(others))
+    def ended(self, job: Batch, running: Sequence[Progress] = ()) -> None:
+        facts = [(task.item.prompt, outcome(task)) for task in job.tasks if is_recorded(task)]
+        made = [Made(prompt, one["status"], one.get("seconds") or 0.0) for prompt, one in facts]
+        self.board.finished(self.run, made, _on_board(running), job.begun)
 
-    def lost(self, job: Batch, error: Exception) -> list[Batch]:
+    def lost(self, job: Batch, error: Exception, running: Sequence[Progress]) -> list[Batch]:
+        self.ended(job, running)
+        tasks, losses = [task for task in job.tasks if not is_recorded(task)], job.losses + 1
+        if losses < (ATTEMPTS - 1 if len(tasks) > 1 else ATTEMPTS):
+            return [replace(job, tasks=tasks, losses=losses)] if tasks else []
+        if losses < ATTEMPTS:
+            return [replace(job, tasks=[task], losses=losses) for task in tasks]
         if job.failure:  # not even that can be recorded
             raise error
-        if len(job.tasks) > 1:
-            return [Batch([task], job.begun) for task in job.tasks if not _is_recorded(task)]
-        told = job.tasks[0].folder / "error.txt"  # what the worker could still say
-        reason = cause(told.read_text(encoding="utf-8")) if told.is_file() else str(error).splitlines()[0]
-        return [Batch(job.tasks, job.begun, f"the worker died {RESTARTS + 1} times: {reason}")]
+        return [Batch([task], job.begun, failure=_death_message(task, losses, error)) for task in tasks]
 
-    def look(self, running: Sequence[tuple[Batch, int, int]]) -> None:
-        self.board.steps(self.run, _under_way(running))
+    def poll(self, running: Sequence[Progress]) -> None:
+        self.board.steps(self.run, _on_board(running))
 
 
-def _serial(run: RunConfig, batches: list[Batch], execution: ExecutionSettings, board: Board) -> None:
-    """All batches in this process."""
+def _make_here(batches: list[Batch], execution: ExecutionSettings, handler: _BatchHandler) -> None:
     worker = Worker(execution.threads, execution.gpus, execution.spec)
     for batch in batches:
-        worker.steps = lambda done, total, batch=batch: board.steps(run, _under_way([(batch, done, total)]))
-        worker.make(run, batch.tasks)
-        _report(run, batch, board)
+        worker.steps = lambda done, total, batch=batch: handler.poll([Progress(batch, done, total)])
+        worker.make(handler.run, batch.tasks)
+        handler.ended(batch)
 
 
-def _ray(run: RunConfig, batches: list[Batch], execution: ExecutionSettings, board: Board) -> None:
-    """All batches on Ray actors.
+def _make_on_workers(batches: list[Batch], execution: ExecutionSettings, handler: _BatchHandler) -> None:
+    """Make batches on Ray actors.
 
-    Where the workflow's own Ray did not start (it gives up on a machine that is too busy) and the machine
-    holds only one worker anyway, this process is that worker: the results are the same.
+    The workflow's own Ray gives up on a machine that is too busy. If this machine holds only one worker, this process
+    takes its place: the results are the same.
     """
     try:
-        connection = connect(execution)
-    except ray_head.RayUnavailableError as error:
-        if os.environ.get("RAY_ADDRESS") or execution.gpus or execution.cores >= 2 * execution.threads:
+        pool = WorkerPool[Batch].join(execution)
+    except RayUnavailableError as error:
+        if has_cluster() or execution.gpus or execution.cores >= 2 * execution.threads:
             raise
-        board.say(f"{error}; going on without it, which one worker can")
-        _serial(run, batches, execution, board)
+        handler.board.say(f"{error}; going on without Ray, as one worker can")
+        _make_here(batches, execution, handler)
         return
-    pool = WorkerPool[Batch](connection, execution, board.path.parent)
     try:
-        pool.work(batches, _BatchHandler(run, board))
+        pool.work(batches, handler)
     finally:
-        pool.dismiss()
+        pool.close()
 
 
-def _report(run: RunConfig, batch: Batch, board: Board, others: Sequence[Running] = ()) -> None:
-    """Tell the board of a batch that ended, beside `others` that run."""
-    facts = [(task.item.prompt, read_json(task.folder / "done.json")) for task in batch.tasks]
-    made = [Made(prompt, one.get("status", "error"), one.get("seconds") or 0.0) for prompt, one in facts]
-    board.finished(run, made, others, batch.begun)
+def _death_message(task: Task, losses: int, error: Exception) -> str:
+    written = task.folder / ERROR_FILE  # a worker that ends itself writes why
+    reason = cause_line(written.read_text(encoding="utf-8") if written.is_file() else str(error).splitlines()[0])
+    return f"{losses} workers died over it: {reason}"
 
 
-def _under_way(running: Sequence[tuple[Batch, int, int]]) -> list[Running]:
-    """How far batches are, for the board."""
-    return [Running(len(batch.tasks), done, total, batch.begun) for batch, done, total in running]
-
-
-def _is_recorded(task: Task) -> bool:
-    """Whether an avatar ended in this run, well or not."""
-    facts = read_json(task.folder / "done.json")
-    return facts.get("fingerprint") == task.fingerprint and facts.get("status") in (
-        *FINISHED,
-        "error",
-        "out_of_memory",
-    )
+def _on_board(running: Sequence[Progress]) -> list[Running]:
+    return [Running(len(job.tasks), done, total, job.begun) for job, done, total in running]

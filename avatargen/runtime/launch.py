@@ -1,7 +1,6 @@
-"""What the Snakefile does before and at the start of a run, kept in Python so that it can be tested.
+"""Prepare a run of the workflow: validate the study, clear a crashed run's lock, start Ray and the progress board.
 
-`Launch` validates the study at parse, clears the lock that a killed Snakemake left, and starts what a run
-needs: a Ray head and the board of progress.
+The Snakefile calls these functions when it is parsed and when a run starts and ends, so this module imports no torch.
 """
 
 from __future__ import annotations
@@ -19,34 +18,37 @@ from textwrap import shorten
 from typing import Any
 
 from avatargen.config.errors import InputError, unknown
-from avatargen.config.experiment import Experiment
+from avatargen.config.experiment import Experiment, RunConfig
 from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
 from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
+from avatargen.io.manifest import read_rows
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.validate import Study, check_space, validate_all
 from avatargen.runtime import parent_watch, ray_head
-from avatargen.runtime.fingerprint import of_avatars, of_method
-from avatargen.runtime.generate_chunk import PHASE1, starts_of
+from avatargen.runtime.fingerprint import of_method
+from avatargen.runtime.generate_chunk import PHASE1, tasks_of
 from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
-from avatargen.runtime.worker import Task, is_done
+from avatargen.runtime.task import Task, has_phase1, is_done
+from avatargen.runtime.worker_pool import HEARTBEATS
 
 STATE = Path(".snakemake/avatargen")
 LOCKS = Path(".snakemake/locks")
 
 
 def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> Study:
-    """The study that Snakemake's ``--config`` asks for.
+    """Return the study that Snakemake's ``--config`` asks for.
 
     Args:
-        config: ``experiment`` names it (or its file); other keys change fields of the experiment.
-        check_disk: estimate the space too.
+        config: ``experiment`` names the experiment or its file; other keys change its fields.
+        check_disk: also check that the disk has room for the results.
+        root: folder that holds the packages.
 
     Raises:
-        InputError: anything is wrong; all of it.
+        InputError: some input is wrong; it reports every problem.
     """
-    known = {name for name in Experiment.model_fields if name != "evaluation"} | {"evaluation"}
+    known = set(Experiment.model_fields)
     bad = [unknown("key", key, known, "--config") for key in config if key not in known]
     name = str(config.get("experiment", DEFAULT_EXPERIMENT))
     changes = {key: _as_tuple(key, config[key]) for key in config if key in known and key != "experiment"}
@@ -62,10 +64,10 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
 
 
 def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
-    """A function of (list, method, chunk): a hash of what a chunk is to hold.
+    """Return a function that hashes what a chunk, given by (list, method, chunk), is to hold.
 
-    That is what its avatars' fingerprints cover, and what the manifest says of each prompt besides. Code and
-    weights are read once for each method, since a method may have many chunks.
+    The hash covers the avatars' fingerprints and what the manifest repeats of each prompt. Code and weights are read
+    once per method, since a method may have many chunks.
     """
     facts = cache(lambda method: digest(*of_method(study.runs[method], root)))
 
@@ -76,11 +78,14 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
 
 
 def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:
-    """Remove the lock of a Snakemake that was killed. Returns whether there was one.
+    """Remove the lock of a Snakemake that was killed; return whether there was one.
 
-    A run notes its process (`note_owner`) and takes the note away when it ends. A note of a process that no
-    longer runs on this machine therefore means a crash, and only then is the lock touched; and not while another
-    experiment runs here, whose lock lies in the same folder.
+    A run notes its process (`note_owner`) and removes the note when it ends. So a note whose process no longer runs on
+    this machine means a crash. The lock stays while another experiment runs here, whose lock is in the same folder.
+
+    Args:
+        state: folder of the notes.
+        locks: Snakemake's folder of locks.
     """
     if not any(state.glob("owner-*")):
         return False
@@ -88,8 +93,8 @@ def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:
         notes = list(state.glob("owner-*"))
         if any(map(_runs, notes)):
             return False
-        for note in notes:
-            note.unlink(missing_ok=True)
+        for file in (*notes, *state.glob(f"{HEARTBEATS.name}/*")):
+            file.unlink(missing_ok=True)
         if not notes or not locks.is_dir() or not any(locks.iterdir()):
             return False
         shutil.rmtree(locks, ignore_errors=True)
@@ -104,17 +109,17 @@ def note_owner(state: Path = STATE) -> None:
 
 
 def forget_owner(state: Path = STATE) -> None:
-    """The run has ended in an orderly way."""
+    """Remove the note of this process, whose run has ended in an orderly way."""
     _note(state).unlink(missing_ok=True)
 
 
 def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
-    """At the start of a run: note owner and plan, count what is to be made, start Ray where it is needed.
+    """Start a run: note its process, write its plan, count the avatars to make, and start Ray if that is needed.
 
     Args:
-        study: what runs.
-        cores: that Snakemake was given.
-        local: whether jobs run on this machine (not through a cluster's executor).
+        study: the study to run.
+        cores: cores that Snakemake was given.
+        local: jobs run on this machine, not through a cluster's executor.
         plan: file for the resolved study.
     """
     with _guard(STATE):
@@ -122,8 +127,8 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     if note := former_report(study, plan):
         print(note, file=sys.stderr)
     write_plan(study, Path(plan))
-    _forget_starts(study)
-    left, own = list(waiting(study)), STATE / study.experiment.experiment  # others may run here beside it
+    _remove_stale_phase1(study)
+    left, own = list(waiting(study)), STATE / study.experiment.experiment  # other experiments may run here too
     board = Board.create(own / "board.jsonl", left)
     os.environ[BOARD] = str(board.path.absolute())
     experiment = study.experiment
@@ -137,7 +142,7 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
 
 
 def former_report(study: Study, plan: str) -> str | None:
-    """A line about the report that this run replaces, if that is of lists or methods which this one is without."""
+    """Return a line about the report that this run replaces, if this run lacks some of its lists or methods."""
     try:
         former = read_plan(plan)
     except (OSError, ValueError, KeyError):
@@ -147,13 +152,13 @@ def former_report(study: Study, plan: str) -> str | None:
         return None
     place = f"results/{study.experiment.experiment}"
     return (
-        f"{place}: tables, plots and report are made anew, without {', '.join(sorted(gone))}; the avatars stay. "
-        "An experiment of its own (workflow/config/NAME.yaml) has a report of its own."
+        f"{place}: tables, plots and report are replaced, without {', '.join(sorted(gone))}; the avatars stay. "
+        "To keep both reports, use an experiment of its own (workflow/config/NAME.yaml)."
     )
 
 
 def remarks(study: Study) -> list[str]:
-    """What the end of a run should say of its results: avatars that failed, texts that were read in part."""
+    """Return the lines that end a run: how many avatars failed, and which text encoders truncated prompts."""
     place = Path("results") / study.experiment.experiment
     chunks = [(name, method) for name in study.lists for method in study.runs]
     files = [
@@ -161,18 +166,19 @@ def remarks(study: Study) -> list[str]:
         for name, method in chunks
         for chunk in study.chunks(name, method)
     ]
-    files = filter(Path.is_file, files)  # not all are there where somebody asked for a part
-    rows = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [row for file in files if file.is_file() for row in read_rows(file)]  # a partial run lacks some files
     failed = sum(row["status"] != "ok" for row in rows)
     lines = [f"{failed} of {len(rows)} avatars failed: {place}/tables/failures.csv"] if failed else []
-    cut = {reader: row["prompt"] for row in rows for reader in row.get("truncated_by", ())}
+    truncated = {reader: row["prompt"] for row in rows for reader in row.get("truncated_by", ())}
     protocols = place / "tables/protocols.json"
     for facts in json.loads(protocols.read_text(encoding="utf-8")).values() if protocols.is_file() else ():
         if facts.get("truncated") and facts["name"] in study.judges:
-            cut[f"judge '{facts['name']}'"] = facts["truncated"][0]
-    if cut:
-        text = shorten(next(iter(cut.values())), 60, placeholder=" ...")
-        lines.append(f"Some texts are longer than {', '.join(cut)} can read, as '{text}'; the report counts them.")
+            truncated[f"judge '{facts['name']}'"] = facts["truncated"][0]
+    if truncated:
+        text = shorten(next(iter(truncated.values())), 60, placeholder=" ...")
+        lines.append(
+            f"Some texts are longer than {', '.join(truncated)} can read, as '{text}'; the report counts them."
+        )
     return lines
 
 
@@ -185,7 +191,7 @@ def closing_lines(study: Study) -> list[str]:
 
 
 def serve_jobs(root: Path = ROOT) -> None:
-    """Set what jobs inherit: the process they live for, and where this project's packages are."""
+    """Set the variables that jobs inherit: the process that they end with, and the path of this project's packages."""
     os.environ[parent_watch.PARENT] = parent_watch.stamp()
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), *others]))
@@ -196,40 +202,45 @@ def _note(state: Path) -> Path:
 
 
 def _runs(note: Path) -> bool:
-    """Whether the process of a note runs; True where that cannot be told."""
+    """Return whether the process of a note runs; True if that is not known."""
     try:
         return parent_watch.is_alive(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return True
 
 
-def _forget_starts(study: Study) -> None:
-    """Remove kept phases 1 that no method goes on from any more, since code, settings or prompts changed."""
+def _tasks(study: Study) -> Iterator[tuple[RunConfig, list[Task]]]:
+    """Yield each method with its avatars, list by list."""
+    runs = study.runs.values()
+    for run in runs:
+        for name in study.lists:
+            avatars = Path("results") / study.experiment.experiment / name / run.method_name / "avatars"
+            yield run, tasks_of(run, study.items(name, run.method_name), avatars, runs)
+
+
+def _remove_stale_phase1(study: Study) -> None:
+    """Remove shared phases 1 that no method needs any more, since code, settings or prompts changed."""
+    needed = {task.phase1 for _, tasks in _tasks(study) for task in tasks}
     for name in study.lists:
-        folder, runs = Path("results") / study.experiment.experiment / name, study.runs.values()
-        wanted = {start for run in runs for start in starts_of(run, study.items(name, run.method_name), folder, runs)}
-        for start in (folder / PHASE1).absolute().glob("*"):
-            if start not in wanted:
-                shutil.rmtree(start, ignore_errors=True)
+        for folder in (Path("results") / study.experiment.experiment / name / PHASE1).absolute().glob("*"):
+            if folder not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def waiting(study: Study) -> Iterator[float]:
-    """How long each avatar takes that is not there yet; phase 1 counts once for the methods that share it."""
-    results, runs, begun = Path("results") / study.experiment.experiment, study.runs.values(), set()
-    for run in runs:
-        for name in study.lists:
-            avatars, items = results / name / run.method_name / "avatars", study.items(name, run.method_name)
-            starts = starts_of(run, items, results / name, runs)
-            for item, fingerprint, start in zip(items, of_avatars(run, items), starts, strict=True):
-                if not is_done(Task(item, avatars / item.id, fingerprint)):
-                    goes_on = start is not None and (start in begun or start.is_dir())
-                    yield weight(run, run.method.phase1_steps if goes_on else 0)
-                    begun.add(start)
+    """Yield the weight of each avatar that is not done; a shared phase 1 counts once."""
+    begun: set[Path | None] = set()
+    for run, tasks in _tasks(study):
+        for task in tasks:
+            if not is_done(task):
+                resumes = task.phase1 and (task.phase1 in begun or has_phase1(task))
+                yield weight(run, run.method.phase1_steps if resumes else 0)
+                begun.add(task.phase1)
 
 
 @contextmanager
 def _guard(state: Path) -> Iterator[None]:
-    """One process at a time."""
+    """Let one process at a time run the block."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "guard").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -237,7 +248,7 @@ def _guard(state: Path) -> Iterator[None]:
 
 
 def _as_tuple(key: str, value: Any) -> Any:
-    """``methods=full`` on the command line means a list of one, ``methods=full,template`` one of two."""
+    """Split ``methods=full,template`` on the command line into a list; ``methods=full`` is a list of one."""
     if key not in ("lists", "methods", "judges", "seeds") or isinstance(value, list | tuple):
         return value
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]

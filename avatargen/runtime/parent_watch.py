@@ -1,11 +1,10 @@
-"""Processes that end when the process they serve does, even if that one was killed with SIGKILL."""
+"""End a process when the process that it serves ends, even if that one was killed with SIGKILL."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Callable
 
 import psutil
 
@@ -14,17 +13,20 @@ PERIOD_S = 0.5
 
 
 def stamp(pid: int | None = None) -> str:
-    """What tells a process from a later one with the same pid: host, pid and time of start.
+    """Return host, pid and start time of a process, which tell it from a later process with the same pid.
+
+    Args:
+        pid: the process; None is this one.
 
     Raises:
-        psutil.NoSuchProcess: there is none with this pid.
+        psutil.NoSuchProcess: no process has this pid.
     """
     pid = os.getpid() if pid is None else pid
     return f"{os.uname().nodename}|{pid}|{psutil.Process(pid).create_time():.2f}"
 
 
 def is_alive(process: str) -> bool:
-    """Whether the process with this stamp still runs; True for one on another host, which cannot be seen."""
+    """Return whether the process with this stamp runs; True for a process on another host, which is out of sight."""
     host, pid, started = process.split("|")
     if host != os.uname().nodename:
         return True
@@ -37,25 +39,22 @@ def is_alive(process: str) -> bool:
 
 
 def wait_for_end(process: str, stop: threading.Event | None = None) -> None:
-    """Return when the process with this stamp has ended, or when `stop` is set."""
+    """Return when the process with this stamp has ended, or `stop` is set."""
     while is_alive(process) and not (stop and stop.wait(0)):
         time.sleep(PERIOD_S)
 
 
-def end_with(process: str | None, act: Callable[[], None] | None = None) -> None:
-    """From now on, end this process (at once, without clean-up) when another has ended.
+def end_with(process: str | None) -> None:
+    """From now on, end this process at once, without clean-up, when another one has ended.
 
     Args:
-        process: its stamp; None or empty does nothing.
-        act: called before the end.
+        process: stamp of the other one; None or empty does nothing.
     """
     if not process:
         return
 
     def watch() -> None:
         wait_for_end(process)
-        if act:
-            act()
         os._exit(1)
 
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()

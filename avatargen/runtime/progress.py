@@ -1,9 +1,9 @@
-"""What whoever watches the terminal sees: each avatar as it finishes, with counts, time and an estimate.
+"""Print progress to the terminal: each avatar as it finishes, with counts, its time and the time left.
 
-All drivers of a run share one board, a file of JSON lines: first what is expected, then one line for each
-avatar made, and now and then one of how far a driver's unfinished batches are, of which its last one counts. Its first
-one comes with its first step: the pace is measured from there on, without the time that networks took to load and
-without what batches had done in earlier runs. Appending is atomic, so that drivers need not know of each other.
+All drivers of a run share one board, a file of JSON lines: first the expected work, then a line for each avatar made,
+and from time to time a line with the progress of a driver's unfinished batches, of which its last one counts. The first
+such line comes with the driver's first step. The pace is measured from there: without the time that networks take to
+load, and without the steps of earlier runs. Appending is atomic, so drivers need not know of each other.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ BOARD = "AVATARGEN_BOARD"
 STEP_LINE_S = 20.0
 _BAKE_WEIGHT = 5
 _MASKED_WEIGHT = 2.0
-"""Of a step of phase 2 with its share of the masks, beside one of phase 1: 2.1 on two cores (make bench)."""
-_TELLING = 0.05
-"""Share of the work that must be done before what is left is estimated."""
+"""Time of a step of phase 2, with its share of the masks, in steps of phase 1: 2.1 on two cores (make bench)."""
+_MIN_SHARE = 0.05
+"""Share of the work that must be done before the time left is estimated."""
 _LABEL = 34
 
 
 @dataclass(frozen=True)
 class Made:
-    """An avatar that ended: what it is called, how (``ok`` or how it failed), and the seconds it took."""
+    """An avatar that has ended: its prompt, its status, and the seconds it took."""
 
     label: str
     status: str
@@ -42,7 +42,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Running:
-    """How far a batch is: its avatars, the steps that are done and that there are, and at which it began."""
+    """A running batch: number of avatars, steps done, steps in all, and the step it began at."""
 
     avatars: int
     done: int
@@ -51,9 +51,12 @@ class Running:
 
 
 def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
-    """How long an avatar of this method takes from step `begun` to step `done`, in optimisation steps of phase 1.
+    """Return the time of an avatar from step `begun` to step `done`, in units of one step of phase 1.
 
-    Without `done` to its end, baking included.
+    Args:
+        run: the method.
+        begun: first step that is not done yet.
+        done: last step; None is the avatar's end, with its baking.
     """
     method = run.method
     end = method.steps if done is None else done
@@ -62,7 +65,7 @@ def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
 
 
 class Board:
-    """Counts of a run: how many avatars are expected and made, and how long the rest will take."""
+    """The number of avatars that a run expects and has made, and the time that the others will take."""
 
     def __init__(self, path: Path, stream: TextIOBase | None = None):
         self.path = path
@@ -73,11 +76,12 @@ class Board:
 
     @classmethod
     def create(cls, path: Path, expected: Iterable[float], stream: TextIOBase | None = None) -> Board:
-        """A board for a new run.
+        """Create the board of a new run.
 
         Args:
-            path: its file; an old one is replaced.
-            expected: the `weight` of each avatar that is to be made.
+            path: its file, which is replaced if it exists.
+            expected: the `weight` of each avatar to make.
+            stream: where to print; None is stdout.
         """
         weights = [*expected]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,16 +91,18 @@ class Board:
 
     @classmethod
     def shared(cls, otherwise: Path, expected: Iterable[float]) -> Board:
-        """The board of this run of the workflow, or a new one where there is none (on another machine)."""
+        """Return the board of this run of the workflow; on another machine, where it is missing, a new one."""
         path = Path(os.environ.get(BOARD, ""))
         return cls(path) if path.is_file() else cls.create(otherwise, expected)
 
     def finished(self, run: RunConfig, avatars: Sequence[Made], others: Sequence[Running] = (), begun: int = 0) -> None:
-        """The avatars of a batch are there: count them all, then print a line for each.
+        """Count the avatars of a batch that has ended, then print a line for each.
 
         Args:
+            run: their method.
+            avatars: the avatars.
             others: this driver's batches that are still running.
-            begun: the step at which these began.
+            begun: the step that these avatars began at.
         """
         self._append({"driver": self._driver, "running": _under_way(run, others)})
         made, *_ = self._state()
@@ -111,7 +117,7 @@ class Board:
             self._print(f"[{number:>{width}}/{expected}] {name}  {duration(avatar.seconds)}{verdict}{rest}")
 
     def steps(self, run: RunConfig, batches: Sequence[Running]) -> None:
-        """Steps of this driver's running batches, now and then."""
+        """Note and print the steps of this driver's running batches, at most every `STEP_LINE_S`."""
         batches = [batch for batch in batches if batch.total]
         if not self._has_begun and batches:
             self._has_begun = True
@@ -129,7 +135,7 @@ class Board:
         self._print(f"{'':{2 * len(str(expected)) + 3}} {name} · {avatars} avatars{rest}")
 
     def say(self, line: str) -> None:
-        """Print a line of its own."""
+        """Print a line that is not about an avatar."""
         self._print(line)
 
     def _append(self, row: dict[str, Any]) -> None:
@@ -137,7 +143,7 @@ class Board:
             file.write(json.dumps(row) + "\n")
 
     def _state(self) -> tuple[int, int, float]:
-        """(avatars made, avatars expected, seconds left or 0 where it is too early to say)."""
+        """Return (avatars made, avatars expected, seconds left); 0 seconds if it is too early for an estimate."""
         first, *rest = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
         weights = [row["weight"] for row in rest if "weight" in row]
         running = {row["driver"]: row["running"] for row in rest if "driver" in row}
@@ -146,7 +152,7 @@ class Board:
         made = done - sum(row["running"] for row in begins)
         elapsed = time.time() - (begins[0]["begins"] if begins else first["started"])
         left = max(first["weight"] - done, 0.0)
-        is_early = made <= _TELLING * first["weight"]
+        is_early = made <= _MIN_SHARE * first["weight"]
         return len(weights), max(first["avatars"], len(weights)), 0.0 if is_early else elapsed / made * left
 
     def _print(self, line: str) -> None:
@@ -154,9 +160,14 @@ class Board:
 
 
 class Tally:
-    """How far a job is that goes through the avatars of a chunk: a line now and then, where it takes long.
+    """Prints the progress of a job that goes through the avatars of a chunk, at most every `STEP_LINE_S`.
 
-    What is left is told from the second on: the first one waits for workers and networks too.
+    The time left is estimated from the second avatar on, since the first one waits for workers and networks.
+
+    Args:
+        name: name of the job.
+        expected: number of avatars.
+        stream: where to print; None is stdout.
     """
 
     def __init__(self, name: str, expected: int, stream: TextIOBase | None = None):
@@ -164,7 +175,7 @@ class Tally:
         self._first = self._last_line = time.monotonic()
 
     def one(self) -> None:
-        """One more is done."""
+        """Count one more avatar."""
         self._done, now = self._done + 1, time.monotonic()
         if self._done == 1:
             self._first = now
@@ -178,18 +189,28 @@ class Tally:
 
 
 def _under_way(run: RunConfig, batches: Sequence[Running]) -> float:
-    """The weight of what is done of running batches."""
+    """Return the weight of the steps that running batches have done."""
     running = [batch for batch in batches if batch.total]
     return sum((batch.avatars * weight(run, batch.begun, max(batch.done, batch.begun)) for batch in running), 0.0)
 
 
 def shorten(label: str, length: int = _LABEL) -> str:
-    """A label of fixed width."""
+    """Return a label cut or padded to a fixed width.
+
+    Example:
+        >>> shorten("an old man with a beard", 10)
+        'an old ma…'
+    """
     return f"{label[: length - 1]}…" if len(label) > length else f"{label:<{length}}"
 
 
 def duration(seconds: int | float) -> str:
-    """Seconds as a person says them."""
+    """Return a time in the unit that a person would use.
+
+    Example:
+        >>> duration(89), duration(100), duration(7200)
+        ('89 s', '2 min', '2.0 h')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,11 +1,11 @@
-"""A Ray head for one run of the workflow: a small process that ends when its parent does.
+"""Run a Ray head for one run of the workflow: a small process that ends when its parent does.
 
-``python -m avatargen.runtime.ray_head`` is started by the Snakefile's ``onstart`` (`spawn`) and writes how to reach it
-into a file that only the user can read. It ignores SIGINT, so that Ctrl-C reaches the drivers first, and
-watches its parent, so that killing Snakemake with SIGKILL leaves nothing behind.
+The Snakefile's ``onstart`` starts ``python -m avatargen.runtime.ray_head`` (`spawn`). It writes its address into a file
+that only the user can read. It ignores SIGINT, so Ctrl-C reaches the drivers first. It watches its parent, so killing
+Snakemake with SIGKILL leaves no process behind.
 
-The head asks for a token that is made for this run and kept out of ``~/.ray``: other users of the machine
-cannot submit work, and other clusters of the same user are not affected.
+The head requires a token that is made for this run and stays out of ``~/.ray``: other users of the machine cannot
+submit work, and other clusters of the same user are not affected.
 """
 
 from __future__ import annotations
@@ -32,32 +32,35 @@ from avatargen.runtime import parent_watch
 
 OBJECT_STORE_BYTES = 80 * 2**20
 START_TIMEOUT_S = 240.0
-ATTEMPTS = 3
+START_ATTEMPTS = 3
 HEAD_FILE = "AVATARGEN_RAY_HEAD"
 
 
 class RayUnavailableError(RuntimeError):
-    """Ray cannot be reached; says what to do."""
+    """Ray cannot be reached; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """How to reach a head: address, token, and the host and process that it lives for."""
+    """What a driver needs to join a head.
+
+    Attributes:
+        address: address of the head.
+        token: token that it requires.
+    """
 
     address: str
     token: str
-    host: str
-    parent: str
 
 
 def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen[bytes]:
-    """Start a head for this process. Returns at once; `reach` waits until it is ready.
+    """Start a head that ends with this process. Return at once; `reach` waits until the head is ready.
 
     Args:
-        file: where the head writes how to reach it.
+        file: file that the head writes for `reach`.
         cpus: cores that Ray may give to workers.
-        with_gpus: let Ray find and hand out the machine's GPUs.
-        log: what the head prints.
+        with_gpus: let Ray find the machine's GPUs and give them to workers.
+        log: file for the head's output.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     for old in (file, _failure(file)):
@@ -77,11 +80,15 @@ def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen
         )
 
 
-def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head | None:
-    """Wait for the head that writes `file`; None where that head is another machine's.
+def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head:
+    """Wait for the head that writes `file` and return how to join it.
+
+    Args:
+        file: see `spawn`.
+        timeout_s: longest wait, in seconds.
 
     Raises:
-        RayUnavailableError: it did not start in time.
+        RayUnavailableError: the head could not start, or not in time.
     """
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -89,15 +96,9 @@ def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head | None:
             reason = _failure(file).read_text(encoding="utf-8")
             raise RayUnavailableError(f"Ray did not start: {reason} ('--config backend=serial' runs without it)")
         try:
-            head = Head(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Head(**json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
             time.sleep(0.1)
-            continue
-        if head.host != os.uname().nodename:
-            return None
-        if parent_watch.is_alive(head.parent):
-            return head
-        time.sleep(0.1)
     raise RayUnavailableError(
         f"Ray did not start within {timeout_s:.0f} s; see the log beside {file} "
         "('--config backend=serial' runs without it)"
@@ -105,7 +106,7 @@ def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head | None:
 
 
 def environment(token: str | None = None) -> dict[str, str]:
-    """Variables that Ray reads when it is imported, the same in the head and in every driver."""
+    """Return the variables that Ray reads when it is imported: the same in the head and in every driver."""
     shared = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
     shared["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     shared["RAY_worker_niceness"] = "0"  # Ray's 15 starves workers on a machine that others use too
@@ -115,12 +116,12 @@ def environment(token: str | None = None) -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a head until its parent ends or SIGTERM comes."""
+    """Run a head until its parent ends or SIGTERM arrives."""
     parser = argparse.ArgumentParser(prog="python -m avatargen.runtime.ray_head", description=__doc__.splitlines()[0])
-    parser.add_argument("--file", type=Path, required=True, help="where to write how to reach the head")
-    parser.add_argument("--cpus", type=int, required=True, help="cores to hand out")
-    parser.add_argument("--gpus", action="store_true", help="find and hand out GPUs")
-    parser.add_argument("--parent", required=True, help="stamp of the process that the head lives for")
+    parser.add_argument("--file", type=Path, required=True, help="file to write the address and the token to")
+    parser.add_argument("--cpus", type=int, required=True, help="cores to give to workers")
+    parser.add_argument("--gpus", action="store_true", help="give the machine's GPUs to workers")
+    parser.add_argument("--parent", required=True, help="stamp of the process that the head ends with")
     options = parser.parse_args(arguments)
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ag-", dir=_short_temp()))
     try:
         _serve(options, token, folder, stop)
-    except Exception as error:  # whatever Ray raises: the drivers that wait must hear of it
+    except Exception as error:  # Ray raises plain ones; the waiting drivers must hear of it
         _failure(options.file).write_text(str(error).strip().splitlines()[0], encoding="utf-8")
         raise
     finally:
@@ -145,15 +146,15 @@ def _serve(options: argparse.Namespace, token: str, folder: Path, stop: threadin
     try:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # ray.init replaces it
         address = ray.get_runtime_context().gcs_address
-        _write(options.file, Head(address, token, os.uname().nodename, options.parent))
+        _write(options.file, Head(address, token))
         parent_watch.wait_for_end(options.parent, stop)
     finally:
         ray.shutdown()
 
 
 def _start(ray: ModuleType, options: argparse.Namespace, folder: Path) -> None:
-    """Start Ray; again where it timed out, since its 30 s are short when others keep all cores busy."""
-    for attempt in range(1, ATTEMPTS + 1):
+    """Start Ray; retry if it times out, since its 30 s are short when other processes keep all cores busy."""
+    for attempt in range(1, START_ATTEMPTS + 1):
         try:
             ray.init(
                 "local",
@@ -167,26 +168,28 @@ def _start(ray: ModuleType, options: argparse.Namespace, folder: Path) -> None:
             )
             return
         except Exception:  # Ray raises plain ones
-            if attempt == ATTEMPTS or not parent_watch.is_alive(options.parent):
+            if attempt == START_ATTEMPTS or not parent_watch.is_alive(options.parent):
                 raise
             traceback.print_exc()
             ray.shutdown()
 
 
 def _write(file: Path, head: Head) -> None:
-    """Write the file readable by the user only: it holds the token."""
-    with replacing(file) as partial:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
-            json.dump(asdict(head), output)
+    """Write a file that only the user can read, since it holds the token."""
+    with (
+        replacing(file) as partial,
+        os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output,
+    ):
+        json.dump(asdict(head), output)
 
 
 def _failure(file: Path) -> Path:
-    """Where a head that could not start says why."""
+    """Return the file in which a head that could not start says why."""
     return file.with_suffix(".failed")
 
 
 def _short_temp() -> str | None:
-    """Ray's socket paths are limited to 107 bytes: leave long temporary folders aside."""
+    """Return ``/tmp`` instead of a long temporary folder, since Ray's socket paths are limited to 107 bytes."""
     return "/tmp" if len(tempfile.gettempdir()) > 30 and os.access("/tmp", os.W_OK) else None
 
 

@@ -1,30 +1,36 @@
-"""Calls that need loaded networks, one for each avatar, spread over workers.
+"""Call loaded networks once for each avatar, spread over workers.
 
-Evaluation renders and judges with them. The workers of the workflow's own Ray, which made the avatars, have the
-libraries imported already, which takes longer than to render an avatar; and on a cluster, all its machines take part.
+Evaluation renders and judges this way. The workers that made the avatars have the libraries imported already, which
+takes longer than rendering an avatar; and on a cluster, all its machines take part.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avatargen.runtime import ray_head
-from avatargen.runtime.progress import BOARD, Tally
+from avatargen.runtime.progress import Tally
+from avatargen.runtime.ray_head import RayUnavailableError
 from avatargen.runtime.worker import Worker
-from avatargen.runtime.worker_pool import RESTARTS, ExecutionSettings, JobHandler, WorkerPool, connect, has_cluster
+from avatargen.runtime.worker_pool import (
+    ATTEMPTS,
+    ExecutionSettings,
+    JobHandler,
+    Progress,
+    WorkerPool,
+    has_cluster,
+)
 
-EACH = 8
-"""Calls that make it worth to start a worker of a cluster, which ends with its driver."""
+CALLS_PER_WORKER = 8
+"""Minimum number of calls per cluster worker, which is started for this driver alone."""
 HEAD_TIMEOUT_S = 60.0
-"""For the workflow's own Ray, which generation has waited for."""
+"""Longest wait for the workflow's own Ray; generation has waited for its start before."""
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker of a call died each time it was tried."""
+    """`ATTEMPTS` workers died over a call."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,9 @@ class RemoteCall:
     """One call.
 
     Attributes:
-        about: the avatar, for messages.
-        losses: how many workers it has lost.
+        about: name of the avatar, for messages.
+        arguments: arguments of the call.
+        losses: workers that died while they ran it.
     """
 
     about: str
@@ -49,22 +56,21 @@ def call_each(
     tally: Tally,
     gpu: bool = False,
 ) -> None:
-    """Make all calls; in this process where workers would not be faster, see `_workers`.
+    """Make all calls, on workers if they are faster than this process.
 
     Args:
-        spec: ``module:name`` of what to load, a class or a function; what it returns is called.
-        loading: its arguments; torch's threads follow as the last one. Workers keep what was loaded for as long as
-            they are asked for the same.
-        calls: nothing is loaded if there are none.
+        spec: ``module:name`` of a class or function that loads what is called; nothing is loaded without calls.
+        loading: its arguments; the number of torch threads is added as the last one.
+        calls: the calls, one for each avatar.
         execution: where the avatars were made; its cores are those of this process.
-        tally: told of each call that has ended.
-        gpu: whether calls use a GPU, if workers have one.
+        tally: counts the calls that have ended.
+        gpu: calls use the workers' GPUs if they have some.
 
     Raises:
-        WorkerDiedError: one takes its workers down.
-        Exception: what a call raised; no more are made then.
+        WorkerDiedError: `ATTEMPTS` workers died over a call.
+        Exception: what a call raised; no further calls are made then.
     """
-    workers = _workers(execution, gpu)
+    workers = _faster_workers(execution, gpu)
     pool = _join(workers) if calls and workers else None
     if workers is None or pool is None:
         worker = Worker(execution.threads, execution.gpus)
@@ -75,14 +81,14 @@ def call_each(
     try:
         pool.work(calls, _CallHandler(spec, (*loading, workers.threads), tally))
     finally:
-        pool.dismiss()
+        pool.close()
 
 
-def _workers(execution: ExecutionSettings, gpu: bool) -> ExecutionSettings | None:
-    """Workers that would be faster than this process, if there are.
+def _faster_workers(execution: ExecutionSettings, gpu: bool) -> ExecutionSettings | None:
+    """Return the workers that are faster than this process, if there are some.
 
-    A call takes one thread, but for what a GPU does. On this machine, where Snakemake runs a job on each core, workers
-    of several threads, or with GPUs, would leave most cores idle.
+    A call takes one CPU thread. On this machine Snakemake runs a job on each core, so workers of several threads, or
+    with GPUs, would leave most cores idle.
     """
     if execution.backend == "serial":
         return None
@@ -92,33 +98,30 @@ def _workers(execution: ExecutionSettings, gpu: bool) -> ExecutionSettings | Non
 
 
 def _join(execution: ExecutionSettings) -> WorkerPool[RemoteCall] | None:
-    """Workers; None where the workflow's own Ray did not start, and this process does as well."""
+    """Return the workers; None if the workflow's own Ray did not start, since this process can do without."""
     try:
-        connection = connect(execution, HEAD_TIMEOUT_S)
-    except ray_head.RayUnavailableError:
+        return WorkerPool.join(execution, HEAD_TIMEOUT_S, CALLS_PER_WORKER)
+    except RayUnavailableError:
         if has_cluster():
             raise
         return None
-    return WorkerPool(connection, execution, Path(os.environ.get(BOARD, "")).parent, 1 if connection.own_head else EACH)
 
 
 @dataclass(frozen=True)
 class _CallHandler(JobHandler[RemoteCall]):
-    """What a pool is told of calls."""
-
     spec: str
     loading: tuple[Any, ...]
     tally: Tally
 
-    def send(self, actor: Any, job: RemoteCall) -> Any:
-        return actor.call.remote(self.spec, self.loading, job.arguments)
+    def submit(self, actor: Any, job: RemoteCall, heartbeat: Path) -> Any:
+        return actor.call.remote(self.spec, self.loading, job.arguments, heartbeat)
 
-    def ended(self, job: RemoteCall, others: Sequence[tuple[RemoteCall, int, int]]) -> None:
+    def ended(self, job: RemoteCall, running: Sequence[Progress]) -> None:
         self.tally.one()
 
-    def lost(self, job: RemoteCall, error: Exception) -> list[RemoteCall]:
-        """Other drivers use the same workers: it may have been one of their calls that took this one down."""
-        if job.losses == RESTARTS:
+    def lost(self, job: RemoteCall, error: Exception, running: Sequence[Progress]) -> list[RemoteCall]:
+        losses = job.losses + 1
+        if losses == ATTEMPTS:
             reason = str(error).splitlines()[0]
-            raise WorkerDiedError(f"{job.about}: {RESTARTS + 1} workers died over it: {reason}") from error
-        return [replace(job, losses=job.losses + 1)]
+            raise WorkerDiedError(f"{job.about}: {losses} workers died over it: {reason}") from error
+        return [replace(job, losses=losses)]

@@ -1,6 +1,7 @@
 """Phase 1 is made once for methods that share it: nothing but time is saved, and nothing is taken from others."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from avatargen.method.state import CHECKPOINT, checkpoint_place, initial_state
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import check_space
 from avatargen.runtime import launch
-from avatargen.runtime.generate_chunk import PHASE1, make_chunk, starts_of
+from avatargen.runtime.generate_chunk import PHASE1, make_chunk, tasks_of
 from avatargen.runtime.progress import weight
 from avatargen.runtime.worker_pool import ExecutionSettings
 from tests.small_prior import write_pipeline
@@ -82,7 +83,7 @@ def test_the_second_method_goes_on_where_the_first_ended_phase_one(prior, tmp_pa
     def made(run: RunConfig, place: str, beside) -> list:
         folder = tmp_path / place / run.method_name / "avatars"
         told.clear()
-        assert [row["status"] for row in make_chunk(run, ITEMS, folder, SERIAL, beside)] == ["ok"] * 2
+        assert [row.status for row in make_chunk(run, ITEMS, folder, SERIAL, beside)] == ["ok"] * 2
         return [(load_avatar(folder / item.id), History.load(folder / item.id)) for item in ITEMS]
 
     alone = made(ablation, "alone", [ablation])
@@ -151,29 +152,35 @@ def test_methods_that_differ_in_phase_one_or_have_not_two_phases_share_nothing(p
     assert phase1_of(run_of(prior, source="template")) is None
 
 
-def test_starts_that_no_method_goes_on_from_are_removed_when_a_run_begins(workplace):
+def shared_folders(study, name):
+    """The folders that a method shares phase 1 in, for one list, avatar by avatar."""
+    avatars = Path("results/embedded/embedded") / name / "avatars"
+    tasks = tasks_of(study.runs[name], study.items("embedded", name), avatars, study.runs.values())
+    return [task.phase1 for task in tasks]
+
+
+def test_phases_that_no_method_needs_are_removed(workplace):
     study = launch.study_of(
         {"experiment": "embedded", "methods": ["full", "no_segmentation", "template"]}, check_disk=False
     )
-    folder, runs = workplace / "results/embedded/embedded", list(study.runs.values())
-    wanted = starts_of(study.runs["full"], study.items("embedded", "full"), folder, runs)
-    assert wanted == starts_of(study.runs["no_segmentation"], study.items("embedded", "full"), folder, runs)
-    assert set(starts_of(study.runs["template"], study.items("embedded", "template"), folder, runs)) == {None}
-    for start in (*wanted, folder / PHASE1 / "stale"):
+    wanted, folder = shared_folders(study, "full"), workplace / "results/embedded/embedded" / PHASE1
+    assert wanted == shared_folders(study, "no_segmentation")
+    assert set(shared_folders(study, "template")) == {None}
+    for start in (*wanted, folder / "stale"):
         start.mkdir(parents=True)
-    launch._forget_starts(study)
-    assert sorted((folder / PHASE1).iterdir()) == sorted(wanted) and len(wanted) == 12
+    launch._remove_stale_phase1(study)
+    assert sorted(folder.iterdir()) == sorted(wanted) and len(wanted) == 12
     alone = launch.study_of({"experiment": "embedded", "methods": ["full", "template"]}, check_disk=False)
-    launch._forget_starts(alone)
-    assert not list((folder / PHASE1).iterdir())
+    launch._remove_stale_phase1(alone)
+    assert not list(folder.iterdir())
 
 
 def test_what_is_left_counts_a_shared_phase_once(workplace):
     study = launch.study_of({"experiment": "embedded", "methods": ["full", "no_segmentation"]}, check_disk=False)
     full, ablation = study.runs.values()
-    steps, folder = full.method.phase1_steps, workplace / "results/embedded/embedded"
+    steps = full.method.phase1_steps
     assert [*launch.waiting(study)] == [weight(full)] * 12 + [weight(ablation, steps)] * 12
-    for start in starts_of(full, study.items("embedded", "full"), folder, [full, ablation]):
+    for start in shared_folders(study, "full"):
         start.mkdir(parents=True)
     assert [*launch.waiting(study)] == [weight(full, steps)] * 12 + [weight(ablation, steps)] * 12
 

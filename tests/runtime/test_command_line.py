@@ -36,7 +36,7 @@ def test_run_reports_what_it_replaces_and_what_failed(place):
     write_plan(study, Path("plan.json"))
     assert launch.former_report(study, "plan.json") is None
     (note,) = launch.former_report(study_of({"experiment": "mine"}, False), "plan.json").splitlines()
-    assert "results/mine: tables, plots and report are made anew, without template;" in note
+    assert "results/mine: tables, plots and report are replaced, without template;" in note
     write_rows("results/mine/few/full/generate/0000.jsonl", [{"status": "ok"}, {"status": "error"}])
     assert launch.remarks(study) == ["1 of 2 avatars failed: results/mine/tables/failures.csv"]
     Path("results/mine/tables").mkdir()

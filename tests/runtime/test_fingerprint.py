@@ -1,4 +1,4 @@
-"""Fingerprints change with what shapes a result, and with nothing else."""
+"""Fingerprints change with everything that shapes a result, and with nothing else."""
 
 import shutil
 from dataclasses import replace
@@ -33,13 +33,13 @@ def test_code_counts(old, new):
     assert code_hash.source_hash(SOURCE) != code_hash.source_hash(SOURCE.replace(old, new))
 
 
-def test_a_string_that_is_no_docstring_counts():
+def test_a_string_that_is_not_a_docstring_counts():
     assert code_hash.source_hash(b"x = 'a'") != code_hash.source_hash(b"x = 'b'")
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A small project in place of this one."""
+    """Replace this project by a small one."""
     package = tmp_path / "avatargen"
     files = {
         "method/generator.py": "from avatargen.method.step import go\nfrom avatargen.runtime import launch\n",
@@ -62,7 +62,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
-    """A copy of this project's code in place of it."""
+    """Replace this project by a copy of its code."""
     for name in ("avatargen", "eval"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights", "__pycache__"))
     monkeypatch.setattr(code_hash, "ROOT", tmp_path)
@@ -76,8 +76,8 @@ def clear():
         function.cache_clear()
 
 
-def test_editing_what_builds_the_pools_changes_the_tables_hash(copied):
-    """Captions of the geometry track build its pool, so an edit of them makes ``clip_r.csv`` stale."""
+def test_editing_the_pools_changes_the_tables_hash(copied):
+    """The captions of the geometry track are its pool, so editing them makes ``clip_r.csv`` stale."""
     before = fingerprint.table_code()
     file = copied / "eval/pools.py"
     file.write_text(file.read_text().replace("colours=False", "colours=True"))
@@ -86,7 +86,7 @@ def test_editing_what_builds_the_pools_changes_the_tables_hash(copied):
 
 
 def test_every_module_of_evaluation_and_io_counts(copied):
-    """Only folders that schedule work or read configuration are left out, never a module of its own."""
+    """Only whole folders that schedule work or read configuration are left out."""
     names = {name for name in code_hash.closure(("eval.collect", "eval.report")) if code_hash.steers(name)}
     assert {name.split(".")[1] if "." in name else name for name in names} <= {"avatargen", "config"}
     before = fingerprint.table_code()
@@ -99,7 +99,7 @@ def test_every_module_of_evaluation_and_io_counts(copied):
         before = changed
 
 
-def test_lazy_imports_and_plugged_modules_count_and_steering_does_not(project, make_run):
+def test_lazy_and_plugged_modules_count_and_runtime_not(project, make_run):
     hashes = [fingerprint.generate_code(make_run())]
     for name, text in (("method/lazy.py", "x = 2\n"), ("heads/anny/head.py", "vertices = 5\n")):
         (project / name).write_text(text)
@@ -157,7 +157,7 @@ def test_a_flame_counts_by_content(make_run, tmp_path, monkeypatch):
     assert before == renamed != fingerprint.of_method(run, tmp_path)
 
 
-def test_weights_of_a_clip_in_a_file_of_their_own_count_by_content(tmp_path):
+def test_a_weights_file_of_a_clip_counts_by_content(tmp_path):
     judge = JudgeSettings(model="ViT-B-32", pretrained="clip.pt")
     seen = set()
     for weights in (b"one", b"other"):
@@ -178,7 +178,7 @@ def test_stages_build_on_each_other(make_run):
     assert len(seen | {fingerprint.of_embedding("other", "one", judge)}) == 3
 
 
-def test_what_was_made_of_a_failure_does_not_stand_for_the_avatar_that_is_made_after_all(make_run):
+def test_results_of_a_failure_are_stale_once_it_is_made(make_run):
     run, settings = make_run(), EvaluationSettings()
     failed, made = (fingerprint.of_render("a", status, run, settings, run.prior) for status in ("error", "ok"))
     assert failed != made

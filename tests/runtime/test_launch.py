@@ -1,4 +1,4 @@
-"""What a run starts and ends with: locks of killed runs, processes that end with their parent, the board."""
+"""The start and the end of a run: locks of killed runs, processes that end with their parent, the progress board."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from avatargen.runtime.progress import Board, Made, Running, duration, shorten, 
 
 
 def start(code, *arguments):
-    """A Python process that says when it is ready."""
+    """Start a Python process and wait until it is ready."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -45,14 +45,14 @@ def ends_within(process, seconds):
     return True
 
 
-def test_a_process_is_told_from_a_later_one_with_its_pid(sleeper):
+def test_a_stamp_tells_processes_with_one_pid_apart(sleeper):
     stamp = parent_watch.stamp(sleeper.pid)
     host, pid, started = stamp.split("|")
     assert parent_watch.is_alive(stamp)
     assert not parent_watch.is_alive(f"{host}|{pid}|{float(started) - 100}")
     assert parent_watch.is_alive(f"elsewhere|{pid}|{float(started) - 100}")
     os.kill(sleeper.pid, signal.SIGKILL)
-    while parent_watch.is_alive(stamp):  # a zombie until it is waited for, which is_alive does not mistake for life
+    while parent_watch.is_alive(stamp):  # a zombie until it is waited for; a zombie is not alive
         time.sleep(0.01)
 
 
@@ -63,7 +63,7 @@ def test_a_job_ends_when_its_parent_is_killed(sleeper):
     assert ends_within(follower, 20)
 
 
-def test_the_lock_of_a_killed_run_is_removed_and_no_other(tmp_path, sleeper):
+def test_only_the_lock_of_a_killed_run_is_removed(tmp_path, sleeper):
     state, locks = tmp_path / "state", tmp_path / "locks"
     locks.mkdir()
     (locks / "0.input.lock").touch()
@@ -85,18 +85,18 @@ def test_the_lock_of_a_killed_run_is_removed_and_no_other(tmp_path, sleeper):
 
 
 @pytest.mark.parametrize(
-    ("what", "status", "said"),
+    ("error", "status", "logged"),
     [
-        ("KeyboardInterrupt", 130, r"Interrupted; what is finished stands, .*\n"),
+        ("KeyboardInterrupt", 130, r"Interrupted; what is finished stays, .*\n"),
         ("ValueError('no')", 1, r"(?s).*ValueError: no\n"),
     ],
 )
-def test_a_job_ends_with_a_status_and_says_why_in_its_log(tmp_path, what, status, said):
-    code = "import sys; from avatargen.runtime.job import job\nwith job(sys.argv[1]):\n    raise " + what
+def test_a_job_ends_with_a_status_and_logs_why(tmp_path, error, status, logged):
+    code = "import sys; from avatargen.runtime.job import job\nwith job(sys.argv[1]):\n    raise " + error
     log = tmp_path / "logs" / "job.log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code, str(log)], env=environment).returncode == status
-    assert re.fullmatch(said, log.read_text())
+    assert re.fullmatch(logged, log.read_text())
 
 
 def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, monkeypatch):
@@ -113,7 +113,7 @@ def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, mon
     assert second.startswith("[2/4] full · a girl") and "DIVERGED" in second and second.endswith("· 52 s left")
 
 
-def test_loading_models_is_no_measure_of_what_is_left(tmp_path, make_run, monkeypatch):
+def test_loading_models_does_not_count_as_pace(tmp_path, make_run, monkeypatch):
     quick, slow, stream = make_run("template", source="template"), make_run("full", steps=95), io.StringIO()
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     board = Board.create(tmp_path / "board", map(weight, [quick, *[slow] * 3]), stream)
@@ -122,8 +122,8 @@ def test_loading_models_is_no_measure_of_what_is_left(tmp_path, make_run, monkey
     assert stream.getvalue().startswith("[1/4] template · a man") and "left" not in stream.getvalue()
 
 
-def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkeypatch):
-    """Two drivers; the first has two batches of three. All eight avatars take a second a step, at the same time."""
+def test_running_batches_count_in_the_time_left(tmp_path, make_run, monkeypatch):
+    """Two drivers, the first with two batches of three avatars; all eight take a second per step at the same time."""
     run, stream, now = make_run("full", steps=95), io.StringIO(), [0.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr("avatargen.runtime.progress.STEP_LINE_S", -1.0)
@@ -148,8 +148,8 @@ def test_all_that_is_under_way_counts_in_what_is_left(tmp_path, make_run, monkey
     assert len(lines) == 10
 
 
-def test_neither_loading_nor_what_earlier_runs_did_makes_the_pace(tmp_path, make_run, monkeypatch):
-    """A minute of loading; half of an avatar is there; then a step a second."""
+def test_earlier_runs_do_not_count_as_pace(tmp_path, make_run, monkeypatch):
+    """A minute of loading, then half of an avatar is there already, then a step per second."""
     run, stream, now = make_run("full", steps=95), io.StringIO(), [0.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr("avatargen.runtime.progress.STEP_LINE_S", -1.0)
@@ -172,8 +172,8 @@ def test_steps_with_masks_count_for_two(make_run):
     assert weight(whole, 10, 15) == 10 and weight(whole, 10) == weight(whole) - 10
 
 
-def test_avatars_that_go_on_from_a_shared_start_count_for_what_is_left_of_them(tmp_path, make_run, monkeypatch):
-    """Of two hundred steps, at one a second, a hundred were another method's."""
+def test_avatars_that_resume_count_only_the_rest(tmp_path, make_run, monkeypatch):
+    """Of two hundred steps, one per second, another method has done a hundred."""
     run, stream, now = make_run("full", steps=100, phase2_steps=100, segmentation_weight=0.0), io.StringIO(), [0.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr("avatargen.runtime.progress.STEP_LINE_S", -1.0)
@@ -187,6 +187,6 @@ def test_avatars_that_go_on_from_a_shared_start_count_for_what_is_left_of_them(t
     assert "left" not in lines[0] and lines[1].endswith("3 min left") and lines[2].endswith("2 min left")
 
 
-def test_times_and_labels_as_a_person_says_them():
+def test_times_and_labels_are_short():
     assert [duration(s) for s in (3.4, 89, 100, 7200)] == ["3 s", "89 s", "2 min", "2.0 h"]
     assert len(shorten("x" * 99)) == len(shorten("x"))

@@ -1,27 +1,43 @@
-"""Something that is loaded and called: it leaves a line for each, and does what its word says."""
+"""A class that is loaded and called: it logs (process, word) and does what its word says."""
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from avatargen.config.errors import InputError
 
 
-class Noting:
-    """Notes its loading and its calls: (process, word)."""
+class FakeCalls:
+    """Logs that it is loaded and each call.
+
+    Words: ``wrong`` raises; ``die once`` and ``die always`` kill the process, the latter after a second; ``linger``
+    takes 0.2 s; ``meet`` waits until two processes have loaded it.
+    """
 
     def __init__(self, log: Path, threads: int = 1):
-        self._note(log, "loaded")
+        _write(log, "loaded")
 
     def __call__(self, log: Path, word: str) -> None:
         if word == "wrong":
             raise InputError(["the word is wrong"])
-        if word == "die always" or (word == "die once" and word not in log.read_text()):
-            self._note(log, word)
+        if word == "linger":
+            time.sleep(0.2)
+        while word == "meet" and log.read_text().count("loaded") < 2:
+            time.sleep(0.05)
+        first = word not in log.read_text()
+        _write(log, word)
+        if word == "die always" or (word == "die once" and first):
+            time.sleep(1 if word == "die always" else 0)
             os.kill(os.getpid(), signal.SIGKILL)
-        self._note(log, word)
 
-    @staticmethod
-    def _note(log: Path, word: str) -> None:
-        with log.open("a") as file:
-            file.write(f"{os.getpid()} {word}\n")
+
+def read_log(log: Path) -> list[tuple[str, str]]:
+    """Return (process, word) of each line."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [tuple(line.split(" ", 1)) for line in lines]
+
+
+def _write(log: Path, word: str) -> None:
+    with log.open("a") as file:
+        file.write(f"{os.getpid()} {word}\n")

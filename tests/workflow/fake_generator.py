@@ -1,8 +1,9 @@
-"""A generator with the interface of the real one that makes tiny avatars: for the logic around it.
+"""A generator with the interface of the real one that makes tiny avatars, for tests of the code around it.
 
-What a prompt says decides what happens: ``explode``, ``memory``, ``diverge``, ``die once``, ``die always``,
-``full disk``, ``kill raylet``, ``fault of the GPU``. Each step takes `STEP_S` and leaves a checkpoint, from which it
-resumes.
+The words of a prompt decide what happens: ``explode``, ``memory``, ``diverge``, ``full disk``, ``die once``, ``die
+always``, ``kill raylet``, ``fault of the GPU`` (once), ``faults of the GPU`` (always), ``long`` (truncated). Each step
+leaves a checkpoint, from which the generator resumes. A process dies after the first step and adds its pid to ``died``
+in the avatar's folder.
 """
 
 import errno
@@ -19,8 +20,6 @@ from safetensors import SafetensorError
 from avatargen.geometry.types import HeadParameters
 from avatargen.io.atomic import write_text
 from avatargen.io.avatar_file import Avatar
-
-STEP_S = float(os.environ.get("FAKE_STEP_S", "0"))
 
 
 class FakeHead:
@@ -39,12 +38,19 @@ class FakeGenerator:
     def load(cls, head, renderer, prior, threads):
         return cls()
 
-    def run(self, run, items, folders, on_step=None):
+    def truncated_by(self, run, prompt):
+        return [f"prior '{run.prior_name}'"] if "long" in prompt else []
+
+    def run(self, run, items, folders, on_step=None, phase1_folders=None):
         for item, folder in zip(items, folders, strict=True):
             self._misbehave(item.prompt, folder)
+        for folder in phase1_folders or ():
+            folder.mkdir(parents=True, exist_ok=True)
         total = run.method.steps
         for step in range(self._resume(folders), total):
-            time.sleep(STEP_S)
+            for item, folder in zip(items, folders, strict=True):
+                if step == 1:
+                    self._die(item.prompt, folder)
             for folder in folders:
                 write_text(folder / "checkpoint.json", json.dumps({"step": step + 1}))
             with (folders[0].parent / "steps.log").open("a") as log:
@@ -73,14 +79,16 @@ class FakeGenerator:
         if "kill raylet" in prompt:
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
-        died = folder / "died"
-        if "die always" in prompt or ("die once" in prompt and not died.exists()):
-            died.touch()
+
+    def _die(self, prompt, folder: Path):
+        dies = "die always" in prompt or "faults of the GPU" in prompt
+        if dies or (("die once" in prompt or "fault of the GPU" in prompt) and not (folder / "died").exists()):
+            with (folder / "died").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if "GPU" in prompt:
+                advice = "For debugging consider passing CUDA_LAUNCH_BLOCKING=1"
+                raise torch.AcceleratorError(f"CUDA error: an illegal memory access was encountered\n{advice}")
             os.kill(os.getpid(), signal.SIGKILL)
-        if "faults of the GPU" in prompt or ("fault of the GPU" in prompt and not died.exists()):
-            died.touch()
-            advice = "For debugging consider passing CUDA_LAUNCH_BLOCKING=1"
-            raise torch.AcceleratorError(f"CUDA error: an illegal memory access was encountered\n{advice}")
 
     def _avatar(self, run, item):
         noise = torch.Generator().manual_seed(int(item.id[-8:], 16) % 2**31)

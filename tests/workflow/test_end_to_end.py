@@ -1,10 +1,10 @@
 """The real workflow, small: real head, renderer, judge and Ray, an untrained prior; two prompts, few steps.
 
-One test after the other on the same directory, as a user would: run, run again, add a prompt and have it
-killed, run again.
+The study runs once. Each test goes on from a copy of its folder as a user would: run again, add a prompt, kill the run.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ import trimesh
 import yaml
 
 from avatargen.config.places import ROOT
+from avatargen.io.atomic import one_at_a_time
 from tests.small_prior import write_pipeline
 
 EXPERIMENT = """
@@ -36,9 +37,8 @@ COLUMNS = {
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
+def write_study(folder):
+    """Write the experiment, its prior and its prompts."""
     config = folder / "workflow/config"
     config.mkdir(parents=True)
     (config / "tiny.yaml").write_text(EXPERIMENT)
@@ -48,7 +48,24 @@ def place(tmp_path_factory):
     (folder / "prompts/few.tsv").write_text(
         "id\tprompt\ttags\nold\tan old man with a white beard\t\ngirl\ta young woman <b>& more</b>\t\n"
     )
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The folder of a study that has run, and the run's output in it; one for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"
+    with one_at_a_time(folder):
+        if not (folder / "output.txt").exists():
+            write_study(folder)
+            (folder / "output.txt").write_text(run(folder))
     return folder
+
+
+@pytest.fixture
+def place(finished, tmp_path):
+    """A copy of the finished study."""
+    return shutil.copytree(finished, tmp_path / "study")
 
 
 def start(place, *changes):
@@ -72,12 +89,12 @@ def run(place, *changes):
 
 
 def stamps(place, name):
-    """When each file of a name was last written."""
+    """Return when each file with this name was last written."""
     return {path: path.stat().st_mtime_ns for path in place.glob(f"results/tiny/few/*/avatars/*/{name}")}
 
 
 def left_behind(place):
-    """Processes of a run in this directory: they stand in it, or say so in their environment."""
+    """Return the processes of a run in this folder: it is their working directory, or their environment names it."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -96,8 +113,8 @@ def none_left_within(place, seconds):
     return left_behind(place)
 
 
-def test_from_prompts_to_report(place):
-    output = run(place)
+def test_from_prompts_to_report(finished):
+    place, output = finished, (finished / "output.txt").read_text()
     assert "[4/4]" in output and "full · an old man with a white beard" in output
     tables = place / "results/tiny/tables"
     clip_r = pd.read_csv(tables / "clip_r.csv")
@@ -129,7 +146,7 @@ def test_a_second_run_does_nothing(place):
     assert time.monotonic() - began < 60  # 2 s where nothing else runs
 
 
-def test_a_killed_run_goes_on_and_one_more_prompt_costs_that_prompt(place):
+def test_a_killed_run_resumes_and_makes_what_is_new(place):
     names = ("done.json", "render.json", "embeddings-mini.npz")
     before = {name: stamps(place, name) for name in names}
     with (place / "prompts/few.tsv").open("a") as file:
@@ -154,7 +171,7 @@ def test_a_new_ablation_is_one_stanza(place):
     before = stamps(place, "done.json")
     run(place, "methods=[full,mine]")
     after = stamps(place, "done.json")
-    assert len(after) == len(before) + 3 and all(after[path] == when for path, when in before.items())
+    assert len(after) == len(before) + 2 and all(after[path] == when for path, when in before.items())
     tables = place / "results/tiny/tables"
     for name in ("clip_r", "paired", "truth_records", "convergence", "diagnosis", "cost"):
         assert "mine" in set(pd.read_csv(tables / f"{name}.csv").method), name
@@ -164,9 +181,11 @@ def test_a_new_ablation_is_one_stanza(place):
     assert "an ablation of &lt;my&gt; own" in page and "shading_alpha" in page
 
 
-def test_wrong_input_stops_before_any_work(place):
+def test_wrong_input_stops_before_any_work(tmp_path):
+    place = tmp_path / "study"
+    write_study(place)
     with (place / "prompts/few.tsv").open("a") as file:
-        file.write("baby\ta baby\t\n")
+        file.write("old\ta baby\t\n")
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", "--config"]
     asked = [*command, "experiment=tiny", "method=[full]", "prior=mni"]
     found = subprocess.run(asked, cwd=place, capture_output=True, text=True)
@@ -174,11 +193,11 @@ def test_wrong_input_stops_before_any_work(place):
     asked[-2:] = ["methods=[ful]", "prior=mni"]
     found = subprocess.run(asked, cwd=place, capture_output=True, text=True)
     assert found.returncode != 0
-    for part in ("few.tsv:5: duplicate id 'baby'", "did you mean 'full'?", "did you mean 'mini'?"):
+    for part in ("few.tsv:4: duplicate id 'old'", "did you mean 'full'?", "did you mean 'mini'?"):
         assert part in found.stderr
 
 
-def test_meshes_of_another_system_are_scored_beside(place):
+def test_meshes_of_another_system_are_scored_too(place):
     (place / "theirs").mkdir()
     two = (trimesh.creation.icosphere(subdivisions=2), trimesh.creation.box().apply_translation((2, 0, 0)))
     trimesh.Scene(two).export(place / "theirs/old.glb")
