@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from avatargen.config.places import ROOT
 from avatargen.io.atomic import DiskFullError, is_full
 from avatargen.runtime import parent_watch
 
-PACKAGES = ("torch", "warp-lang", "anny", "diffusers", "transformers", "open_clip_torch", "snakemake", "ray")
 INTERRUPTED = 130
 """Exit status of a process that Ctrl-C ended, as shells have it."""
 
@@ -51,23 +46,3 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
     except KeyboardInterrupt:
         print("Interrupted; what is finished stays, run the same command again.", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the code, of Python, of the packages that results depend on, and the machine."""
-    found = {"code": _commit(), "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {**found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
-
-
-def _commit() -> str:
-    """Return the checkout's commit, marked as dirty if files differ from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
