@@ -17,6 +17,7 @@ MAP = {
     for folder, _, imports in ROW.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 }
 LIGHT = ("config", "preflight")
+NOUNS = {"A", "An", "The", "Of", "What", "How", "Whether", "Where", "Which", "Who", "All", "Those", "Each", "One"}
 HEAVY = {"torch", "numpy", "pandas", "ray", "open_clip", "PIL"}
 
 
@@ -87,6 +88,15 @@ def test_house_rules(path):
     assert ast.get_docstring(ast.parse(text)), "no docstring"
     assert "hasattr(" not in text
     assert not re.search(r"[\"'](/work/|/home/|/root/)", text)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_summary_lines_start_with_a_verb(path):
+    """As far as a list of first words can tell; see CONTRIBUTING.md."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.FunctionDef) and not any("property" in ast.unparse(d) for d in node.decorator_list):
+            first = (ast.get_docstring(node) or "Return").split()[0].rstrip(",:")
+            assert first not in NOUNS, f"{node.name}: '{first} …'"
 
 
 @pytest.mark.parametrize("folder", LIGHT)

@@ -233,5 +233,5 @@ def item_problems(item: PromptItem) -> list[str]:
 
 
 def _short(text: str) -> str:
-    """For messages: quoted, escaped, not too long."""
+    """Return a text for messages: quoted, escaped, shortened."""
     return repr(text if len(text) <= 60 else text[:57] + "…")

@@ -45,7 +45,7 @@ def wait_for_end(process: str, stop: threading.Event | None = None) -> None:
 
 
 def end_with(process: str | None) -> None:
-    """From now on, end this process at once, without clean-up, when another one has ended.
+    """End this process at once, without clean-up, as soon as another one has ended.
 
     Args:
         process: stamp of the other one; None or empty does nothing.
