@@ -37,7 +37,7 @@ from avatargen.headworld.phrases import caption  # noqa: E402
 from avatargen.headworld.pools import known  # noqa: E402
 from avatargen.priors.base import Prior, load_prior  # noqa: E402
 from avatargen.render.warp import WarpRenderer  # noqa: E402
-from avatargen.training.measures import Pictures, render_heads  # noqa: E402
+from avatargen.training.pictures import Pictures, render_heads  # noqa: E402
 from avatargen.training.train_text import TARGETS, corpus  # noqa: E402
 
 LIST = ROOT / "prompts" / "embedded-study.tsv"

@@ -1,11 +1,18 @@
-"""A GPU that is not there: what code puts on it stays in the CPU's memory, marked, and mixes of both are refused.
+"""Pretend a GPU: what code puts on it stays in the CPU's memory, marked, and mixed devices raise an error.
 
-Most machines that run these tests have no GPU, and on those torch says nothing of a tensor that was made on the wrong
-device. Refused is what torch refuses: CPU tensors beside the GPU's, but as indices, and but for numbers that it takes
-from either; a CPU's generator for the GPU's numbers; NumPy's view of the GPU's memory. So is what torch or Warp does
-at a cost, or does not notice: values assigned from one to the other by index, kernels given arrays of both. Not seen:
-backwards of custom autograd functions, other threads, tensors that are loaded or made of others by `as_tensor`, kernels
-all of whose arrays are on the wrong device, what kernels do, float16.
+Most machines that run these tests have no GPU, and there torch does not notice a tensor on the wrong device.
+
+Refused, as torch does:
+
+- CPU tensors beside the GPU's, except indices and scalars;
+- a CPU generator for random numbers on the GPU;
+- NumPy views of the GPU's memory.
+
+Refused, although torch or Warp copies silently or does not notice: values assigned by index from one device to the
+other, and kernels with arrays of both.
+
+Not noticed: backward passes of custom autograd functions, other threads, tensors that are loaded or made by
+`as_tensor`, kernels whose arrays are all on the wrong device, what kernels compute, float16.
 """
 
 from __future__ import annotations
@@ -28,23 +35,23 @@ MARK = "_on_pretended_gpu"
 MOVES = ("to", "cpu", "cuda")
 INDEXING = ("__getitem__", "__setitem__", "index_put", "index_put_")
 ANYWHERE = ("copy_", "__set__", "backward")
-"""Of the first tensor's device, wherever the others are."""
+"""Calls whose result is on the first tensor's device, wherever the others are."""
 STRICT = ("stack", "cat", "index_select", "gather", "scatter", "scatter_", "embedding")
-"""Which take not even a number from elsewhere."""
+"""Calls that do not even take a scalar from elsewhere."""
 PLAIN = (
     *("_has_compatible_shallow_copy_type", "__hash__", "__len__", "data_ptr", "dim", "element_size", "is_complex"),
     *("is_contiguous", "is_floating_point", "ndimension", "numel", "requires_grad_", "size", "storage_offset"),
     "stride",
 )
-"""What a tensor says of itself; these may be asked often."""
+"""Calls that only describe a tensor; they are frequent."""
 
 
 class MixedDevicesError(RuntimeError):
-    """What would fail on a GPU."""
+    """A call that would fail on a GPU."""
 
 
 def is_marked(value: Any) -> bool:
-    """Whether it is a tensor on the pretended GPU."""
+    """Return whether a value is a tensor on the pretended GPU."""
     return isinstance(value, Tensor) and value.__dict__.get(MARK, False)
 
 
@@ -59,7 +66,7 @@ def _is_gpu(device: Any) -> bool:
 
 
 class PretendedGpu(TorchFunctionMode):
-    """Follows every call of torch; see the module's text."""
+    """Track the device of every tensor through every call of torch; see the module's docstring."""
 
     def __torch_function__(
         self, call: Callable[..., Any], types: Any, arguments: tuple[Any, ...] = (), options: Any = None
@@ -73,6 +80,8 @@ class PretendedGpu(TorchFunctionMode):
             return call(*arguments, **options)
         if name in MOVES:
             return _moved(name, arguments, options)
+        if name == "__deepcopy__":
+            return _mark(call(*arguments), is_marked(arguments[0]))
         if name == "__iter__":
             return iter([_mark(row, is_marked(arguments[0])) for row in Tensor.unbind(arguments[0], 0)])
         made_on = options.get("device")
@@ -95,14 +104,14 @@ class PretendedGpu(TorchFunctionMode):
 
 
 def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options: dict[str, Any], made_on: Any) -> None:
-    """Raise MixedDevicesError where torch would refuse a call."""
+    """Raise MixedDevicesError if torch would refuse a call."""
     marked = [tensor for tensor in tensors if is_marked(tensor)]
     other = [tensor for tensor in tensors if not is_marked(tensor)]
     gpu = bool(marked) if made_on is None else _is_gpu(made_on)
     if gpu and options.get("generator") is not None:
-        raise MixedDevicesError(f"{name}: a CPU's generator for numbers on the GPU")
+        raise MixedDevicesError(f"{name}: got a CPU generator; expected one on the GPU")
     if name in ("numpy", "__array__") and marked:
-        raise MixedDevicesError(f"{name}: of a tensor on the GPU")
+        raise MixedDevicesError(f"{name}: got a tensor on the GPU; expected one on the CPU")
     if not (marked and other) or made_on is not None or name in ANYWHERE:
         return
     if name in INDEXING:
@@ -110,16 +119,18 @@ def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options
         apart = isinstance(value, Tensor) and value.dim() > 0 and not is_marked(value)
         inside = name == "__getitem__" and all(tensor.dim() == 0 for tensor in marked)
         if apart or not (is_marked(arguments[0]) or inside):
-            raise MixedDevicesError(f"{name}: indices or values are on another device than what they index")
+            raise MixedDevicesError(
+                f"{name}: got indices or values on another device; expected that of the tensor they index"
+            )
         return
     written = [options.get("out"), arguments[0] if name.endswith("_") or name.startswith("__i") else None]
     into_cpu = any(isinstance(target, Tensor) and not is_marked(target) for target in written)
     if name in STRICT or into_cpu or any(tensor.dim() > 0 for tensor in other):
-        raise MixedDevicesError(f"{name}: expected all tensors on one device, got both")
+        raise MixedDevicesError(f"{name}: got tensors on CPU and GPU; expected one device")
 
 
 def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
-    """What `to`, `cpu` and `cuda` make of a tensor: another one if the device is another."""
+    """Return what `to`, `cpu` and `cuda` make of a tensor: a copy if the device differs."""
     tensor, rest = arguments[0], []
     on = {"cpu": False, "cuda": True}.get(name, is_marked(tensor))
     for value in arguments[1:]:
@@ -141,7 +152,7 @@ def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Te
 
 @contextmanager
 def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A place where torch says that there is a GPU."""
+    """Make torch say that there is a GPU, and track devices, until the block ends."""
     patch.setattr(torch.cuda, "is_available", lambda: True)
     for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
         patch.setattr(torch.cuda, name, lambda *_: 0)
@@ -152,7 +163,7 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _pretend_in_warp(patch: pytest.MonkeyPatch) -> None:
-    """Warp's arrays lie in the CPU's memory, as tensors do; images are made ray by ray, as on a GPU."""
+    """Keep Warp's arrays in the CPU's memory, as tensors are, and render by rays, as on a GPU."""
     wp.init()
     cpu, from_torch, launch, prepare = wp.get_device("cpu"), wp.from_torch, wp.launch, MeshBatch.__init__
 
@@ -164,7 +175,7 @@ def _pretend_in_warp(patch: pytest.MonkeyPatch) -> None:
     def checked(kernel: Any, dim: Any, inputs: Any = (), outputs: Any = (), **options: Any) -> Any:
         found = {getattr(value, MARK) for value in (*inputs, *outputs) if hasattr(value, MARK)}
         if len(found) > 1:
-            raise MixedDevicesError(f"{kernel.key}: arrays of CPU and GPU")
+            raise MixedDevicesError(f"{kernel.key}: got arrays on CPU and GPU; expected one device")
         return launch(kernel, dim, inputs, outputs, **options)
 
     def by_rays(batch: MeshBatch, faces: Tensor, layout: Tensor | None = None, by_rays: bool | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Writes a tiny random CLIP in open_clip's own format."""
+"""Write a tiny random CLIP in open_clip's own format."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ CONFIG = {
 
 
 def write_clip(folder: Path) -> Path:
-    """Configuration and weights; the tokenizer is CLIP's."""
+    """Write configuration and weights, return the folder; the tokenizer is CLIP's."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = open_clip.CLIP(**CONFIG)

@@ -1,46 +1,58 @@
-"""Writes a small untrained StableDiffusionPipeline folder, in the format of the real ones."""
+"""Write a small untrained StableDiffusionPipeline folder, in the format of the real ones."""
 
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import copy
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
+from avatargen.config.places import ROOT
 from avatargen.training.prior_parts import build_text_encoder
-from avatargen.training.tokens import write_tokenizer
 
 
 def write_words(folder: Path) -> None:
-    """A tokenizer of 600 words, which takes seconds to learn and is learnt once a session."""
+    """Write the tokenizer of the shipped judge: to learn another takes half a minute."""
     folder.mkdir(parents=True)
-    for name, text in _words().items():
-        (folder / name).write_text(text)
-
-
-@cache
-def _words() -> dict[str, str]:
-    with TemporaryDirectory() as folder:
-        write_tokenizer(Path(folder), vocabulary=600)
-        return {path.name: path.read_text() for path in Path(folder).iterdir()}
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        copy(ROOT / "avatargen/weights/judge" / name, folder)
 
 
 def write_pipeline(folder: Path, prediction: str) -> Path:
-    """A KL autoencoder (x4), a one-level UNet and a text encoder, as `from_pretrained` expects them."""
+    """Write a KL autoencoder (x4), a one-level UNet and a text encoder; return their folder.
+
+    Args:
+        folder: is created.
+        prediction: ``epsilon``, ``v_prediction`` or ``sample``.
+    """
     write_words(folder / "words")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "words")
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 8), latent_channels=4, norm_num_groups=4, mid_block_add_attention=False,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(8, 8, 8),
+        latent_channels=4,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
     unet = UNet2DConditionModel(
-        sample_size=16, block_out_channels=(16,), layers_per_block=1, down_block_types=("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",), cross_attention_dim=96, attention_head_dim=4, norm_num_groups=4,
-    )  # fmt: skip
+        sample_size=16,
+        block_out_channels=(16,),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",),
+        cross_attention_dim=96,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
     pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=build_text_encoder(tokenizer), tokenizer=tokenizer, unet=unet,
+        vae=vae,
+        text_encoder=build_text_encoder(tokenizer),
+        tokenizer=tokenizer,
+        unet=unet,
         scheduler=DDIMScheduler(prediction_type=prediction, clip_sample=False, steps_offset=1),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.save_pretrained(folder / "model")
     return folder / "model"

@@ -1,1 +1,1 @@
-"""How the shipped prior and judges are trained and measured."""
+"""Train and measure the shipped prior and judges."""

@@ -1,7 +1,8 @@
-"""Train the mini prior: its text encoder first, then with the UNet; an ordinary StableDiffusionPipeline folder."""
+"""Train the mini prior: its text encoder first, then with the UNet; save an ordinary StableDiffusionPipeline folder."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +15,40 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from avatargen.training.artifact_cache import Facts, code
-from avatargen.training.prior_loss import PriorLoss, Reading, Samples
+from avatargen.training.prior_batches import Samples
+from avatargen.training.prior_loss import PriorLoss, Reading
 from avatargen.training.prior_parts import build_scheduler, build_text_encoder, build_unet
 from avatargen.training.train_reader import Reader
-from avatargen.training.train_text import Naming, train_text
+from avatargen.training.train_text import Naming, padded_tokens, train_text
 from avatargen.training.trainer import Budget, Trainer
 
 BUDGET = Budget(steps=40_000, batch=32, lr=8e-4, cool=0.5)
 BACKGROUND = 0.25
-"""Weight of the loss where there is only a background: a random colour, about which a prompt says nothing."""
+"""Weight of the loss on the background: a random colour, of which a prompt says nothing."""
 DETAIL = 3.0
-"""Weight added where landmarks lie, densest on mouth, eyes, nose and ears: a smile is few of a head's pixels."""
+"""Weight added where landmarks lie, densest on mouth, eyes, nose and ears: a smile covers few of a head's pixels."""
 NAMING = 0.05
-"""Weight of the naming of attributes, which goes on while the UNet is trained.
+"""Weight of the classification of attributes, which continues while the UNet is trained.
 
-Without it the text encoder forgot what few pixels show: after 31,700 steps a linear classifier named the expression of
-45% of captions rightly (the commonest is 44% of them), and the UNet had never learnt what the words for it do. They are
-named from what the time embedding takes from the prompt, since that is what all of the UNet hears: named from the end
-token's state they did not get there.
+Without it the text encoder forgot what covers few pixels: after 31,700 steps a linear classifier named the expression
+of 45% of captions correctly (the most common one is 44%), and the UNet had never learnt the words for it. Attributes
+are classified from the prompt's part of the time embedding, which all of the UNet sees; classified from the end token's
+state, they did not get there.
 """
 READ_FROM = 0.5
-"""Share of the steps before a reader is asked: until then there are no faces to read."""
+"""Share of the steps before the reader is used: until then there are no faces to read."""
 
 
 def relatives(families: Int[np.ndarray, " M"], variants: int) -> Int[Tensor, "N R"]:
-    """Indices of each image's relatives in a set of `variants` copies of the images, one after the other.
+    """Return the indices of each image's relatives, in the same copy of the data set.
 
     Args:
         families: of each image, all of one size.
+        variants: number of copies of the images, one after the other.
+
+    Example:
+        >>> relatives(np.array([0, 0, 1, 1]), variants=2).flatten().tolist()
+        [1, 0, 3, 2, 5, 4, 7, 6]
     """
     by_family = np.argsort(families, kind="stable").reshape(families.max() + 1, -1)
     size = by_family.shape[1]
@@ -52,13 +59,19 @@ def relatives(families: Int[np.ndarray, " M"], variants: int) -> Int[Tensor, "N 
 
 
 def loss_weights(coverage: np.ndarray, size: int, landmarks: np.ndarray) -> Tensor:
-    """Weight of each latent pixel, float16 (N, 1, size, size).
+    """Return the weight of each latent pixel, float16 (N, 1, size, size).
 
-    1 on the head and a latent pixel around it, BACKGROUND elsewhere; DETAIL more where a landmark lies, less beside it.
+    It is 1 on the head and a latent pixel around it, BACKGROUND elsewhere; DETAIL is added where a landmark lies, and
+    less beside it.
 
     Args:
         coverage: uint8 (N, H, W).
+        size: of the latents.
         landmarks: (N, K, 2), column and row from -1 to 1.
+
+    Example:
+        >>> loss_weights(np.zeros((1, 128, 128), np.uint8), 32, np.full((1, 1, 2), 9.0)).unique().item()
+        0.25
     """
     parts = []
     count = max(1, len(coverage) // 512)
@@ -70,9 +83,9 @@ def loss_weights(coverage: np.ndarray, size: int, landmarks: np.ndarray) -> Tens
 
 
 def _detail(points: Tensor, size: int) -> Tensor:
-    """1 in the middle of latent pixels with several landmarks around, 0 far from any, float16 (N, 1, size, size).
+    """Return 1 in latent pixels with several landmarks around, 0 far from any: float16 (N, 1, size, size).
 
-    Landmarks off the image count for none.
+    Landmarks off the image do not count.
     """
     cells = ((points + 1) / 2 * size).long().clamp(0, size - 1)
     inside = (points.abs() < 1).all(-1).float()
@@ -83,14 +96,31 @@ def _detail(points: Tensor, size: int) -> Tensor:
 
 
 def train_prior(
-    samples: Samples, made_from: Facts, vae: AutoencoderTiny, tokenizer_folder: Path, work: Path, reader: Reader,
-    labels: Tensor, seed: int = 1, budget: Budget = BUDGET,
-) -> StableDiffusionPipeline:  # fmt: skip
-    """Train text encoder and UNet; returns the whole pipeline.
+    samples: Samples,
+    made_from: Facts,
+    vae: AutoencoderTiny,
+    tokenizer_folder: Path,
+    work: Path,
+    reader: Reader,
+    labels: Tensor,
+    seed: int = 1,
+    budget: Budget = BUDGET,
+) -> StableDiffusionPipeline:
+    """Train text encoder and UNet; return the whole pipeline.
 
     Args:
+        samples: the data set.
         made_from: facts of latents, prompts and reader.
-        labels: what the reader should name in each sample, (N, targets).
+        vae: the trained autoencoder.
+        tokenizer_folder: of the tokenizer.
+        work: where checkpoints and curves go.
+        reader: the trained reader.
+        labels: what the reader should read in each sample, (N, targets).
+        seed: of weights, captions and batches.
+        budget: of the training.
+
+    Raises:
+        InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
@@ -99,30 +129,26 @@ def train_prior(
     torch.manual_seed(seed)
     unet = build_unet().to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # plain products: fused attention this small takes a fifth longer
-
-    def tokenize(lines: list[str]) -> Tensor:
-        return tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    tokenize = partial(padded_tokens, tokenizer)
 
     def heard(read: Tensor) -> Tensor:
         return unet.add_embedding(text(read)[0])
 
     tokens = tokenize([*samples.prompts, ""])
     naming = Naming(unet.add_embedding.proj.out_features, tokenize, seed)
-    facts = {
-        "seed": seed,
-        "code": code("train_prior"),
-        **made_from,
-    }
+    facts = {"seed": seed, "code": code("training.train_prior"), **made_from}
     trainer = Trainer("prior", work, {"unet": unet, "text": text, "heads": naming.heads}, budget, facts)
     reading = Reading(reader.to(trainer.device), labels, build_scheduler().alphas_cumprod, seed + 1)
     read_from = round(READ_FROM * budget.steps)
     loss = PriorLoss(samples, tokens[:-1], tokens[-1], seed, budget.batch, reading, read_from)
-
-    def both(step: int) -> Tensor:
-        return loss(unet, text, step) + NAMING * naming(heard, step, budget.batch)
-
-    trainer.run(both)
+    trainer.run(lambda step: loss(unet, text, step) + NAMING * naming(heard, step, budget.batch))
     return StableDiffusionPipeline(
-        vae=vae, text_encoder=text.eval(), tokenizer=tokenizer, unet=unet.eval(), scheduler=build_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=text.eval(),
+        tokenizer=tokenizer,
+        unet=unet.eval(),
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )

@@ -1,8 +1,8 @@
-"""Train a reader: what names a head's attributes from its latents, to teach the prior what its captions ask for.
+"""Train a reader, which names a head's attributes from its latents, to teach the prior what its captions ask for.
 
-Squared error knows nothing of what pixels mean: a smile is few of them. The reader sees the prior's own renders alone,
-none of a judge's, and no judge is asked here: so they can still tell whether the prior has learnt the words, or only
-what pleases the reader. It ships with nothing.
+Squared error ignores what pixels mean: a smile covers few of them. The reader sees the prior's own renders, none of a
+judge's, and no judge is asked here. So a judge can still tell whether the prior has learnt the words, or only what
+pleases the reader. The reader is not shipped.
 """
 
 from __future__ import annotations
@@ -27,30 +27,45 @@ from avatargen.training.train_text import TARGETS, Heads, labels_of
 from avatargen.training.trainer import Budget, Trainer, fast_math
 
 BUDGET = Budget(steps=5000, batch=96, lr=2e-3, cool=0.6)
-"""After these a reader names .98 of skins, .97 of hair styles and .90 of expressions in front views that it has learnt
-from, and .84, .85 and .65 in others. One that was trained for too short, and named .58 of skins, found less and less
-missing in 700 steps of a prior that it was asked about, while a judge found hair right in .75 of samples, not in .95.
+"""A reader trained so names 0.98 of skins, 0.97 of hair styles and 0.90 of expressions in front views that it has seen,
+and 0.84, 0.85 and 0.65 in others.
+
+One that was trained too briefly, and named 0.58 of skins, missed less and less in 700 steps of a prior that used it,
+while a judge found hair right in 0.75 of the samples instead of 0.95.
 """
 WIDTHS = (96, 160, 256)
-"""Channels at 16 x 16, 8 x 8 and 4 x 4. Squares of 2 x 2 latents are channels: with 48 channels at 32 x 32 a step took
-.37 s on two cores, so it takes .20.
+"""Channels at 16 x 16, 8 x 8 and 4 x 4.
+
+Squares of 2 x 2 latents are channels: a step takes 0.20 s on two cores; with 48 channels at 32 x 32 it took 0.37 s.
 """
 MEMBERS = 4
-"""Of a family that are seen together: a family has one individual, whose skin tells the same as its relatives'."""
+"""Members of a family in a batch; a family has one individual, so its skin says nothing about which member it is."""
 FAMILY, PLACES = 0.5, 0.5
-"""Weights of `family_loss` and of landmarks, beside names' one."""
+"""Weights of `family_loss` and of landmarks; that of the names is 1."""
 NOISIEST, LITTLE = 130, 1.5
-"""Noise hides eyes and mouths from timestep 100 on: uniform draws to the power LITTLE, times NOISIEST, are read."""
+"""Timesteps are uniform draws to the power LITTLE, times NOISIEST: from 100 on, noise hides eyes and mouths."""
 FRONT, FRONTS = 70.0, 3.0
 """Families seen from an azimuth up to FRONT, degrees, are FRONTS times as frequent."""
 HARD = {
-    "age": 3.0, "sex": 3.0, "weight": 1.5, "expression": 4.0, "feature": 3.0, "beard_colour": 2.0, "eyes": 1.5
-}  # fmt: skip
-"""Weights of attributes that are harder to see than others, whose weight is 1."""
+    "age": 3.0,
+    "sex": 3.0,
+    "weight": 1.5,
+    "expression": 4.0,
+    "feature": 3.0,
+    "beard_colour": 2.0,
+    "eyes": 1.5,
+}
+"""Weights of the attributes that are harder to see; others have 1."""
 
 
 class Block(nn.Module):
-    """Two convolutions and a way around them."""
+    """A residual block of two convolutions.
+
+    Args:
+        given: channels of the input.
+        made: channels of the output.
+        stride: of the first convolution.
+    """
 
     def __init__(self, given: int, made: int, stride: int = 1):
         super().__init__()
@@ -61,12 +76,13 @@ class Block(nn.Module):
         self.around = nn.Conv2d(given, made, 1, stride, bias=False) if around else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
         inner = F.silu(self.norms[0](self.first(x)))
         return F.silu(self.norms[1](self.second(inner)) + self.around(x))
 
 
 class Reader(nn.Module):
-    """Logits of each of TARGETS, and landmarks, from latents with noise: 2.9 M parameters.
+    """Predict TARGETS and landmarks from noisy latents; 2.9 M parameters.
 
     Args:
         channels: of the latents.
@@ -87,16 +103,31 @@ class Reader(nn.Module):
     def forward(
         self, latents: Float[Tensor, "B C 32 32"], signal: Float[Tensor, " B"]
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        """What is read in latents of a signal level (alpha-bar): logits of TARGETS, (B, values) each; landmarks."""
+        """Return what is read in latents of a signal level (alpha-bar).
+
+        Returns:
+            Logits of each of TARGETS, (B, values); landmarks in the image, (B, K, 2), and displaced, (B, K, 3).
+        """
         level = (1 - signal).sqrt().view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[2:])
         seen = self.body(torch.cat([latents, level], 1).contiguous(memory_format=torch.channels_last))
         return self.names(torch.cat([self.places(seen), seen.mean((2, 3))], 1)), self.shape(seen)
 
 
 def family_loss(logits: tuple[Tensor, ...], labels: Int[Tensor, "B targets"], members: int) -> Float[Tensor, ""]:
-    """Cross-entropy of whose attributes an image shows, among those of its family (`members` rows in a row).
+    """Return the cross-entropy of whose attributes an image shows, among the members of its family.
 
-    What families share drops out, and what captions of relatives differ in is all that is left.
+    What the members share cancels; only what their captions differ in is left.
+
+    Args:
+        logits: of each of TARGETS, (B, values).
+        labels: of the images, `members` rows of each family in a row.
+        members: of each family.
+
+    Example:
+        >>> labels = torch.zeros(2, len(TARGETS), dtype=torch.long)  # two that look alike
+        >>> logits = tuple(torch.zeros(2, len(values)) for values in TARGETS.values())
+        >>> round(family_loss(logits, labels, 2).item(), 4)  # log 2
+        0.6931
     """
     score = torch.zeros(len(labels) // members, members, members, device=labels.device)
     for values, own in zip(logits, labels.T, strict=True):
@@ -107,12 +138,13 @@ def family_loss(logits: tuple[Tensor, ...], labels: Int[Tensor, "B targets"], me
 
 
 def misread(told: tuple[Tensor, ...], shown: tuple[Tensor, ...], weights: Sequence[float]) -> Float[Tensor, " B"]:
-    """How much less is read in what a network made than in what it ought to make: Kullback-Leibler, over TARGETS.
+    """Return how much less is read in a network's images than in the true ones: Kullback-Leibler, summed over TARGETS.
 
     What cannot be seen in the true image either (a smile from behind) costs nothing.
 
     Args:
-        told: logits of the true images; shown: of those made.
+        told: logits of the true images.
+        shown: logits of the network's.
         weights: of TARGETS.
     """
     return sum(
@@ -127,9 +159,10 @@ class Answers:
 
     Attributes:
         labels: indices of the values of TARGETS, (N, targets).
-        landmarks, displaced: (N, K, 2) in the image, (N, K, 3) from the template's, of deviation one.
+        landmarks: in the image, (N, K, 2).
+        displaced: from where the template has them, standardised, (N, K, 3).
         azimuths: of the cameras, degrees, (N,).
-        mirrored: bool (N,), images whose landmarks are another side's, and so none to learn.
+        mirrored: bool (N,); the landmarks of these are on the wrong side, and are not learnt.
     """
 
     labels: Tensor
@@ -140,7 +173,12 @@ class Answers:
 
 
 def answers_of(renders: Renders, flips: list[bool]) -> Answers:
-    """The answers of copies of renders, one after the other, each mirrored or not."""
+    """Return the answers of copies of renders, one after the other.
+
+    Args:
+        renders: the data set.
+        flips: of each copy, whether it is mirrored.
+    """
     names = TARGETS["view"]
     heads = torch.tensor([labels_of(known(text)) for text in renders.captions])
     views = [[mirrored(view) if flip else view for view in renders.views] for flip in flips]
@@ -155,16 +193,18 @@ def answers_of(renders: Renders, flips: list[bool]) -> Answers:
 
 
 class ReaderLoss(nn.Module):
-    """What a reader learns from families of latents, everything random keyed by (seed, step).
+    """Compute a reader's loss on families of latents; everything random is keyed by (seed, step).
 
     Args:
-        latents: scaled (N, C, h, w); relatives: indices of each one's relatives, (N, R).
+        latents: scaled, (N, C, h, w).
+        relatives: indices of each one's relatives, (N, R).
+        answers: what there is to read.
         signal: alpha-bar of each timestep.
+        seed: of families and noise.
+        batch: images per step.
     """
 
-    def __init__(
-        self, latents: Tensor, relatives: Tensor, answers: Answers, signal: Tensor, seed: int, batch: int
-    ):  # fmt: skip
+    def __init__(self, latents: Tensor, relatives: Tensor, answers: Answers, signal: Tensor, seed: int, batch: int):
         super().__init__()
         self.latents, self.relatives, self.answers = latents, relatives, answers
         self.signal, self.seed, self.members = signal, seed, min(MEMBERS, 1 + relatives.shape[1])
@@ -174,7 +214,7 @@ class ReaderLoss(nn.Module):
         self.weights = torch.tensor([HARD.get(name, 1.0) for name in TARGETS])
 
     def forward(self, reader: Reader, step: int) -> Tensor:
-        """The loss of a step's families: of their names, of whose names they are, and of their landmarks."""
+        """Return the loss of a step: of the names, of whose names they are, and of the landmarks."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rows, device = self._families(generator), reader.names.linear.weight.device
         labels, plain = self.answers.labels[rows].to(device), ~self.answers.mirrored[rows]
@@ -193,7 +233,7 @@ class ReaderLoss(nn.Module):
         return loss + PLACES * landmark_loss(tuple(part[plain.to(device)] for part in shape), found, displaced)
 
     def _families(self, generator: torch.Generator) -> Tensor:
-        """Rows of images, family after family, those seen from the front more often."""
+        """Return rows of images, family after family; those seen from the front are more frequent."""
         uniform = torch.rand(self.families, generator=generator, dtype=torch.float64) * self.cumulative[-1]
         own = torch.searchsorted(self.cumulative, uniform).clamp(max=len(self.cumulative) - 1)
         order = torch.rand(self.families, self.relatives.shape[1], generator=generator).argsort(1)
@@ -202,17 +242,33 @@ class ReaderLoss(nn.Module):
 
 
 def train_reader(
-    latents: Tensor, relatives: Tensor, answers: Answers, signal: Tensor, made_from: Facts, work: Path, seed: int = 4,
+    latents: Tensor,
+    relatives: Tensor,
+    answers: Answers,
+    signal: Tensor,
+    made_from: Facts,
+    work: Path,
+    seed: int = 4,
     budget: Budget = BUDGET,
-) -> Reader:  # fmt: skip
-    """Train a reader; it comes back frozen.
+) -> Reader:
+    """Train a reader and return it, frozen.
 
     Args:
+        latents: scaled, (N, C, h, w).
+        relatives: indices of each one's relatives, (N, R).
+        answers: what there is to read.
+        signal: alpha-bar of each timestep.
         made_from: facts of the latents.
+        work: where checkpoint and curve go.
+        seed: of weights, families and noise.
+        budget: of the training.
+
+    Raises:
+        InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
     reader = Reader(latents.shape[1]).to(memory_format=torch.channels_last)
     loss = ReaderLoss(latents, relatives, answers, signal, seed, budget.batch)
-    facts = {"seed": seed, "code": code("train_reader"), **made_from}
+    facts = {"seed": seed, "code": code("training.train_reader"), **made_from}
     Trainer("reader", work, {"reader": reader}, budget, facts).run(lambda step: loss(reader, step))
     return reader.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """Train the mini prior's autoencoder: diffusers' AutoencoderTiny, x4, four latent channels.
 
-The first three channels are held to the colour of each 4 x 4 block, the fourth is free. Latents that are nearly linear
-in colour suffer least from what a rasteriser does to them (blending at edges, interpolating a texture), plain
+The first three channels are held to the mean colour of each 4 x 4 block, the fourth is free. Latents that are nearly
+linear in colour suffer least when a rasteriser blends them at edges or interpolates them in a texture. Plain
 backgrounds and greys have plain latents, and the network has no normalisation that would lose them.
 """
 
@@ -17,25 +17,39 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatargen.training.artifact_cache import Facts, code
+from avatargen.training.artifact_cache import Facts, cached_artifact, code
 from avatargen.training.trainer import Budget, Trainer, batch_indices, fast_math, training_device
 
 CROP = 64
+"""Width and height of the crops that it learns from, pixels."""
 NOISE = 0.04
-"""Deviation of the noise that latents get in training, so that the decoder forgives what a rasteriser does."""
+"""Standard deviation of the latents' noise in training, so that the decoder tolerates what a rasteriser does."""
 BUDGET = Budget(steps=4000, batch=16, lr=2e-3)
 
 
 def build_vae() -> AutoencoderTiny:
-    """An untrained autoencoder: 128 x 128 images to 32 x 32 x 4 latents."""
+    """Return an untrained autoencoder: 128 x 128 images to 32 x 32 x 4 latents.
+
+    Example:
+        >>> build_vae().encode(torch.zeros(1, 3, 128, 128)).latents.shape
+        torch.Size([1, 4, 32, 32])
+    """
     return AutoencoderTiny(
-        encoder_block_out_channels=(24,) * 3, decoder_block_out_channels=(32,) * 3,
-        num_encoder_blocks=(1, 1, 2), num_decoder_blocks=(3, 2, 1), latent_channels=4,
-    )  # fmt: skip
+        encoder_block_out_channels=(24,) * 3,
+        decoder_block_out_channels=(32,) * 3,
+        num_encoder_blocks=(1, 1, 2),
+        num_decoder_blocks=(3, 2, 1),
+        latent_channels=4,
+    )
 
 
 def crops(images: np.ndarray, seed: int, step: int, batch: int) -> Tensor:
-    """Random CROP x CROP crops in [-1, 1] of uint8 (N, H, W, 3) images."""
+    """Return a step's random crops of uint8 (N, H, W, 3) images: (batch, 3, CROP, CROP) in [-1, 1].
+
+    Example:
+        >>> crops(np.zeros((2, 128, 128, 3), np.uint8), seed=0, step=0, batch=4).shape
+        torch.Size([4, 3, 64, 64])
+    """
     rng = np.random.default_rng((seed, step, 1))
     rows = batch_indices(seed, step, batch, len(images))
     corner = rng.integers(0, images.shape[1] - CROP + 1, (batch, 2))
@@ -46,16 +60,25 @@ def crops(images: np.ndarray, seed: int, step: int, batch: int) -> Tensor:
 def train_vae(
     images: np.ndarray, made_from: Facts, work: Path, seed: int = 0, budget: Budget = BUDGET
 ) -> AutoencoderTiny:
-    """Train on crops (the network is fully convolutional), then measure the latents' scale.
+    """Train on crops (the network is fully convolutional), then set the latents' scale from the first 512 images.
 
     The loss is the mean absolute error of pixels and of their gradients, and of the first three latent channels.
 
     Args:
-        images: uint8 (N, H, W, 3); made_from: their facts.
+        images: uint8 (N, H, W, 3).
+        made_from: facts of the images.
+        work: where checkpoint and curve go.
+        seed: of weights, crops and noise.
+        budget: of the training.
+
+    Raises:
+        InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
     vae = build_vae().to(memory_format=torch.channels_last)
-    trainer = Trainer("vae", work, {"vae": vae}, budget, {"seed": seed, "code": code("train_vae"), **made_from})
+    trainer = Trainer(
+        "vae", work, {"vae": vae}, budget, {"seed": seed, "code": code("training.train_vae"), **made_from}
+    )
 
     def loss(step: int) -> Tensor:
         real = crops(images, seed, step, budget.batch).to(trainer.device, memory_format=torch.channels_last)
@@ -77,7 +100,10 @@ def train_vae(
 
 @torch.no_grad()
 def encode(vae: AutoencoderTiny, images: np.ndarray, batch: int = 32) -> Tensor:
-    """Latents, unscaled, (N, 4, H / 4, W / 4), of uint8 (N, H, W, 3) images; both they and `vae` end on the CPU."""
+    """Return the unscaled latents, (N, 4, H / 4, W / 4), of uint8 (N, H, W, 3) images.
+
+    The work is done on the training device; both the latents and `vae` are on the CPU afterwards.
+    """
     device, parts = training_device(), []
     vae.to(device, memory_format=torch.channels_last)
     for start in track(range(0, len(images), batch), "encoding", disable=len(images) < 4096):
@@ -88,9 +114,30 @@ def encode(vae: AutoencoderTiny, images: np.ndarray, batch: int = 32) -> Tensor:
     return torch.cat(parts)
 
 
+def cached_latents(vae: AutoencoderTiny, images: np.ndarray, made_from: Facts, path: Path) -> Tensor:
+    """Return the scaled latents of all images, float16; keep them in a file, so that resuming is quick.
+
+    Args:
+        vae: the trained autoencoder.
+        images: uint8 (N, H, W, 3).
+        made_from: facts of images and autoencoder.
+        path: an ``.npy`` file.
+    """
+
+    def make() -> np.ndarray:
+        return (encode(vae, images) * vae.config.scaling_factor).half().numpy()
+
+    def write(target: Path, latents: np.ndarray) -> None:
+        with target.open("wb") as file:
+            np.save(file, latents)
+
+    facts = {**made_from, "encoder code": code("training.train_vae")}
+    return torch.from_numpy(cached_artifact(path, facts, make, np.load, write))
+
+
 @torch.no_grad()
 def reconstruct(vae: AutoencoderTiny, images: np.ndarray) -> np.ndarray:
-    """Images, uint8 (N, H, W, 3), encoded and decoded again."""
+    """Return uint8 (N, H, W, 3) images encoded and decoded again."""
     parts = []
     for some in np.array_split(images, max(1, len(images) // 64)):
         made = vae.decode(encode(vae, some)).sample.clamp(-1, 1)
@@ -99,6 +146,6 @@ def reconstruct(vae: AutoencoderTiny, images: np.ndarray) -> np.ndarray:
 
 
 def psnr(vae: AutoencoderTiny, images: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of reconstructions, dB, over all pixels of uint8 images."""
+    """Return the peak signal-to-noise ratio of reconstructions, dB, over all pixels of uint8 (N, H, W, 3) images."""
     error = reconstruct(vae, images).astype(np.float32) - images
     return 10 * math.log10(255**2 / float((error**2).mean()))

@@ -1,4 +1,4 @@
-"""The report's figures, on a judge whose embeddings are given and a prior that knows its answer."""
+"""The report's figures and pictures, by a judge with given embeddings and a prior that knows its answer."""
 
 import numpy as np
 import pytest
@@ -10,30 +10,28 @@ from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.phrases import parse
 from avatargen.priors.base import Prior
 from avatargen.render.warp import WarpRenderer
-from avatargen.training import measures
-from avatargen.training.measures import (
+from avatargen.training import pictures as picture_module
+from avatargen.training.measures import Judge, attribute_accuracy, recall
+from avatargen.training.pictures import (
     AGAIN,
     BETWEEN,
     GUIDED_FROM,
-    Judge,
     Pictures,
-    attribute_accuracy,
     ddim,
     decoded,
-    recall,
     render_heads,
     sample_heads,
 )
-from avatargen.training.report import evaluation_ms
+from avatargen.training.report_tables import evaluation_ms
 
 COLOURS = {"green": 1, "blue": 2}
 
 
 class ColourJudge(Judge):
-    """Knows the colour that a first pixel of 1 or 2 stands for, reads words of skin, and tells nothing else."""
+    """Sees green skin in a first pixel of 1, blue in 2, and reads the words for them; nothing else."""
 
     def __init__(self):
-        """Without weights."""
+        """Load no weights."""
 
     def images(self, images):
         return torch.eye(3)[images[:, 0, 0, 0].astype(int)]
@@ -55,7 +53,7 @@ def test_recall_is_the_share_of_own_captions_found():
     assert recall(ColourJudge(), pictures(1, 1, 0), own, own) == pytest.approx(2 / 3)
 
 
-def test_accuracy_of_an_attribute_is_among_captions_that_differ_in_it_alone():
+def test_accuracy_is_among_captions_differing_in_it_alone():
     heads = [Attributes(skin="green"), Attributes(skin="blue", hair="bald")]
     found = attribute_accuracy(ColourJudge(), pictures(1, 2), heads)
     assert found["skin"] == (1.0, pytest.approx(0.1))
@@ -65,7 +63,7 @@ def test_accuracy_of_an_attribute_is_among_captions_that_differ_in_it_alone():
 
 
 class KnowingPrior(Prior):
-    """Its data is one plain picture: the perfect denoiser is known."""
+    """Knows the perfect denoiser: its data is one plain picture."""
 
     id, latent_channels, downscale, prediction = "knowing", 3, 1, "epsilon"
     alphas_cumprod = torch.linspace(0.999, 0.005, 100)
@@ -95,7 +93,7 @@ def test_ddim_finds_what_the_prior_knows():
 
 
 class CountingPrior(KnowingPrior):
-    """Told the first caption it sees the picture, told nothing another; it keeps what it is asked."""
+    """Sees the picture for caption "a" and black for others; records what it is asked."""
 
     def __init__(self):
         self.asked = []
@@ -110,7 +108,7 @@ class CountingPrior(KnowingPrior):
         return (noisy - a.sqrt() * told) / (1 - a).sqrt()
 
 
-def test_samples_are_guided_where_they_are_decided_and_not_where_that_only_burns():
+def test_samples_are_guided_above_the_set_share_only():
     prior = CountingPrior()
     made = ddim(prior, ["a"], guidance=4.0)
     assert {count for t, count in prior.asked if t >= GUIDED_FROM * 99} == {2}
@@ -119,7 +117,7 @@ def test_samples_are_guided_where_they_are_decided_and_not_where_that_only_burns
 
 
 class WatchingPrior(KnowingPrior):
-    """Keeps the timesteps that it is asked about, and the deviation of the noise that it finds then; one is right."""
+    """Records its timesteps and the deviation of the noise that it finds; 1 is right."""
 
     def __init__(self):
         self.asked, self.noise = [], []
@@ -130,7 +128,7 @@ class WatchingPrior(KnowingPrior):
         return super().predict(noisy, timesteps, condition)
 
 
-def test_samples_get_noise_again_as_much_as_their_timestep_says():
+def test_restarts_add_the_noise_of_their_timestep():
     prior = WatchingPrior()
     ddim(prior, ["a", "b"], guidance=1.0)
     rises = [k for k in range(1, len(prior.asked)) if prior.asked[k] > prior.asked[k - 1]]
@@ -142,7 +140,7 @@ def test_samples_get_noise_again_as_much_as_their_timestep_says():
 
 
 class ListeningPrior(KnowingPrior):
-    """Keeps what it is told."""
+    """Records its prompts."""
 
     def __init__(self):
         self.told = []
@@ -152,7 +150,7 @@ class ListeningPrior(KnowingPrior):
         return super().embed(prompts)
 
 
-def test_samples_are_told_each_direction_in_turn_those_of_the_front_apart():
+def test_samples_name_each_direction_in_turn():
     directions = {}
     for front, count in ((True, 6), (False, 11)):
         prior = ListeningPrior()
@@ -173,16 +171,16 @@ def test_decoded_pictures_have_the_noise_of_their_latents():
 
 
 class DistantPrior(KnowingPrior):
-    """The same on a device that shares no tensors with the CPU."""
+    """Is on a device that shares no tensors with the CPU."""
 
     alphas_cumprod, answer = KnowingPrior.alphas_cumprod.to("meta"), KnowingPrior.answer.to("meta")
 
 
-def test_a_prior_is_timed_where_it_is():
+def test_a_prior_is_timed_on_its_own_device():
     assert evaluation_ms(DistantPrior()) > 0
 
 
-def test_renders_show_every_head_from_where_they_should():
+def test_renders_show_every_head_from_the_asked_side():
     head = AnnyHead.load()
     renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
     heads = [Attributes(skin="green", hair="bald"), Attributes(skin="red", hair="afro", hair_colour="white")]
@@ -194,13 +192,16 @@ def test_renders_show_every_head_from_where_they_should():
     assert (clay.max(-1) == clay.min(-1)).all()
 
 
-def test_true_heads_are_the_templates_individual_and_others_are_not(monkeypatch):
+def test_ground_truth_heads_are_one_individual(monkeypatch):
+    """Others are not: each has a shape of its own."""
     head, made = AnnyHead.load(), []
     renderer = WarpRenderer(head.topology, head.canonical(head.shape_template[None])[0])
-    monkeypatch.setattr(measures, "make_appearance", lambda *given: made.append(make_appearance(*given)) or made[-1])
+    monkeypatch.setattr(
+        picture_module, "make_appearance", lambda *given: made.append(make_appearance(*given)) or made[-1]
+    )
     for true in (True, False):
         render_heads(head, renderer, [Attributes(age="old")], 2, clay=True, front=True, seed=1, true=true)
-    known, same, other, another = (look.parameters.shape for look in made)
+    known, same, other, another = (appearance.parameters.shape for appearance in made)
     assert torch.equal(known, make_appearance(head, Attributes(age="old")).parameters.shape) and torch.equal(
         known, same
     )

@@ -1,4 +1,4 @@
-"""The reader of latents, and what the prior's training takes from it."""
+"""The reader of latents, and how the prior learns from it."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from avatargen.headworld.attributes import Attributes
 from avatargen.headworld.phrases import caption
 from avatargen.training.dataset import Renders
-from avatargen.training.prior_loss import MISREAD, TAKEN, WEIGHTS, PriorLoss, Reading, Samples, Shown
+from avatargen.training.prior_batches import Samples, Shown
+from avatargen.training.prior_loss import MISREAD, TAKEN, WEIGHTS, PriorLoss, Reading
 from avatargen.training.prior_parts import build_scheduler
 from avatargen.training.train_reader import Answers, Reader, ReaderLoss, answers_of, family_loss, misread
 from avatargen.training.train_text import TARGETS
@@ -21,7 +22,7 @@ SIZES = [len(options) for options in TARGETS.values()]
 
 
 def sure(labels, scale=20.0):
-    """Logits that name the labels (B, targets)."""
+    """Return logits that name the labels (B, targets)."""
     return tuple(scale * F.one_hot(row, size).float() for row, size in zip(labels.T, SIZES, strict=True))
 
 
@@ -33,7 +34,7 @@ def test_a_reader_names_every_target_and_places_landmarks():
     assert sum(p.numel() for p in reader.parameters()) == pytest.approx(2.9e6, rel=0.02)
 
 
-def test_families_are_told_apart_by_what_they_differ_in_alone():
+def test_families_are_told_apart_by_what_they_differ_in():
     labels = torch.zeros(4, len(TARGETS), dtype=torch.long)
     labels[1, 9], labels[2, 10] = 1, 2
     labels[3] = labels[0]  # two that look alike cannot be told apart
@@ -47,7 +48,7 @@ def test_families_are_told_apart_by_what_they_differ_in_alone():
     assert two == pytest.approx(right.item())
 
 
-def test_what_the_true_image_does_not_show_is_not_missed():
+def test_what_the_true_image_hides_is_not_missed():
     labels = torch.zeros(1, len(TARGETS), dtype=torch.long)
     other = labels.clone()
     other[0, 9] = 1
@@ -62,7 +63,7 @@ def test_what_the_true_image_does_not_show_is_not_missed():
 
 
 def drawn(latents, target, pairs, untold=None):
-    """A step's rows, each its own sample's; only latents, target and what is told matter to a reader."""
+    """Return a step's batch, of which only latents, target and captions matter to a reader."""
     count = len(latents)
     untold = torch.zeros(count, dtype=torch.bool) if untold is None else untold
     t, tokens = torch.zeros(count).long(), torch.zeros(count, 8).long()
@@ -70,7 +71,7 @@ def drawn(latents, target, pairs, untold=None):
 
 
 class Colours(nn.Module):
-    """Reads the expression in the first channel's mean, all else as zero."""
+    """Reads the expression from the first channel's mean, all else as value 0."""
 
     def forward(self, latents, signal):
         labels = torch.zeros(len(latents), len(TARGETS), dtype=torch.long)
@@ -80,7 +81,8 @@ class Colours(nn.Module):
         return tuple(logits), None
 
 
-def test_estimates_miss_what_the_reader_does_not_find_and_gain_nothing_beyond_the_truth():
+def test_estimates_cost_what_is_missed_and_gain_nothing_more():
+    """An estimate beyond the truth costs as much as the truth."""
     target = torch.zeros(4, 4, 32, 32)
     target[:, 0] = torch.tensor([1.0, -1, -1, 1]).view(4, 1, 1)  # two pairs: told, then their own
     labels = torch.zeros(4, len(TARGETS), dtype=torch.long)
@@ -99,7 +101,7 @@ def test_estimates_miss_what_the_reader_does_not_find_and_gain_nothing_beyond_th
     assert loss(-target, untold=untold) == pytest.approx(wrong - MISREAD * 20 * share, rel=0.05)
 
 
-def test_the_gradient_of_reading_moves_an_estimate_to_what_it_was_told():
+def test_reading_moves_an_estimate_to_its_caption():
     target = torch.zeros(2, 4, 32, 32)
     target[:, 0] = torch.tensor([1.0, -1]).view(2, 1, 1)
     labels = torch.zeros(2, len(TARGETS), dtype=torch.long)
@@ -110,7 +112,7 @@ def test_the_gradient_of_reading_moves_an_estimate_to_what_it_was_told():
     assert not estimate.grad[:, 1:].any()
 
 
-def test_answers_are_of_each_copy_and_mirrored_with_it():
+def test_answers_are_mirrored_with_each_copy():
     points = np.array([[[0.5, 0.1]], [[-0.2, 0.3]]], np.float32)
     moved = np.array([[[0.0, 0.0, 1.0]], [[0.0, 0.0, 3.0]]], np.float32)
     texts = [caption(Attributes(expression="angry")), caption(Attributes(hair="bun"))]
@@ -126,7 +128,7 @@ def test_answers_are_of_each_copy_and_mirrored_with_it():
     assert answers.mirrored.tolist() == [False, False, True, True]
 
 
-def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
+def test_a_step_reads_whole_families_keyed_by_its_number():
     families, size = 6, 4
     latents = torch.arange(families * size).view(-1, 1, 1, 1).expand(-1, 4, 32, 32).half()
     others = torch.tensor([[k - k % size + j for j in range(size) if j != k % size] for k in range(families * size)])
@@ -149,7 +151,7 @@ def test_a_step_reads_whole_families_and_is_a_function_of_its_number():
     assert max(loss(reader, step) for step in range(4)) > max(first, other) + 1
 
 
-def test_the_prior_is_asked_what_a_reader_sees_once_there_is_something_to_read(tmp_path):
+def test_a_reader_is_used_from_the_set_step_on(tmp_path):
     pipeline = StableDiffusionPipeline.from_pretrained(write_pipeline(tmp_path, "v_prediction"))
     latents, weights = torch.randn(2, 4, 32, 32).half(), torch.ones(2, 1, 32, 32).half()
     samples = Samples(latents, weights, torch.tensor([[1], [0]]), ["", ""])

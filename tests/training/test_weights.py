@@ -3,18 +3,19 @@
 import re
 
 from avatargen.io.content_hash import weights_id
-from avatargen.training.__main__ import ASSETS
+from avatargen.training.command import WEIGHTS
 
-MOST = 40e6  # bytes of all weights together
+MOST = 40e6
+"""Bytes of all weights together."""
 
 
 def test_weights_are_those_of_the_report():
-    stated = re.findall(r"^\| `(\w+)/` \| `([0-9a-f]+)` \|", (ASSETS / "REPORT.md").read_text(), re.MULTILINE)
-    folders = {path.parent.name for path in ASSETS.glob("*/*.json")}
+    stated = re.findall(r"^\| `(\w+)/` \| `([0-9a-f]+)` \|", (WEIGHTS / "REPORT.md").read_text(), re.MULTILINE)
+    folders = {path.parent.name for path in WEIGHTS.glob("*/*.json")}
     assert {name for name, _ in stated} == folders
     for name, digest in stated:
-        assert weights_id(str(ASSETS / name))[:12] == digest, name
+        assert weights_id(str(WEIGHTS / name))[:12] == digest, name
 
 
 def test_weights_are_small():
-    assert sum(path.stat().st_size for path in ASSETS.rglob("*.safetensors")) < MOST
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*.safetensors")) < MOST
