@@ -68,13 +68,13 @@ def test_folder_imports_what_the_map_says(folder):
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_only_runtime_imports_ray_and_only_scripts_see_snakemake(path):
+def test_only_runtime_imports_ray_and_scripts_snakemake(path):
     roots = {name.split(".")[0] for name in imported(path)}
     assert "ray" not in roots or name_of(path) in ("avatargen/runtime/worker_pool.py", "avatargen/runtime/ray_head.py")
     assert not {"snakemake", "workflow", "tests"} & roots
 
 
-def test_folders_that_do_not_count_in_fingerprints_are_on_the_map():
+def test_steering_folders_are_on_the_map():
     """What they decide is hashed by value; see `avatargen.io.code_hash`."""
     folders = {name.replace(".", "/") for name in STEERING} - {"avatargen/__init__", "avatargen/__main__"}
     assert folders <= MAP.keys()

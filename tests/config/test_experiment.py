@@ -36,8 +36,14 @@ def keys_of(nested, prefix=""):
 
 
 def test_nested_change_leaves_its_neighbours(place):
-    write_yaml(place / "workflow/config/mine.yaml", lists=["few"], methods=["full"], prior="own", judges=["own"],
-               evaluation={"fov": 20, "views": 4})  # fmt: skip
+    write_yaml(
+        place / "workflow/config/mine.yaml",
+        lists=["few"],
+        methods=["full"],
+        prior="own",
+        judges=["own"],
+        evaluation={"fov": 20, "views": 4},
+    )
     assert load_experiment("mine", changes={"evaluation": {"views": 6}}).evaluation.fov == 20
     library = load_library()
     near = {"reason": "near", "prior": {"cameras": {"distance": [1.16, 1.2]}}}

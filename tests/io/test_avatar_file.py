@@ -9,13 +9,24 @@ import torch
 from avatargen.io.avatar_file import Avatar, AvatarFileError, load_avatar, save_avatar
 
 AVATAR = Avatar(
-    id="a-man", prompt="a man", seed=0, method="full", head_id="anny", prior_id="mini",
-    shape=torch.arange(3.0), expression=torch.zeros(52), joints=torch.zeros(4, 3), offsets=torch.ones(5, 3),
-    latent_texture=None, baked_texture=torch.full((3, 4, 4), 0.25), config={"b": 1, "a": [2]}, cost={"seconds": 1.5},
-)  # fmt: skip
+    id="a-man",
+    prompt="a man",
+    seed=0,
+    method="full",
+    head_id="anny",
+    prior_id="mini",
+    shape=torch.arange(3.0),
+    expression=torch.zeros(52),
+    joints=torch.zeros(4, 3),
+    offsets=torch.ones(5, 3),
+    latent_texture=None,
+    baked_texture=torch.full((3, 4, 4), 0.25),
+    config={"b": 1, "a": [2]},
+    cost={"seconds": 1.5},
+)
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_avatar_round_trip(tmp_path):
     latent = replace(AVATAR, latent_texture=torch.randn(4, 8, 8), message="über")
     save_avatar(tmp_path, latent)
     loaded = load_avatar(tmp_path)
@@ -24,7 +35,7 @@ def test_what_is_saved_is_loaded(tmp_path):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs, name
 
 
-def test_whoever_may_read_the_folder_may_read_the_avatar(tmp_path):
+def test_avatar_is_as_readable_as_its_folder(tmp_path):
     tmp_path.chmod(0o750)
     save_avatar(tmp_path, AVATAR)
     assert (tmp_path / "avatar.safetensors").stat().st_mode & 0o777 == 0o640
@@ -45,7 +56,7 @@ def test_equal_avatars_are_equal_files(tmp_path):
         ("avatar.safetensors", "short", "not a readable avatar"),
     ],
 )
-def test_damage_is_named(tmp_path, name, content, says):
+def test_damaged_files_are_named(tmp_path, name, content, says):
     save_avatar(tmp_path, AVATAR)
     (tmp_path / name).write_text(content)
     with pytest.raises(AvatarFileError, match=says):

@@ -19,7 +19,7 @@ def test_long_runs_keep_as_many_snapshots_as_short_ones(steps, taken):
     assert taken <= SNAPSHOTS + 1 == disk_estimate.SNAPSHOTS
 
 
-def test_a_damaged_history_is_an_empty_one(tmp_path):
+def test_damaged_history_reads_as_empty(tmp_path):
     History([(10, {"distillation": 1.0})], [(10, IMAGE)]).save(tmp_path)
     file = tmp_path / "history.npz"
     assert len(History.load(tmp_path).snapshots) == 1

@@ -46,9 +46,15 @@ def generator(prior) -> Generator:
 def run_of(prior, name="full", **method) -> RunConfig:
     small = {"phase1_steps": 10, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask_period": 2}
     return RunConfig(
-        method_name=name, method=MethodSettings(**{**small, **method}), prior_name="small", prior=prior, head="anny",
-        renderer="warp", batch_size=2, threads=1,
-    )  # fmt: skip
+        method_name=name,
+        method=MethodSettings(**{**small, **method}),
+        prior_name="small",
+        prior=prior,
+        head="anny",
+        renderer="warp",
+        batch_size=2,
+        threads=1,
+    )
 
 
 def other_than(value):
@@ -56,7 +62,7 @@ def other_than(value):
 
 
 @pytest.mark.parametrize("name", PHASE2_ALONE)
-def test_what_decides_phase_two_alone_leaves_phase_one_its_bits(generator, prior, name):
+def test_phase2_settings_leave_phase1_its_bits(generator, prior, name):
     def after_phase_one(run: RunConfig) -> torch.Tensor:
         seeds, size = [item.seed for item in ITEMS], 2 * prior.latent_size
         state = initial_state(generator.head, run.method, prior, generator.context.start, seeds, size)
@@ -73,7 +79,7 @@ def test_what_decides_phase_two_alone_leaves_phase_one_its_bits(generator, prior
     assert torch.equal(after_phase_one(changed), after_phase_one(full))
 
 
-def test_the_second_method_goes_on_where_the_first_ended_phase_one(prior, tmp_path, monkeypatch):
+def test_second_method_resumes_after_the_shared_phase1(prior, tmp_path, monkeypatch):
     full, ablation = run_of(prior), run_of(prior, "no_segmentation", segmentation_weight=0)
     told = []
     monkeypatch.setattr(
@@ -102,7 +108,7 @@ def test_the_second_method_goes_on_where_the_first_ended_phase_one(prior, tmp_pa
     assert all(avatar.cost["seconds"] > float(min(shared)) > 0 for avatar, _ in [*first, *second])
 
 
-def test_only_whole_batches_begin_late_and_only_those_that_are_well_are_kept(generator, prior, tmp_path):
+def test_whole_batches_resume_and_only_sound_ones_are_stored(generator, prior, tmp_path):
     run = run_of(prior)
     folders, starts = ([tmp_path / f"{kind}-{n}" for n in "ab"] for kind in ("avatar", "start"))
     for folder in folders:
@@ -142,7 +148,7 @@ def test_only_whole_batches_begin_late_and_only_those_that_are_well_are_kept(gen
     assert len(History.load(fresh[1]).entries) == 1
 
 
-def test_methods_that_differ_in_phase_one_or_have_not_two_phases_share_nothing(prior):
+def test_methods_without_a_common_phase1_share_nothing(prior):
     full = phase1_of(run_of(prior))
     assert full == phase1_of(run_of(prior, "frozen", phase2_texture=False))
     differing = ({"shading_alpha": 0.2}, {"phase2_steps": 3}, {"mask_views": 3}, {"view_prompts": False}, {"views": 2})
@@ -159,7 +165,7 @@ def shared_folders(study, name):
     return [task.phase1 for task in tasks]
 
 
-def test_phases_that_no_method_needs_are_removed(workplace):
+def test_stale_phase1_folders_are_removed(workplace):
     study = launch.study_of(
         {"experiment": "embedded", "methods": ["full", "no_segmentation", "template"]}, check_disk=False
     )
@@ -175,7 +181,7 @@ def test_phases_that_no_method_needs_are_removed(workplace):
     assert not list(folder.iterdir())
 
 
-def test_what_is_left_counts_a_shared_phase_once(workplace):
+def test_remaining_work_counts_a_shared_phase1_once(workplace):
     study = launch.study_of({"experiment": "embedded", "methods": ["full", "no_segmentation"]}, check_disk=False)
     full, ablation = study.runs.values()
     steps = full.method.phase1_steps
@@ -185,7 +191,7 @@ def test_what_is_left_counts_a_shared_phase_once(workplace):
     assert [*launch.waiting(study)] == [weight(full, steps)] * 12 + [weight(ablation, steps)] * 12
 
 
-def test_the_space_that_a_run_needs_counts_kept_phases_once(workplace, monkeypatch):
+def test_needed_space_counts_a_shared_phase1_once(workplace, monkeypatch):
     needed = []
     monkeypatch.setattr(disk_estimate, "space_problem", lambda count, folder: needed.append(count))
     for methods in (["full"], ["added_cue"], ["full", "added_cue"], ["full", "no_segmentation", "no_offsets"]):
