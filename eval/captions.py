@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -54,13 +55,13 @@ class CaptionEmbeddings:
             "truncated": {track: list(self.truncated[track]) for track in TRACKS},
             "prompts": list(self.prompts),
         }
+        arrays: dict[str, Any] = {
+            "facts": np.array(json.dumps(facts, ensure_ascii=False)),
+            "prompts": np.stack(list(self.prompts.values())),
+            **{track: self.pools[track] for track in TRACKS},
+        }
         with replacing(path) as partial:
-            np.savez(
-                partial,
-                facts=np.array(json.dumps(facts, ensure_ascii=False)),
-                prompts=np.stack(list(self.prompts.values())),
-                **{track: self.pools[track] for track in TRACKS},
-            )
+            np.savez(partial, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> CaptionEmbeddings:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from eval.columns import where
+
 P = 0.05
 HIGHER_IS_BETTER = {"r_at_1": True, "clip_score": True, "mean_rank": False, "geometry_mm": False}
 
@@ -62,8 +64,8 @@ def check_claims(paired: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for claim in CLAIMS:
         for metric in claim.metrics:
-            same = (paired["method"] == claim.method) & (paired["track"] == claim.track) & (paired["metric"] == metric)
-            for line in paired[same & (paired["baseline"] == "full")].to_dict("records"):
+            same = where(paired, method=claim.method, baseline="full", track=claim.track, metric=metric)
+            for line in same.to_dict("records"):
                 facts = {name: line[name] for name in ("method", "judge", "track", "metric", "n", "difference", "p")}
                 rows.append(ClaimRow(claim.text, **facts, verdict=verdict(metric, line["difference"], line["p"])))
     return pd.DataFrame(rows, columns=ClaimRow._fields)

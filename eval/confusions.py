@@ -10,6 +10,7 @@ import pandas as pd
 
 from avatargen.headworld.attributes import VALUES
 from avatargen.headworld.phrases import parse
+from eval.columns import groups
 
 CONFUSIONS = ("method", "judge", "track", "n", "missed", *VALUES)
 
@@ -26,7 +27,7 @@ def confusions(records: pd.DataFrame) -> pd.DataFrame:
         another value of it. One confusion can count under several attributes.
     """
     rows = []
-    for (method, judge, track), group in records.groupby(["method", "judge", "track"], sort=False):
+    for (method, judge, track), group in groups(records, "method", "judge", "track"):
         known = group[[parse(caption) is not None for caption in group["caption"]]]
         if known.empty:
             continue

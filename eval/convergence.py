@@ -66,4 +66,4 @@ def convergence(points: Sequence[CurvePoint]) -> pd.DataFrame:
     frame = pd.DataFrame(points, columns=list(CurvePoint._fields))
     groups = frame.groupby(["method", "measure", "step"], sort=False)["value"]
     table = groups.agg(n="size", mean="mean", low=lambda v: v.quantile(0.25), high=lambda v: v.quantile(0.75))
-    return table.reset_index()[list(CONVERGENCE)]
+    return table.reset_index().loc[:, list(CONVERGENCE)]

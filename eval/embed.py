@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from avatargen.config.errors import InputError
@@ -26,6 +27,9 @@ from avatargen.io.history import History
 from avatargen.priors.clip import is_truncated, load_clip
 from eval.embeddings import embeddings_path, is_embedded
 from eval.images import KINDS
+
+Encoder = Callable[[Tensor], Tensor]
+"""A method of an open_clip model; torch's annotations take it for a tensor or a module."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,19 @@ class Judge:
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
         """Return unit-norm embeddings of 8-bit RGB images."""
         device = next(self.model.parameters()).device
-        parts = []
+        encode, parts = cast(Encoder, self.model.encode_image), []
         for start in range(0, len(images), batch):
             pixels = [self.preprocess(Image.fromarray(image)) for image in images[start : start + batch]]
-            parts.append(self.model.encode_image(torch.stack(pixels).to(device)))
+            parts.append(encode(torch.stack(pixels).to(device)))
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str], batch: int = 256) -> Float[np.ndarray, "N D"]:
         """Return unit-norm embeddings of captions, without a template; those that are too long are truncated."""
         device = next(self.model.parameters()).device
+        encode = cast(Encoder, self.model.encode_text)
         parts = [
-            self.model.encode_text(self.tokenize(list(texts[start : start + batch])).to(device))
+            encode(self.tokenize(list(texts[start : start + batch])).to(device))
             for start in range(0, len(texts), batch)
         ]
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
@@ -120,7 +125,8 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     parts = np.split(stacked, np.cumsum([len(images) for images in views.values()])[:-1])
     shots = [image for _, image in History.load(folder).snapshots]
     progress = judge.embed_images(np.stack(shots)) if shots else stacked[:0]
-    facts = {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
+    arrays: dict[str, Any] = {"progress": progress, **dict(zip(views, parts, strict=True))}
+    arrays |= {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
     with replacing(path, only_writer=True) as partial:
-        np.savez(partial, progress=progress, **dict(zip(views, parts, strict=True)), **facts)
+        np.savez(partial, **arrays)
     return path

@@ -97,7 +97,7 @@ def _lines(tables: Path) -> Iterator[tuple[Mapping[str, Any], Note]]:
     """Yield a line of a table and a note on its avatar; ranks are those of the first judge of each method."""
     records = read_table(tables, "records")
     first = records.groupby("method", sort=False)["judge"].transform("first")
-    for line in records[records["judge"] == first].to_dict("records"):
+    for line in records.loc[records["judge"] == first, :].to_dict("records"):
         tooltip = f"taken for: {line['taken_for']}" if line["taken_for"] else ""
         yield line, Note(f"{line['track']} #{int(line['rank'])}", tooltip)
     for line in read_table(tables, "truth_records").to_dict("records"):

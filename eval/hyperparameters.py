@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from avatargen.config.settings import Frozen, PriorSettings, Provenance
 
@@ -61,7 +61,7 @@ def provenance_table(settings: Frozen) -> list[Hyperparameter]:
             ]
             continue
         extra = field.json_schema_extra if value == field.default else None
-        source = extra.get("provenance", "ours") if isinstance(extra, dict) else "ours"
+        source = cast(Provenance, extra.get("provenance", "ours")) if isinstance(extra, dict) else "ours"
         rows.append(Hyperparameter(name, value, source, field.description or ""))
     return rows
 

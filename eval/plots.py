@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from avatargen.io.atomic import replacing
+from eval.columns import column, groups, numbers, where
 from eval.images import TRACKS
 from eval.tables import heading, read_table
 
@@ -35,7 +36,7 @@ MANY = 6
 """With more methods than this, quartile bands are left out."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 INK, FAINT = "#22252B", "#8A8F98"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -93,13 +94,13 @@ def _drawings(tables: Path) -> dict[str, Callable[[], Figure]]:
         "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
         "ranks": lambda: plot_ranks(read_table(tables, "records")),
     }
-    if curves["step"].nunique() > 1:
-        drawings["convergence"] = lambda: plot_convergence(curves, _unique(costs["method"]))
+    if column(curves, "step").nunique() > 1:
+        drawings["convergence"] = lambda: plot_convergence(curves, _unique(costs, "method"))
     if len(confused):
         drawings["confusions"] = lambda: plot_confusions(confused)
     if len(truths):
         drawings["truth"] = lambda: plot_truth(truths)
-    if pd.to_numeric(costs["seconds_mean"], errors="coerce").notna().any():
+    if numbers(column(costs, "seconds_mean"), errors="coerce").notna().any():
         drawings["cost"] = lambda: plot_cost(costs)
     return drawings
 
@@ -114,20 +115,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
 
 def plot_clip_r(table: pd.DataFrame) -> Figure:
     """Plot R@1 with Wilson intervals: a panel for each track, a line for each method, a marker for each judge."""
-    methods, judges = _unique(table["method"]), _unique(table["judge"])
+    methods, judges = _unique(table, "method"), _unique(table, "judge")
     figure, axes = _panels(len(TRACKS), len(methods), 1 + 0.5 * (len(judges) - 1))
     for axis, track in zip(axes, TRACKS, strict=True):
-        part = table[table["track"] == track]
+        part = where(table, track=track)
         for number, judge in enumerate(judges):
-            rows = part[part["judge"] == judge]
-            y = _positions(rows["method"], methods) + _dodge(number, len(judges))
+            rows = where(part, judge=judge)
+            y = _positions(column(rows, "method"), methods) + _dodge(number, len(judges))
             colours = [_colour(name, methods) for name in rows["method"]]
             axis.hlines(y, rows["r_at_1_low"], rows["r_at_1_high"], colors=colours, lw=3.2, alpha=0.32)
             axis.scatter(rows["r_at_1"], y, s=58, c=colours, marker=MARKERS[number % len(MARKERS)], zorder=3)
             axis.scatter(rows["r_at_1_baked"], y, s=58, facecolors="none", edgecolors=colours, zorder=2.5)
         axis.set(title=TITLES[track], xlim=(-0.03, 1.03), xlabel="R@1, 95 % Wilson interval")
         axis.xaxis.set_major_formatter(PercentFormatter(1))
-        _mark_chance(axis, part["chance"].mean())
+        _mark_chance(axis, column(part, "chance").mean())
         _name_methods(axis, methods)
     _judge_legend(axes[0], judges, has_baked=bool(table["r_at_1_baked"].notna().any()))
     return figure
@@ -135,12 +136,12 @@ def plot_clip_r(table: pd.DataFrame) -> Figure:
 
 def plot_ranks(records: pd.DataFrame) -> Figure:
     """Plot R@k for every k, mean over judges: a panel for each track, a line for each method."""
-    methods = _unique(records["method"])
+    methods = _unique(records, "method")
     figure = Figure(figsize=(9.6, max(3.5, 0.26 * len(methods) + 0.6)))
     axes = figure.subplots(1, len(TRACKS), sharey=True)
     for axis, track in zip(axes, TRACKS, strict=True):
-        part = records[records["track"] == track]
-        size = int(part["pool_size"].max())
+        part = where(records, track=track)
+        size = int(column(part, "pool_size").max())
         k = np.arange(1, size + 1)
         axis.plot(k, k / size, color=FAINT, ls=(0, (4, 3)), lw=1.2, label="chance")
         for method in methods:
@@ -158,22 +159,22 @@ def plot_ranks(records: pd.DataFrame) -> Figure:
 
 def plot_truth(truths: pd.DataFrame) -> Figure:
     """Plot distances to the ground-truth heads: a dot for each avatar, a bar for the mean."""
-    methods = _unique(truths["method"])
+    methods = _unique(truths, "method")
     panels = {
         "geometry_mm": "Geometry, mm",
         "expression_error": "Expression, mm",
         "colour_error": "Colour, mean absolute RGB",
     }
     figure, axes = _panels(len(panels), len(methods))
-    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+    for axis, (name, title) in zip(axes, panels.items(), strict=True):
         for row, method in enumerate(methods):
-            values = truths.loc[truths["method"] == method, column].to_numpy(dtype=float)
+            values = truths.loc[truths["method"] == method, name].to_numpy(dtype=float)
             jitter = 0.22 * (np.arange(len(values)) % 5 - 2) / 2
             colour = _colour(method, methods)
             axis.scatter(values, row + jitter, s=18, color=colour, alpha=0.45, linewidths=0)
             axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=colour, lw=3, solid_capstyle="round")
         axis.set(title=title)
-        axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if truths[column].min() > 0 else None)
+        axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if column(truths, name).min() > 0 else None)
         _name_methods(axis, methods)
     figure.supxlabel("distance to the ground-truth head; lower is better", fontsize=10)
     return figure
@@ -186,16 +187,17 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         table: see :func:`eval.convergence.convergence`.
         methods: of the experiment, in order, which decides their colours.
     """
-    lasting = table.groupby("measure")["step"].nunique() > 1
-    measures = sorted(lasting.index[lasting], key=lambda name: (not name.startswith("clip_score"), name))
+    lengths = cast(pd.Series, table.groupby("measure")["step"].nunique())
+    lasting = [str(name) for name, length in lengths.items() if length > 1]
+    measures = sorted(lasting, key=lambda name: (not name.startswith("clip_score"), name))
     figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
     axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
     for axis, measure in zip(axes, measures, strict=False):
-        for method, part in table[table["measure"] == measure].groupby("method", sort=False):
-            line = _line(str(method), methods)
+        for (method,), part in groups(where(table, measure=measure), "method"):
+            line = _line(method, methods)
             if len(methods) <= MANY:
                 axis.fill_between(part["step"], part["low"], part["high"], color=line["color"], alpha=0.15, lw=0)
-            axis.plot(part["step"], part["mean"], **line, lw=1.8, label=str(method))
+            axis.plot(part["step"], part["mean"], **line, lw=1.8, label=method)
         name, _, judge = measure.partition(":")
         axis.set(title=f"CLIP score, {judge}" if judge else name.capitalize().replace("_", " "), xlabel="step")
     for axis in axes[len(measures) :]:
@@ -214,7 +216,7 @@ def plot_confusions(table: pd.DataFrame) -> Figure:
     Args:
         table: see :func:`eval.confusions.confusions`.
     """
-    methods, shares = _unique(table["method"]), list(table.columns[4:])
+    methods, shares = _unique(table, "method"), list(table.columns[4:])
     first = table[table["judge"] == table["judge"].iloc[0]].set_index("method")
     parts = [first.loc[first["track"] == track, shares].reindex(methods) for track in TRACKS]
     parts = [part.loc[:, (part > 0).any() | (part.columns == "missed")] for part in parts]
@@ -233,22 +235,22 @@ def _shade_cells(axis: Axes, part: pd.DataFrame) -> None:
     """Draw fractions as shaded cells, with the positive ones in per cent."""
     values = part.to_numpy(dtype=float)
     axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (row, column), share in np.ndenumerate(values):
+    for (y, x), share in np.ndenumerate(values):
         if share > 0:
             ink = "white" if share > 0.6 else INK
-            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
+            axis.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=ink)
     names = [heading(name) for name in part.columns]
     axis.set_xticks(range(len(names)), names, rotation=90)
 
 
 def plot_cost(costs: pd.DataFrame) -> Figure:
     """Plot mean seconds and largest peak memory of one avatar's generation, where they are known."""
-    methods = _unique(costs["method"])
+    methods = _unique(costs, "method")
     panels = {"seconds_mean": ("Seconds per avatar", 1), "peak_memory_mb_max": ("Peak memory, GiB", 1024)}
     figure, axes = _panels(len(panels), len(methods))
-    for axis, (column, (title, unit)) in zip(axes, panels.items(), strict=True):
-        values = pd.to_numeric(costs[column], errors="coerce").to_numpy(dtype=float) / unit
-        colours = [_colour(name, methods) for name in methods]
+    for axis, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
+        values = numbers(column(costs, name), errors="coerce").to_numpy(dtype=float) / unit
+        colours = [_colour(method, methods) for method in methods]
         bars = axis.barh(np.arange(len(methods)), np.nan_to_num(values), height=0.55, color=colours)
         labels = [f"{value:.1f}" if np.isfinite(value) else "unknown" for value in values]
         axis.bar_label(bars, labels, padding=4, color=INK)
@@ -291,8 +293,8 @@ def _judge_legend(axis: Axes, judges: Sequence[str], has_baked: bool) -> None:
     axis.figure.legend(loc="outside lower center", ncols=len(judges) + 1, fontsize=9)
 
 
-def _unique(column: pd.Series) -> list[str]:
-    return list(dict.fromkeys(column.astype(str)))
+def _unique(table: pd.DataFrame, name: str) -> list[str]:
+    return list(dict.fromkeys(column(table, name).astype(str)))
 
 
 def _colour(method: str, methods: Sequence[str]) -> str:
@@ -304,8 +306,8 @@ def _line(method: str, methods: Sequence[str]) -> dict[str, Any]:
     return {"color": _colour(method, methods), "ls": DASHES[methods.index(method) // len(PALETTE) % len(DASHES)]}
 
 
-def _positions(column: pd.Series, methods: Sequence[str]) -> np.ndarray:
-    return np.array([methods.index(name) for name in column], dtype=float)
+def _positions(names: pd.Series, methods: Sequence[str]) -> np.ndarray:
+    return np.array([methods.index(name) for name in names], dtype=float)
 
 
 def _dodge(number: int, count: int) -> float:

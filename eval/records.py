@@ -14,11 +14,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from avatargen.io.manifest import Row
+from eval.columns import column
 from eval.retrieval import Retrieval
 
 
@@ -99,15 +100,22 @@ def make_record(
     size = len(protocol.captions)
     score = neural or Retrieval(rank=size, view_hits=0.0, clip_score=0.0)
     exported = baked or (score if neural is None and protocol.track == "texture" else None)
-    extra = {f"{name}_baked": float(value) for name, value in _scores(exported).items()} if exported else {}
-    asked = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "prompt", "status")}
-    pool = {"track": protocol.track, "pool": protocol.pool, "pool_size": size, "protocol": protocol.hash}
-    captions = {"caption": protocol.captions[own], "taken_for": _caption(protocol, score.taken_for)}
-    return Record(**asked, judge=judge, **pool, **_scores(score), **extra, **captions)
-
-
-def _scores(retrieval: Retrieval) -> dict[str, int | float]:
-    return {name: getattr(retrieval, name) for name in ("rank", "view_hits", "clip_score")}
+    rest: dict[str, Any] = {name: getattr(row, name) for name in ("method", "list", "item", "seed", "prompt", "status")}
+    if exported:
+        rest |= {f"{name}_baked": float(getattr(exported, name)) for name in ("rank", "view_hits", "clip_score")}
+    return Record(
+        judge=judge,
+        track=protocol.track,
+        pool=protocol.pool,
+        pool_size=size,
+        protocol=protocol.hash,
+        rank=score.rank,
+        view_hits=score.view_hits,
+        clip_score=score.clip_score,
+        caption=protocol.captions[own],
+        taken_for=_caption(protocol, score.taken_for),
+        **rest,
+    )
 
 
 def _caption(protocol: Protocol, index: int | None) -> str:
@@ -125,8 +133,9 @@ def check_protocols(records: pd.DataFrame) -> None:
     Raises:
         ProtocolError: it has more; the message lists the methods of each.
     """
-    for (judge, track), group in records.groupby(["judge", "track"]):
-        if group["protocol"].nunique() > 1:
+    for key, group in records.groupby(["judge", "track"]):
+        if column(group, "protocol").nunique() > 1:
+            judge, track = cast(tuple[str, str], key)
             sides = group.groupby("protocol")["method"].unique()
             listing = "; ".join(f"{name}: {', '.join(sorted(methods))}" for name, methods in sides.items())
             raise ProtocolError(

@@ -19,6 +19,7 @@ from avatargen.config.experiment import Experiment
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
+from eval.columns import groups, where
 from eval.gallery import gallery
 from eval.hyperparameters import compare_methods, compare_priors, provenance_table
 from eval.images import TRACKS
@@ -205,7 +206,7 @@ def headline(table: pd.DataFrame) -> list[HeadlinePart]:
     """Split the table of CLIP-R into a part for each track and judge."""
     parts = []
     for track in TRACKS:
-        for judge, group in table[table["track"] == track].groupby("judge", sort=False):
+        for (judge,), group in groups(where(table, track=track), "judge"):
             texts = rounded(group).to_dict("records")
             lines = [
                 {"bar": _bar(numbers), "percent": _percents(numbers), **text}

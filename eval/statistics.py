@@ -8,6 +8,7 @@ exact where all sign patterns can be listed, with seeded random sign flips other
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -116,4 +117,5 @@ def rank_agreement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n
     """
     if len(first) < 2:
         return float("nan")
-    return float(stats.kendalltau(first, second).statistic)
+    result = cast(Any, stats.kendalltau(first, second))  # scipy's annotations know no fields of it
+    return float(result.statistic)

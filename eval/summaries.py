@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from avatargen.io.manifest import Row
+from eval.columns import column, groups, means, numbers, where
 from eval.findings import FINDINGS
 from eval.images import TRACKS
 from eval.records import check_protocols
@@ -130,15 +131,15 @@ def clip_r(records: pd.DataFrame) -> pd.DataFrame:
         ProtocolError: a judge and track have more than one protocol.
     """
     check_protocols(records)
-    groups = records.groupby(["method", "judge", "track"], sort=False)
-    return pd.DataFrame([_clip_r_row(group) for _, group in groups], columns=ClipR._fields)
+    rows = [_clip_r_row(group) for _, group in groups(records, "method", "judge", "track")]
+    return pd.DataFrame(rows, columns=ClipR._fields)
 
 
 def _clip_r_row(group: pd.DataFrame) -> ClipR:
-    first, baked = group.iloc[0], group["rank_baked"].dropna()
-    hits = (group["rank"] == 1).groupby([group[name] for name in PROMPT], sort=False).mean()
+    first, ranks, baked = group.iloc[0], column(group, "rank"), column(group, "rank_baked").dropna()
+    hits = means(group.assign(hit=ranks == 1), "hit", by=PROMPT)
     rate = wilson(float(hits.sum()), len(hits))
-    rank, score = (_mean_over_prompts(group, column) for column in ("rank", "clip_score"))
+    rank, score = (_mean_over_prompts(group, name) for name in ("rank", "clip_score"))
     return ClipR(
         method=first["method"],
         judge=first["judge"],
@@ -148,12 +149,12 @@ def _clip_r_row(group: pd.DataFrame) -> ClipR:
         pool=first["pool_size"],
         chance=1 / first["pool_size"],
         **_bounds("r_at_1", rate),
-        r_at_5=(group["rank"] <= 5).mean(),
-        r_at_1_views=group["view_hits"].mean(),
+        r_at_5=(ranks <= 5).mean(),
+        r_at_1_views=column(group, "view_hits").mean(),
         **_bounds("mean_rank", rank),
         **_bounds("clip_score", score),
         r_at_1_baked=(baked == 1).mean() if len(baked) else np.nan,
-        clip_score_baked=group["clip_score_baked"].mean(),
+        clip_score_baked=column(group, "clip_score_baked").mean(),
         pool_name=first["pool"],
         protocol=first["protocol"],
     )
@@ -174,7 +175,7 @@ def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.Dat
     """
     scores = records.assign(r_at_1=(records["rank"] == 1).astype(float), mean_rank=records["rank"].astype(float))
     rows: list[Paired] = []
-    for (judge, track), group in scores.groupby(["judge", "track"], sort=False):
+    for (judge, track), group in groups(scores, "judge", "track"):
         for metric in ("r_at_1", "mean_rank", "clip_score"):
             rows += _paired_rows(group, metric, judge, track, baseline)
     for metric, track in TRUTH_TRACKS.items() if len(truths) else ():
@@ -185,8 +186,8 @@ def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.Dat
 def _paired_rows(group: pd.DataFrame, metric: str, judge: str, track: str, baseline: str) -> Iterator[Paired]:
     table = group.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="mean", sort=False)
     for method in [name for name in table.columns if name != baseline and baseline in table.columns]:
-        both = (table[method] - table[baseline]).dropna()
-        differences = both.groupby(level=PROMPT, sort=False).mean().to_numpy(dtype=np.float64)
+        both = (column(table, method) - column(table, baseline)).dropna()
+        differences = cast(pd.Series, both.groupby(level=PROMPT, sort=False).mean()).to_numpy(dtype=np.float64)
         mean, p = bootstrap_mean(differences), paired_p(differences)
         yield Paired(method, baseline, judge, track, metric, len(differences), mean.value, mean.low, mean.high, p)
 
@@ -194,9 +195,9 @@ def _paired_rows(group: pd.DataFrame, metric: str, judge: str, track: str, basel
 def truth(truths: pd.DataFrame) -> pd.DataFrame:
     """Return the mean distances of each method to the ground-truth heads; failures count as the template."""
     rows = []
-    for method, group in truths.groupby("method", sort=False):
+    for (method,), group in groups(truths, "method"):
         mean = _mean_over_prompts(group, "geometry_mm")
-        rest = {name: group[name].mean() for name in ("geometry_mm_p95", "expression_error", "colour_error")}
+        rest = {name: column(group, name).mean() for name in ("geometry_mm_p95", "expression_error", "colour_error")}
         rows.append(Truth(method, len(group), _failed(group), mean.value, mean.low, mean.high, **rest))
     return pd.DataFrame(rows, columns=Truth._fields)
 
@@ -204,15 +205,15 @@ def truth(truths: pd.DataFrame) -> pd.DataFrame:
 def truth_regions(truths: pd.DataFrame) -> pd.DataFrame:
     """Return the mean distance of each method to the ground-truth surface in each region of the head, mm."""
     regions = [name for name in truths.columns if name.startswith("mm_")]
-    return truths.groupby("method", sort=False)[regions].mean().reset_index()
+    return cast(pd.DataFrame, truths.groupby("method", sort=False)[regions].mean()).reset_index()
 
 
 def baked_gap(table: pd.DataFrame) -> pd.DataFrame:
     """Return how much lower the exported texture scores than the neural one, from the table of :func:`clip_r`."""
-    gap = table[table["track"] == "texture"].copy()
+    gap = where(table, track="texture").copy()
     gap["r_at_1_gap"] = gap["r_at_1"] - gap["r_at_1_baked"]
     gap["clip_score_gap"] = gap["clip_score"] - gap["clip_score_baked"]
-    return gap[list(BAKED_GAP)].reset_index(drop=True)
+    return gap.loc[:, list(BAKED_GAP)].reset_index(drop=True)
 
 
 def judge_agreement(table: pd.DataFrame) -> pd.DataFrame:
@@ -220,18 +221,19 @@ def judge_agreement(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for track in TRACKS:
         for metric in ("r_at_1", "clip_score"):
-            wide = table[table["track"] == track].pivot(index="method", columns="judge", values=metric).dropna()
+            part = where(table, track=track)
+            wide = part.pivot(index="method", columns="judge", values=metric).dropna()
             for one, other in combinations(wide.columns, 2):
-                tau = rank_agreement(wide[one].to_numpy(np.float64), wide[other].to_numpy(np.float64))
+                tau = rank_agreement(*(column(wide, judge).to_numpy(np.float64) for judge in (one, other)))
                 rows.append(Agreement(track, metric, one, other, len(wide), tau))
     return pd.DataFrame(rows, columns=Agreement._fields)
 
 
 def diagnosis(records: pd.DataFrame) -> pd.DataFrame:
     """Return the mean of each failure signature, and the fraction of avatars with any finding, for each method."""
-    groups = records.groupby("method", sort=False)
-    table = groups[list(FINDINGS)].mean()
-    table.insert(0, "n", groups.size())
+    methods = records.groupby("method", sort=False)
+    table = cast(pd.DataFrame, methods[list(FINDINGS)].mean())
+    table.insert(0, "n", methods.size())
     table["with_findings"] = (records["findings"] != "").groupby(records["method"], sort=False).mean()
     return table.reset_index()
 
@@ -240,8 +242,8 @@ def cost(rows: Sequence[Row]) -> pd.DataFrame:
     """Return seconds and peak memory of each method's generation, see :class:`avatargen.io.avatar_file.Avatar`."""
     facts = pd.DataFrame([row.model_dump() for row in rows], columns=list(Row.model_fields))
     lines = []
-    for method, group in facts.groupby("method", sort=False):
-        seconds, memory = pd.to_numeric(group["seconds"]), pd.to_numeric(group["peak_memory_mb"])
+    for (method,), group in groups(facts, "method"):
+        seconds, memory = numbers(column(group, "seconds")), numbers(column(group, "peak_memory_mb"))
         total = seconds.sum(min_count=1)  # unknown, not 0, for meshes of another system
         mean, median = seconds.mean(), seconds.median()
         lines.append(Cost(method, len(group), _failed(group), mean, median, total, memory.max()))
@@ -255,9 +257,9 @@ def failures(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _failed(group: pd.DataFrame) -> int:
-    return int((group["status"] != "ok").sum())
+    return int((column(group, "status") != "ok").sum())
 
 
-def _mean_over_prompts(group: pd.DataFrame, column: str) -> Interval:
+def _mean_over_prompts(group: pd.DataFrame, name: str) -> Interval:
     """Return mean and bootstrap interval over prompts; seeds of a prompt are averaged first."""
-    return bootstrap_mean(group.groupby(PROMPT, sort=False)[column].mean().to_numpy(np.float64))
+    return bootstrap_mean(means(group, name, by=PROMPT).to_numpy(np.float64))

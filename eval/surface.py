@@ -6,7 +6,7 @@ vertex or sample.
 
 from __future__ import annotations
 
-from typing import no_type_check
+from typing import cast, no_type_check
 
 import roma
 import torch
@@ -81,7 +81,8 @@ def align_rigidly(
     """
     source, target = moving[mask].double(), fixed[mask].double()
     centre, goal = source.mean(dim=0), target.mean(dim=0)
-    rotation = roma.special_procrustes((source - centre).T @ (target - goal), method="svd")
+    covariance = (source - centre).T @ (target - goal)
+    rotation = cast(Tensor, roma.special_procrustes(covariance, method="svd"))  # a tuple with singular values
     return ((moving.double() - centre) @ rotation + goal).to(moving.dtype)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
 from avatargen.io.atomic import replacing
+from eval.columns import numbers
 
 MISSING = "–"
 NAMES = frozenset(
@@ -93,7 +95,7 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         FileNotFoundError: there is no such table.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
-    return table.apply(lambda column: column if column.name in NAMES else _numeric_where_possible(column))
+    return cast(pd.DataFrame, table.apply(_read_column))
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +145,8 @@ def to_latex(text: pd.DataFrame, right: list[str]) -> str:
         right: the columns to align to the right.
     """
     layout = "".join("r" if name in right else "l" for name in text.columns)
-    styler = text.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    styler = text.style.hide(axis="index")
+    styler.format(escape="latex").format_index(escape="latex", axis=1)
     return styler.to_latex(column_format=layout, hrules=True)
 
 
@@ -153,7 +156,10 @@ def _decimals(column: str) -> int:
     return next((count for start, count in DIGITS.items() if len(start) > 2 and column.startswith(start)), 3)
 
 
-def _numeric_where_possible(column: pd.Series) -> pd.Series:
+def _read_column(column: pd.Series) -> pd.Series:
+    """Return a column of text as numbers, where all of it that is not blank looks like numbers."""
+    if column.name in NAMES:
+        return column
     blank = column.map(lambda cell: cell == "")
-    numbers = pd.to_numeric(column.where(~blank), errors="coerce")
-    return numbers if (numbers.notna() | blank).all() and not blank.all() else column
+    parsed = numbers(column.where(~blank), errors="coerce")
+    return parsed if (parsed.notna() | blank).all() and not blank.all() else column

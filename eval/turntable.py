@@ -65,9 +65,10 @@ def render_avatar(
     start, tools = time.perf_counter(), tools.fitting(avatar)
     decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
     views = render_views(avatar, tools, settings, decoded)
-    protocol = view_protocol(settings, tools.prior_settings)
+    protocol = json.dumps(view_protocol(settings, tools.prior_settings), sort_keys=True)
+    arrays: dict[str, Any] = {"protocol": np.array(protocol), **views}
     with replacing(folder / "views.npz", only_writer=True) as path:
-        np.savez_compressed(path, protocol=np.array(json.dumps(protocol, sort_keys=True)), **views)
+        np.savez_compressed(path, **arrays)
     with replacing(folder / "sheet.png", only_writer=True) as path:
         sheet_of(avatar, tools, settings, decoded).save(path)
     with replacing(folder / "turntable.mp4", only_writer=True) as path:
@@ -120,7 +121,7 @@ def write_video(path: Path, frames: Images) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    with imageio.get_writer(
+    writer = imageio.get_writer(
         path,
         fps=FRAMES_PER_SECOND,
         codec="libx264",
@@ -128,6 +129,7 @@ def write_video(path: Path, frames: Images) -> None:
         macro_block_size=2,
         ffmpeg_log_level="error",
         output_params=["-movflags", "+faststart", "-crf", "20", "-preset", "veryfast", "-threads", "1"],
-    ) as writer:
+    )
+    with writer:
         for frame in frames:
             writer.append_data(frame)

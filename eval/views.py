@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -64,8 +66,8 @@ class RenderTools:
         """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology."""
         if avatar.topology is None:
             return self
-        renderer = type(self.renderer)(avatar.topology, avatar.offsets)
-        return replace(self, head=MeshHead(avatar.topology), renderer=renderer)
+        make = cast(Callable[..., Renderer], type(self.renderer))  # takes reference vertices too, unlike the interface
+        return replace(self, head=MeshHead(avatar.topology), renderer=make(avatar.topology, avatar.offsets))
 
 
 @torch.no_grad()

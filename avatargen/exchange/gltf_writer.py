@@ -60,7 +60,7 @@ class Buffer:
             rows: increasing indices of the rows to store, at least one.
         """
         values = np.ascontiguousarray(array[rows], "<f4")
-        parts = {"count": len(rows)}
+        parts: dict[str, Any] = {"count": len(rows)}
         parts["indices"] = {"bufferView": self.view(rows.astype("<u4").tobytes()), "componentType": 5125}
         parts["values"] = {"bufferView": self.view(values.tobytes())}
         return self._describe(array.astype("f4"), sparse=parts)

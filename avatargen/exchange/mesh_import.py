@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ import trimesh
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from trimesh.visual.material import PBRMaterial
 
 from avatargen.config.settings import Axis, MeshSettings
 from avatargen.exchange.mesh_files import LARGEST, parts_of
@@ -156,7 +158,8 @@ class _Painter:
 
     def paint(self, mesh: trimesh.Trimesh) -> Painted:
         """Return the texture and the texture coordinates of a mesh."""
-        faces, visual = np.asarray(mesh.faces), mesh.visual
+        faces = np.asarray(mesh.faces)
+        visual: Any = mesh.visual  # its class depends on `kind`
         if visual.kind == "face":
             return face_charts(np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, axis=1) / 255)
         if visual.kind == "vertex":
@@ -182,9 +185,9 @@ class _Painter:
         return self._known[key]
 
 
-def _material(material: object) -> tuple[Image.Image | None, Float[np.ndarray, "3"] | None]:
+def _material(material: Any) -> tuple[Image.Image | None, Float[np.ndarray, "3"] | None]:
     """Return the image of a material and its colour factor in linear light, each None if it has none."""
-    if isinstance(material, trimesh.visual.material.PBRMaterial):
+    if isinstance(material, PBRMaterial):
         factor = material.baseColorFactor
         white = None if material.baseColorTexture is not None else np.ones(3)
         return material.baseColorTexture, white if factor is None else _fractions(factor)[:3]

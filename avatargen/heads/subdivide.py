@@ -58,7 +58,7 @@ def linear(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_matrix,
         array([0. , 1. , 1. , 0. , 0.5, 0. , 1. , 0.5, 0.5])
     """
     edges, quad_edges = _edges(quads)
-    operator = sp.vstack([sp.identity(vertices), _rows(edges, vertices), _rows(quads, vertices)]).tocsr()
+    operator = sp.csr_matrix(sp.vstack([sp.identity(vertices), _rows(edges, vertices), _rows(quads, vertices)]))
     return operator, _split(quads, quad_edges, vertices, len(edges))
 
 
@@ -93,7 +93,7 @@ def catmull_clark(quads: Int[np.ndarray, "Q 4"], vertices: int) -> tuple[sp.csr_
     rim = sp.diags(border.astype(float))
     edge_points = rim @ midpoints + (sp.identity(len(edges)) - rim) @ smooth_edges
     vertex_points = _vertex_points(quads, edges, border, face_points, midpoints, vertices)
-    operator = sp.vstack([vertex_points, edge_points, face_points]).tocsr()
+    operator = sp.csr_matrix(sp.vstack([vertex_points, edge_points, face_points]))
     return operator, _split(quads, quad_edges, vertices, len(edges))
 
 
@@ -188,7 +188,7 @@ def cut(
     edges = _crossings(faces, height)
     fraction = height[edges[:, 0]] / (height[edges[:, 0]] - height[edges[:, 1]])
     new_vertex = {(int(a), int(b)): vertices + k for k, (a, b) in enumerate(edges)}
-    stacked = sp.vstack([operator, _interpolation(edges, fraction, vertices)]).tocsr()
+    stacked = sp.csr_matrix(sp.vstack([operator, _interpolation(edges, fraction, vertices)]))
     kept, source = _clip(faces, stacked @ points, height, new_vertex)
     return stacked, kept, source
 
@@ -199,7 +199,7 @@ def _snap(faces: np.ndarray, height: np.ndarray) -> tuple[sp.csr_matrix, Float[n
     fraction = height[edges[:, 0]] / (height[edges[:, 0]] - height[edges[:, 1]])
     near = np.stack([fraction, 1 - fraction], 1)
     order = np.argsort(near.ravel().round(9), kind="stable")
-    operator = sp.identity(len(height), format="lil")
+    operator = sp.lil_matrix(sp.identity(len(height)))
     height = height.copy()
     for slot in order[near.ravel()[order] < SNAP]:
         edge, end = divmod(int(slot), 2)
@@ -209,7 +209,7 @@ def _snap(faces: np.ndarray, height: np.ndarray) -> tuple[sp.csr_matrix, Float[n
         operator[vertex, vertex] = 1 - near[edge, end]
         operator[vertex, edges[edge, 1 - end]] = near[edge, end]
         height[vertex] = 0.0
-    return operator.tocsr(), height
+    return sp.csr_matrix(operator), height
 
 
 def _clip(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.geometry.types import HeadParameters
+from avatargen.heads.anny.head import AnnyHead
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.appearance import make_appearance
 from avatargen.headworld.phrases import described
@@ -47,6 +48,7 @@ def true_head(prompt: str, tags: tuple[str, ...], head: HeadModel) -> TrueHead |
     if attributes is None:
         return None
     head = head.to("cpu")
+    assert isinstance(head, AnnyHead), f"true_head: got head '{head.id}'; expected the Anny head"
     appearance = make_appearance(head, attributes)
     texel_map = build_texel_map(head.topology, TEXTURE_SIZE)
     return TrueHead(appearance.parameters, texel_map.to_image(texel_map.gather(appearance.colours)))

@@ -116,8 +116,8 @@ def _beard(head: AnnyHead, attributes: Attributes) -> Float[Tensor, " N"]:
 def _feature(head: AnnyHead, attributes: Attributes, points: Tensor, normals: Tensor) -> Float[Tensor, "N 3"]:
     """Return the displacement by horns or by the tips of pointed ears, metres."""
     if attributes.feature == "horns":
-        sides = [_spot(points, (side * HORN[0], *HORN[1:]), 0.014) for side in (-1, 1)]
-        return 0.048 * sum(sides)[:, None] * F.normalize(normals + torch.tensor((0.0, 0.6, 0.2)), dim=1)
+        right, left = (_spot(points, (side * HORN[0], *HORN[1:]), 0.014) for side in (-1, 1))
+        return 0.048 * (right + left)[:, None] * F.normalize(normals + torch.tensor((0.0, 0.6, 0.2)), dim=1)
     if attributes.feature == "pointed ears":
         height = head.region_weights["ears"] * ((points[:, 1] + 0.002) / 0.036).clamp(0, 1) ** 2
         away = torch.stack([points[:, 0].sign() * 0.45, torch.ones(len(points)), torch.full((len(points),), -0.45)], 1)

@@ -50,15 +50,16 @@ class RowAdam(torch.optim.Optimizer):
                     self._move(parameter, group)
 
     def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        mean = parameter.grad.square().mean(dim=tuple(range(1, parameter.dim())), keepdim=True)
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None  # see `step`
+        mean = gradient.square().mean(dim=tuple(range(1, parameter.dim())), keepdim=True)
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(mean)
         state["step"] += 1
         first, second = group["betas"]
-        state["exp_avg"].lerp_(parameter.grad, 1 - first)
+        state["exp_avg"].lerp_(gradient, 1 - first)
         state["exp_avg_sq"].lerp_(mean, 1 - second)
         count = float(state["step"])
         size = (state["exp_avg_sq"] / (1 - second**count)).sqrt() + group["eps"]

@@ -22,9 +22,7 @@ from avatargen.config.experiment import JudgeSettings
 from avatargen.priors.long_prompts import truncate_to_fit
 
 
-def load_clip(
-    name: str, settings: JudgeSettings, root: Path
-) -> tuple[torch.nn.Module, Callable[..., Any], Callable[..., Any]]:
+def load_clip(name: str, settings: JudgeSettings, root: Path) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
     """Load a CLIP model.
 
     Args:
@@ -33,7 +31,7 @@ def load_clip(
         root: folder that relative paths start at.
 
     Returns:
-        model in evaluation mode, preprocessing (PIL image → tensor) and tokenizer (texts → tensor).
+        Model in evaluation mode, preprocessing (PIL image → tensor) and tokenizer (texts → tensor).
 
     Raises:
         InputError: there is no such model, or its weights are missing or do not fit.
@@ -44,7 +42,8 @@ def load_clip(
     if pretrained and (root / pretrained).is_file():
         pretrained = str(root / pretrained)
     try:
-        model, preprocess = open_clip.create_model_from_pretrained(source, pretrained)
+        loaded: Any = open_clip.create_model_from_pretrained(source, pretrained)
+        model, preprocess = loaded
         tokenize = open_clip.get_tokenizer(source)
     except Exception as error:  # open_clip raises whatever its loaders and the hub's client raise
         raise InputError([_cannot_load(name, settings, folder.is_dir(), str(error))]) from error
@@ -77,13 +76,13 @@ class ClipGuide:
     """A frozen CLIP whose similarities are differentiable in the images.
 
     Attributes:
-        model: of open_clip.
+        model: a module of open_clip.
         tokenize: texts → tokens.
         size: rows and columns of the model's input images.
         mean, std: normalisation of the input images.
     """
 
-    model: torch.nn.Module
+    model: Any
     tokenize: Callable[..., Any]
     size: int
     mean: Float[Tensor, "3 1 1"]

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline
+
+# diffusers loads its public names lazily, which hides them from pyright
+from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline  # pyright: ignore[reportPrivateImportUsage]
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -61,7 +64,8 @@ class KandinskyPrior(Prior):
         quieten()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
-        loaded, names = [], []
+        loaded: list[Any] = []
+        names: list[str] = []
         for kind, path in zip((KandinskyV22Pipeline, KandinskyV22PriorPipeline), settings.parts, strict=True):
             folder = root / path
             try:
@@ -70,7 +74,8 @@ class KandinskyPrior(Prior):
                 where = f"(a folder below {root}, or a hub id)"
                 raise InputError([f"prior: cannot load '{path}' {where}: {error}"]) from error
             names.append(weights_id(str(folder))[:12] if folder.is_dir() else "hub")
-        return cls(*loaded, f"{Path(settings.path).name}-{'-'.join(dict.fromkeys(names))}", device)
+        decoder, embedder = loaded
+        return cls(decoder, embedder, f"{Path(settings.path).name}-{'-'.join(dict.fromkeys(names))}", device)
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N 1 D"]:
@@ -82,7 +87,7 @@ class KandinskyPrior(Prior):
             return self._embedder.get_zero_embed().float()
         generator = torch.Generator().manual_seed(seed_of(prompt))
         prompt = truncate_to_fit(prompt, lambda text: not self.truncates([text])[0])
-        made = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
+        made: Any = self._embedder(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator)
         return made.image_embeds.float()
 
     def truncates(self, prompts: list[str]) -> list[bool]:

@@ -7,7 +7,9 @@ from pathlib import Path
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
+
+# diffusers loads its public names lazily, which hides them from pyright
+from diffusers import AutoencoderTiny, StableDiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -316,8 +316,8 @@ def with_contour_gradient(
     rows = edges.ends[edge] + (batch * vertices.shape[1])[:, None]
     ends = vertices.reshape(-1, 3).index_select(0, rows.flatten()).view(-1, 2, 3)
     camera = (batch * frames.extents.shape[1] + view)[:, None]
-    tables = (frames.positions.flatten(0, 1), frames.bases.flatten(0, 1), frames.extents.flatten())
-    place, _ = image_from_world(ends, *(table[camera] for table in tables), size)
+    positions, bases = frames.positions.flatten(0, 1)[camera], frames.bases.flatten(0, 1)[camera]
+    place, _ = image_from_world(ends, positions, bases, frames.extents.flatten()[camera], size)
     middle = torch.lerp(place[:, 0], place[:, 1], fractions[:, None])
     length = (place[:, 1] - place[:, 0]).detach().norm(dim=1) * share
     speed = ((middle - middle.detach()) * outward).sum(1) * length

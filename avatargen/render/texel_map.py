@@ -73,5 +73,7 @@ def nearest_indices(known: Bool[Tensor, "H W"]) -> Int[Tensor, "H W"]:
         [[0, 0, 3, 3]]
     """
     absent = ~known.cpu().numpy()
-    rows, columns = distance_transform_edt(absent, return_distances=False, return_indices=True)
+    nearest = distance_transform_edt(absent, return_distances=False, return_indices=True)
+    assert nearest is not None  # because of return_indices
+    rows, columns = nearest
     return torch.from_numpy(rows.astype("int64") * known.shape[1] + columns).to(known.device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import warp as wp
@@ -118,7 +118,7 @@ class MeshBatch:
         self._layout = layout
         self._points: list[Tensor] = []
         self._meshes: list[wp.Mesh] = []
-        self.ids = wp.empty(0, dtype=wp.uint64, device=self.device)
+        self.ids = _empty(0, wp.uint64, self.device)
         self._holds: Callable[[], Tensor | None] = lambda: None
         self._version = 0
 
@@ -158,7 +158,7 @@ class MeshBatch:
             wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *views, FAR, *outputs], device=self.device)
         else:
             dtypes = (wp.vec3, wp.float32, wp.vec2, wp.bool)
-            scratch = [wp.empty((size, size), dtype=dtype, device=self.device) for dtype in dtypes]
+            scratch = [_empty((size, size), dtype, self.device) for dtype in dtypes]
             inputs = [self.ids, *views, FAR, self._places(frames), *scratch, *outputs]
             wp.launch(nearest_faces, dim=shape[:2], inputs=inputs, device=self.device)
         return faces, directions
@@ -191,7 +191,7 @@ class MeshBatch:
             inputs += [self._places(frames), outputs[0]]
             wp.launch(cover_centres, dim=shape[:2], inputs=inputs, device=self.device)
             sides = (size, size * samples)
-            scratch = [wp.empty((side, side), dtype=wp.bool, device=self.device) for side in sides]
+            scratch = [_empty((side, side), wp.bool, self.device) for side in sides]
             inputs += [samples, *scratch, outputs[1]]
             wp.launch(cover_outline, dim=shape[:2], inputs=inputs, device=self.device)
         return coverage, hits
@@ -205,10 +205,15 @@ class MeshBatch:
     def _places(self, frames: Frames) -> wp.array:
         """Return the place of each vertex in each view, (B, V, N) of vec3; see `place_points`."""
         shape = (*frames.extents.shape, len(self._points[0]))
-        places = wp.empty(shape, dtype=wp.vec3, device=self.device)
+        places = _empty(shape, wp.vec3, self.device)
         inputs = [self.ids, *camera_arrays(frames), places]
         wp.launch(place_points, dim=shape[:2], inputs=inputs, device=self.device)
         return places
+
+
+def _empty(shape: int | tuple[int, ...], dtype: Any, device: wp.Device) -> wp.array:
+    """Return an array without values; Warp's own annotations allow no dtype but float."""
+    return wp.empty(shape, dtype=dtype, device=device)
 
 
 def camera_arrays(frames: Frames) -> list[wp.array]:

@@ -117,7 +117,9 @@ def environment(token: str | None = None) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a head until its parent ends or SIGTERM arrives."""
-    parser = argparse.ArgumentParser(prog="python -m avatargen.runtime.ray_head", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m avatargen.runtime.ray_head", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--file", type=Path, required=True, help="file to write the address and the token to")
     parser.add_argument("--cpus", type=int, required=True, help="cores to give to workers")
     parser.add_argument("--gpus", action="store_true", help="give the machine's GPUs to workers")

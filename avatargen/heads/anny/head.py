@@ -217,9 +217,9 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
     soft = dict(zip(lists["region_names"], tensors["regions"], strict=True))
     regions = {name: mask > 0.5 for name, mask in soft.items()}
     zeros = torch.zeros(len(lists["expression_names"]))
-    forward, backward = (
-        tuple(tensors[f"{matrix}.{part}"] for part in ("starts", "columns", "values"))
-        for matrix in ("operator", "transposed")
+    transposed = (tensors["transposed.starts"], tensors["transposed.columns"], tensors["transposed.values"])
+    operator = SparseMap(
+        tensors["operator.starts"], tensors["operator.columns"], tensors["operator.values"], transposed
     )
     plain = ("template", "basis", "expressions", "projection", "origin", "even", "weights")
     return AnnyHead(
@@ -232,7 +232,7 @@ def _assemble(identity: str, tensors: dict[str, Tensor], lists: dict[str, list[s
         expression_bounds=torch.stack([zeros, zeros + 1]),
         shape_template=torch.tensor([shape_space.TEMPLATE.get(name, 0.0) for name in names]),
         region_weights=soft,
-        bases=Bases(**{name: tensors[name] for name in plain}, operator=SparseMap(*forward, backward)),
+        bases=Bases(**{name: tensors[name] for name in plain}, operator=operator),
         proxy_faces=tensors["proxy_faces"],
         proxy_face_uvs=tensors["proxy_face_uvs"],
     )

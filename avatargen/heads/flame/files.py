@@ -185,7 +185,8 @@ def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _checked(model: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a model, after checking that they are finite and of the right shapes."""
-    count = np.shape(model["v_template"])[0] if np.ndim(model.get("v_template")) == 2 else None
+    template = model.get("v_template")
+    count = np.shape(template)[0] if template is not None and np.ndim(template) == 2 else None
     expected = {
         "v_template": (count, 3),
         "f": (None, 3),

@@ -155,7 +155,7 @@ def _bases(source: FlameSource, mesh: FlameMesh) -> FlameBases:
         template=_float(template.T),
         basis=_float(basis.transpose(2, 1, 0)),
         weights=_float((mesh.operator @ source.weights[mesh.kept, 1:]).T),
-        operator=_sparse(sp.block_diag([mesh.operator, sp.identity(len(JOINTS))])),
+        operator=_sparse(sp.coo_matrix(sp.block_diag([mesh.operator, sp.identity(len(JOINTS))]))),
     )
 
 
@@ -164,14 +164,15 @@ def _float(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).float()
 
 
-def _sparse(matrix: sp.spmatrix) -> SparseMap:
+def _sparse(matrix: sp.coo_matrix) -> SparseMap:
     """Return the map of a matrix that has no empty row or column."""
 
     def parts(rows: sp.csr_matrix) -> tuple[Tensor, Tensor, Tensor]:
         rows.sort_indices()
         return torch.from_numpy(rows.indptr[:-1]).long(), torch.from_numpy(rows.indices).long(), _float(rows.data)
 
-    return SparseMap(*parts(matrix.tocsr()), parts(matrix.T.tocsr()))
+    starts, columns, values = parts(sp.csr_matrix(matrix))
+    return SparseMap(starts, columns, values, parts(sp.csr_matrix(matrix.T)))
 
 
 def _names(kind: str, count: int) -> tuple[str, ...]:

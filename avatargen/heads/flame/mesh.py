@@ -84,7 +84,7 @@ def split(faces: Int[np.ndarray, "F 3"], vertices: int) -> tuple[sp.csr_matrix, 
     fine = np.concatenate([np.stack(corners, 1) for corners in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
     rows = np.repeat(np.arange(len(edges)), 2)
     middles = sp.csr_matrix((np.full(edges.size, 0.5), (rows, edges.ravel())), shape=(len(edges), vertices))
-    return sp.vstack([sp.identity(vertices), middles]).tocsr(), fine
+    return sp.csr_matrix(sp.vstack([sp.identity(vertices), middles])), fine
 
 
 def _compact(faces: Int[np.ndarray, "F 3"]) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, "F 3"]]:

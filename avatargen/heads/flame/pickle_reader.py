@@ -18,9 +18,10 @@ import scipy.sparse as sp
 from avatargen.config.errors import InputError
 
 _NUMPY = {"_reconstruct", "scalar", "ndarray", "dtype", "_frombuffer"}
+_RECONSTRUCTOR = copyreg._reconstructor  # pyright: ignore[reportAttributeAccessIssue]  # typeshed leaves it out
 _PLAIN = {
-    ("copy_reg", "_reconstructor"): copyreg._reconstructor,
-    ("copyreg", "_reconstructor"): copyreg._reconstructor,
+    ("copy_reg", "_reconstructor"): _RECONSTRUCTOR,
+    ("copyreg", "_reconstructor"): _RECONSTRUCTOR,
     ("__builtin__", "object"): object,
     ("builtins", "object"): object,
     **{(module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in (set, frozenset)},
@@ -37,9 +38,15 @@ class _Foreign:
 class _Chumpy(_Foreign):
     """An array of chumpy; a leaf holds its values as `x`."""
 
+    x: Any
+
 
 class _Csc(_Foreign):
     """A sparse matrix of scipy, stored by columns."""
+
+    data: Any
+    indices: Any
+    indptr: Any
 
 
 class _Unpickler(pickle.Unpickler):

@@ -76,8 +76,9 @@ def build_mesh(source: AnnySource, template: Float[np.ndarray, "V 3"]) -> AnnyMe
     faces = triangulate(fine_quads, points)
     corners = _same_split(faces, fine_quads, fine_uvs)
     slide, kept, origin = cut(faces, points, neck_height(points))
-    operator = (slide @ smooth).tocsr()
-    attached = _attached(kept, operator @ template[used], operator.shape[0])
+    operator = sp.csr_matrix(slide @ smooth)
+    positions = operator @ template[used]
+    attached = _attached(kept, positions, len(positions))
     kept, origin = kept[attached], origin[attached]
     rows = np.unique(kept)
     operator = operator[rows]

@@ -118,7 +118,7 @@ def _read() -> AnnySource:
         template=_to_ours(model.template_vertices.numpy()),
         quads={part: groups[group]["face_vertex_indices"].numpy() for part, group in PARTS.items()},
         quad_uvs={part: groups[group]["face_texture_coordinate_indices"].numpy() for part, group in PARTS.items()},
-        uvs=uvs.numpy().astype(float),
+        uvs=np.asarray(uvs).astype(float),
         labels=list(model.blendshape_labels),
         shapes=_to_ours(model.blendshapes.numpy()),
         bones=list(model.bone_labels),

@@ -135,7 +135,7 @@ def _tutte(pairs: np.ndarray, size: int, fixed: np.ndarray, fixed_uvs: np.ndarra
     uvs = np.zeros((size, 2))
     uvs[fixed] = fixed_uvs
     system = (sp.identity(len(free)) - matrix[free][:, free]).tocsc()
-    uvs[free] = spsolve(system, matrix[free] @ uvs)
+    uvs[free] = np.asarray(spsolve(system, matrix[free] @ uvs))
     return uvs
 
 
@@ -191,7 +191,7 @@ def _least_squares(
     part = matrix[:, free]
     normal = (part.T @ part + 1e-10 * sp.identity(len(free))).tocsc()
     step = np.zeros(2 * size)
-    step[free] = spsolve(normal, part.T @ residual, permc_spec="MMD_AT_PLUS_A")
+    step[free] = np.asarray(spsolve(normal, part.T @ residual, permc_spec="MMD_AT_PLUS_A"))
     return step.reshape(2, size).T
 
 
