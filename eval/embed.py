@@ -127,6 +127,6 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
     progress = judge.embed_images(np.stack(shots)) if shots else stacked[:0]
     arrays: dict[str, Any] = {"progress": progress, **dict(zip(views, parts, strict=True))}
     arrays |= {"fingerprint": np.array(fingerprint), "protocol": np.array(protocol)}
-    with replacing(path, only_writer=True) as partial:
+    with replacing(path) as partial:
         np.savez(partial, **arrays)
     return path

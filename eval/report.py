@@ -158,7 +158,7 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(**context(inputs))
-    with replacing(path, only_writer=True) as partial:
+    with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 

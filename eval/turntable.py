@@ -67,11 +67,11 @@ def render_avatar(
     views = render_views(avatar, tools, settings, decoded)
     protocol = json.dumps(view_protocol(settings, tools.prior_settings), sort_keys=True)
     arrays: dict[str, Any] = {"protocol": np.array(protocol), **views}
-    with replacing(folder / "views.npz", only_writer=True) as path:
+    with replacing(folder / "views.npz") as path:
         np.savez_compressed(path, **arrays)
-    with replacing(folder / "sheet.png", only_writer=True) as path:
+    with replacing(folder / "sheet.png") as path:
         sheet_of(avatar, tools, settings, decoded).save(path)
-    with replacing(folder / "turntable.mp4", only_writer=True) as path:
+    with replacing(folder / "turntable.mp4") as path:
         write_video(path, turntable_frames(avatar, tools, settings))
     found = asdict(diagnose(avatar, tools, settings, views["texture"], History.load(folder)))
     known = {name: value if isfinite(value) else None for name, value in found.items()}

@@ -20,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen check``."""
     parser = subparsers.add_parser(
         "check",
+        allow_abbrev=False,
         help="all problems of an experiment, and what a run costs",
         description="Report everything that a run of an experiment lacks, or what the run costs.",
     )

@@ -20,6 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen export``."""
     parser = subparsers.add_parser(
         "export",
+        allow_abbrev=False,
         help="avatars as rigged GLB files",
         description="Write avatars as rigged GLB files (glTF 2.0), expressions as morph targets.",
     )

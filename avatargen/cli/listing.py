@@ -23,6 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen list``."""
     parser = subparsers.add_parser(
         "list",
+        allow_abbrev=False,
         help=f"names with their one-line reasons: {', '.join(KINDS)}",
         description="List the names that an experiment may use, shipped ones and your own.",
     )

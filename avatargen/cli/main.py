@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     parser = argparse.ArgumentParser(
         prog="avatargen",
+        allow_abbrev=False,
         description="A batch benchmark for text-to-3D head avatars.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -40,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen make``."""
     parser = subparsers.add_parser(
         "make",
+        allow_abbrev=False,
         help="one avatar from a prompt: avatar file, turntable (MP4), contact sheet (PNG), GLB",
         description="Make one head avatar from a prompt: avatar file, turntable (MP4), contact sheet (PNG), GLB.",
         epilog=EXAMPLES,

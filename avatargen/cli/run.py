@@ -28,6 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen run``."""
     parser = subparsers.add_parser(
         "run",
+        allow_abbrev=False,
         help="the benchmark: avatars, renders, scores, tables, plots, report",
         description="Run an experiment: avatars, renders, scores, tables, plots and a report.",
         epilog=EXAMPLES,
@@ -45,7 +46,9 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", metavar="A,B", help="instead of the experiment's")
     parser.add_argument("--lists", metavar="A,B", help="prompt lists, instead of the experiment's")
     parser.add_argument("--seeds", metavar="0,1", help="instead of the experiment's")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="any field of the experiment")
+    parser.add_argument(
+        "--config", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="any field of the experiment"
+    )
 
 
 def stated_fields(options: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +84,6 @@ def command(options: argparse.Namespace) -> list[str]:
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(shipped("Snakefile")), "--workflow-profile", str(shipped("profiles/default"))),
-        *("--cores", options.cores, "--config", *config, *options.config),
+        *("--config", *config, *options.config, "--cores", options.cores),
         *options.rest,
     ]

@@ -9,6 +9,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``avatargen train``; its own parser is that of `avatargen.training`, which imports torch."""
     parser = subparsers.add_parser(
         "train",
+        allow_abbrev=False,
         help="the prior and the judges of the closed world, from nothing (hours)",
         description="Train the prior and the judges of the closed world.",
         add_help=False,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
-from avatargen.config.places import ROOT, config_folders, shipped, shown
+from avatargen.config.places import ROOT, config_folders, located, shipped, shown
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 
 _TABLES = ("methods", "priors", "judges")
@@ -75,16 +75,20 @@ def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
 
 def load_priors(root: Path = ROOT) -> dict[str, PriorSettings]:
     """Load the named priors; raise as `parse` does."""
-    return _load_table("priors", PriorSettings, root)
+    priors = _load_table("priors", PriorSettings, root)
+    return {name: prior.model_copy(update={"path": located(prior.path, root)}) for name, prior in priors.items()}
 
 
 def load_judges(root: Path = ROOT) -> dict[str, JudgeSettings]:
     """Load the named judges; raise as `parse` does."""
-    return _load_table("judges", JudgeSettings, root)
+    judges = _load_table("judges", JudgeSettings, root)
+    return {name: judge.model_copy(update=_located(judge, root)) for name, judge in judges.items()}
 
 
 def load_library(root: Path = ROOT) -> Library:
-    """Load all named methods, priors and judges.
+    """Load all named methods, priors and judges, without the reasons of priors and judges.
+
+    Two names of the same judge are equal, whatever their reasons say.
 
     Raises:
         InputError: all problems of the three files.
@@ -93,7 +97,12 @@ def load_library(root: Path = ROOT) -> Library:
     methods = problems.of(lambda: load_methods(root))
     priors = problems.of(lambda: load_priors(root))
     judges = problems.of(lambda: load_judges(root))
-    return Library(problems.checked(methods), problems.checked(priors), problems.checked(judges))
+    plain = {"reason": ""}
+    return Library(
+        problems.checked(methods),
+        {name: prior.model_copy(update=plain) for name, prior in problems.checked(priors).items()},
+        {name: judge.model_copy(update=plain) for name, judge in problems.checked(judges).items()},
+    )
 
 
 def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
@@ -112,6 +121,9 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
     stated = {**experiment.overrides, **library.methods[method].overrides}
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
+    if settings.meshes is not None:
+        meshes = settings.meshes.model_copy(update={"folder": located(settings.meshes.folder, ROOT)})
+        settings = settings.model_copy(update={"meshes": meshes})
     prior = merged(library.priors[experiment.prior].model_dump(), library.methods[method].prior)
     return RunConfig(
         method_name=method,
@@ -138,6 +150,12 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         both = isinstance(change, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], change) if both else change
     return result
+
+
+def _located(judge: JudgeSettings, root: Path) -> dict[str, Any]:
+    """Return the fields of a judge that name files, as `located` has them."""
+    pretrained = judge.pretrained and located(judge.pretrained, root)
+    return {"model": located(judge.model, root), "pretrained": pretrained}
 
 
 def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:

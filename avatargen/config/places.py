@@ -7,6 +7,7 @@ in ``avatargen/share/``. Paths of weights in the configuration are relative to t
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,10 +33,23 @@ def list_folders(root: Path = ROOT) -> tuple[Path, ...]:
     return _folders("prompts", root)
 
 
+def located(path: str, root: Path = ROOT) -> str:
+    """Return a configured path; one that exists only in the working directory becomes absolute.
+
+    Other relative paths stay as they are: those that lie below `root`, and names of a hub.
+    """
+    here = Path(path)
+    return str(here.absolute()) if not (root / here).exists() and here.exists() else path
+
+
 def cache_folder() -> Path:
-    """Return the folder of caches: AVATARGEN_CACHE, or ``~/.cache/avatargen``."""
-    stated = os.environ.get("AVATARGEN_CACHE")
-    return Path(stated) if stated else Path.home() / ".cache" / "avatargen"
+    """Return the folder of caches: AVATARGEN_CACHE, else ``~/.cache/avatargen``, else one for temporary files."""
+    if stated := os.environ.get("AVATARGEN_CACHE"):
+        return Path(stated)
+    try:
+        return Path.home() / ".cache" / "avatargen"
+    except RuntimeError:  # a container's user without a home
+        return Path(tempfile.gettempdir()) / "avatargen-cache"
 
 
 def shown(path: Path) -> str:

@@ -8,11 +8,14 @@ import glob
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+STALE_S = 600.0
+"""Age at which a partial file belongs to no living process."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -40,20 +43,23 @@ def is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, only_writer: bool = False) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it to `path` when the block ends without an error.
+
+    Old partial files, which killed processes left, are removed. Several processes may write the same file: the last
+    one wins.
 
     Args:
         path: the file to write; its folder is created.
-        only_writer: nobody else writes this file, so remove partial files that a killed process left.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if only_writer:
-        for stale in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
-            stale.unlink(missing_ok=True)
+    for partial in path.parent.glob(f".partial-*-{glob.escape(path.name)}"):
+        with suppress(OSError):  # another process may remove it, too
+            if time.time() - partial.stat().st_mtime > STALE_S:
+                partial.unlink()
     partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")  # keeps the suffix, which writers go by
     try:
         yield partial

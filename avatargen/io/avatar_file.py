@@ -93,7 +93,7 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
         tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in (*_TENSORS, "topology")}
-    with replacing(folder / "avatar.safetensors", only_writer=True) as partial:
+    with replacing(folder / "avatar.safetensors") as partial:
         save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
         partial.chmod(folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
     write_json(folder / "avatar.json", {"version": VERSION, **facts})

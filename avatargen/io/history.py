@@ -51,7 +51,7 @@ class History:
         arrays["steps"] = np.array([step for step, _ in self.entries], int)
         arrays["snapshot_steps"] = np.array([step for step, _ in self.snapshots], int)
         arrays["snapshots"] = np.stack(images) if images else np.zeros((0, 1, 1, 3), np.uint8)
-        with replacing(folder / HISTORY, only_writer=True) as partial:
+        with replacing(folder / HISTORY) as partial:
             np.savez_compressed(partial, **arrays)
 
     @classmethod

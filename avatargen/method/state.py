@@ -156,7 +156,7 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
     tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
     steps = {name: str(int(_steps(adam))) for name, adam in (("t", state.texture_adam), ("g", state.geometry_adam))}
     facts = {"step": str(state.step), "attempt": str(state.attempt), "texture": steps["t"], "geometry": steps["g"]}
-    with replacing(folder / CHECKPOINT, only_writer=True) as partial:
+    with replacing(folder / CHECKPOINT) as partial:
         save_file(tensors, partial, metadata=facts)
 
 

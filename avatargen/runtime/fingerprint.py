@@ -18,7 +18,7 @@ from typing import Any
 from avatargen.config.errors import InputError
 from avatargen.config.experiment import EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.config.places import ROOT
-from avatargen.config.plugins import HEADS, PRIORS, RENDERERS
+from avatargen.config.plugins import HEADS, PRIORS, RENDERERS, SOURCES
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
 from avatargen.io.code_hash import code_hash
@@ -138,5 +138,5 @@ def _flame_id(root: Path) -> str:
 
 def _plugged(run: RunConfig) -> tuple[str, ...]:
     """Return the modules that the configuration names and no import does."""
-    tables = ((HEADS, run.head), (RENDERERS, run.renderer), (PRIORS, run.prior.kind))
+    tables = ((HEADS, run.head), (RENDERERS, run.renderer), (PRIORS, run.prior.kind), (SOURCES, run.method.source))
     return tuple(table[name].partition(":")[0] for table, name in tables if name in table)

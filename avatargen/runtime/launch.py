@@ -23,6 +23,7 @@ from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
 from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
+from avatargen.method.sources import source_of
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.validate import Study, check_space, validate_all
 from avatargen.runtime import parent_watch, ray_head
@@ -72,7 +73,9 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
     facts = cache(lambda method: digest(*of_method(study.runs[method], root)))
 
     def of_chunk(name: str, method: str, chunk: str) -> str:
-        return digest(facts(method), [item.facts() for item in study.chunks(name, method)[chunk]])
+        run, items = study.runs[method], study.chunks(name, method)[chunk]
+        source = source_of(run)
+        return digest(facts(method), [[item.facts(), source.ingredients(run, item, root)] for item in items])
 
     return of_chunk
 
@@ -142,12 +145,15 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
 
 
 def former_report(study: Study, plan: str) -> str | None:
-    """Return a line about the report that this run replaces, if this run lacks some of its lists or methods."""
+    """Return a line about the report that this run replaces, if this run lacks some of what that covers."""
     try:
         former = read_plan(plan)
     except (OSError, ValueError, KeyError):
         return None
     gone = [*(former.lists.keys() - study.lists.keys()), *(former.runs.keys() - study.runs.keys())]
+    for name in former.lists.keys() & study.lists.keys():
+        if fewer := len({*former.lists[name]} - {*study.lists[name]}):
+            gone.append(f"{fewer} of {len(former.lists[name])} prompts and seeds of '{name}'")
     if not gone:
         return None
     place = f"results/{study.experiment.experiment}"
@@ -220,6 +226,8 @@ def _tasks(study: Study) -> Iterator[tuple[RunConfig, list[Task]]]:
 
 def _remove_stale_phase1(study: Study) -> None:
     """Remove shared phases 1 that no method needs any more, since code, settings or prompts changed."""
+    if study.experiment.limit is not None:
+        return  # the other prompts of the lists need theirs
     needed = {task.phase1 for _, tasks in _tasks(study) for task in tasks}
     for name in study.lists:
         for folder in (Path("results") / study.experiment.experiment / name / PHASE1).absolute().glob("*"):

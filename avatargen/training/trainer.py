@@ -179,7 +179,7 @@ class Trainer:
             "curve": self.curve,
             "facts": self.facts,
         }
-        with replacing(self.checkpoint, only_writer=True) as partial:
+        with replacing(self.checkpoint) as partial:
             torch.save(state, partial)
         write_text(self.folder / f"{self.name}-curve.jsonl", "".join(json.dumps(row) + "\n" for row in self.curve))
 

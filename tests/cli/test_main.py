@@ -79,6 +79,19 @@ def test_run_passes_fields_and_other_options_to_snakemake(workplace):
     assert command[-2:] == ["-n", "--quiet"] and command[command.index("--cores") + 1] == "all"
 
 
+def test_run_passes_targets_and_repeated_config_to_snakemake(workplace):
+    options = parsed("run", "embedded", "results/embedded/tables/clip_r.csv", "--config", "views=4", "--config", "a=1")
+    command = run.command(options)
+    start, end = command.index("--config") + 1, command.index("--cores")
+    assert command[start:end] == ["experiment=embedded", "views=4", "a=1"]
+    assert command[-1] == "results/embedded/tables/clip_r.csv"
+
+
+def test_snakemakes_own_options_are_not_taken_for_ours(workplace):
+    options = parsed("run", "embedded", "--list")
+    assert options.lists is None and options.rest == ["--list"]
+
+
 @pytest.mark.slow
 def test_dry_run_from_an_empty_directory(workplace):
     command = [sys.executable, "-m", "avatargen", "run", "--limit", "1", "--methods", "template", "-n"]

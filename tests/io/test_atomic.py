@@ -2,10 +2,12 @@
 
 import errno
 import json
+import os
+import time
 
 import pytest
 
-from avatargen.io.atomic import DiskFullError, is_full, read_json, replacing, write_json
+from avatargen.io.atomic import STALE_S, DiskFullError, is_full, read_json, replacing, write_json
 
 
 def test_failed_write_leaves_nothing_behind(tmp_path):
@@ -27,15 +29,25 @@ def test_write_replaces_the_file_and_keeps_its_suffix(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_only_writer_removes_partial_files_of_killed_processes(tmp_path):
-    target, stale, other = tmp_path / "a.npz", tmp_path / ".partial-0a-a.npz", tmp_path / ".partial-0a-b.npz"
-    stale.touch(), other.touch()
+def test_old_partial_files_of_killed_processes_are_removed(tmp_path):
+    target = tmp_path / "a.npz"
+    stale, young, other = (tmp_path / f".partial-0{name}" for name in ("a-a.npz", "b-a.npz", "a-b.npz"))
+    for file in (stale, young, other):
+        file.touch()
+    old = time.time() - 2 * STALE_S
+    os.utime(stale, (old, old)), os.utime(other, (old, old))
     with replacing(target) as partial:
         partial.touch()
-    assert stale.exists()
-    with replacing(target, only_writer=True) as partial:
-        partial.touch()
-    assert not stale.exists() and other.exists()
+    assert not stale.exists() and young.exists() and other.exists()
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    target = tmp_path / "file"
+    with replacing(target) as first:
+        first.write_text("first")
+        with replacing(target) as second:
+            second.write_text("second")
+    assert target.read_text() == "first" and list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", "\ud800"])

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from avatargen.config.loading import load_experiment
+from avatargen.config.loading import load_experiment, load_library
+from avatargen.exchange.mesh_files import mesh_name
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import check_space, guiding_judges, validate_all
@@ -175,3 +176,31 @@ def test_reduced_methods_run_on_part_of_the_lists(place):
 @pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate"])
 def test_every_shipped_prompt_has_a_true_head(place, name):
     assert not validate_all("mine", {"lists": [name], "methods": ["oracle"]}).notes
+
+
+def test_guide_under_another_name_is_never_the_only_judge(place):
+    """Two names of one judge are equal, whatever their reasons say."""
+    own = {"model": str(place / "judge")}
+    alias = {**own, "reason": "the same weights under another name"}
+    write_yaml(place / "workflow/config/judges.yaml", own=own, alias=alias)
+    changes = {"methods": ["full", "clip_guided"], "clip_guide": "own", "judges": ["alias"]}
+    (problem,) = problems_of(validate_all, "mine", changes)
+    assert "a guide is never its own judge" in problem
+    study = validate_all("mine", {**changes, "judges": ["alias", "mini"]})
+    assert guiding_judges(study) == {"clip_guided": ["alias"]}
+
+
+def test_relative_paths_start_at_the_working_directory_too(place):
+    """In an installation, nothing of the user's lies beside the packages."""
+    write_yaml(place / "workflow/config/priors.yaml", own={"path": "prior"})
+    write_yaml(place / "workflow/config/judges.yaml", own={"model": "judge"})
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": "theirs"}}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    (place / "theirs").mkdir()
+    items = validate_all("mine").lists["few"]
+    for item in items:
+        (place / "theirs" / f"{mesh_name(item)}.ply").touch()
+    study = validate_all("mine", {"methods": ["full", "theirs"]})
+    assert study.prior.path == str(place / "prior") and study.judges["own"].model == str(place / "judge")
+    assert study.runs["theirs"].method.meshes.folder == str(place / "theirs")
+    assert load_library().priors["mini"].path == "avatargen/weights/prior"

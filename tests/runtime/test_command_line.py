@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from avatargen.exchange.mesh_files import mesh_name
 from avatargen.io.manifest import write_rows
 from avatargen.preflight.plan import write_plan
 from avatargen.preflight.validate import validate_all
@@ -67,3 +68,30 @@ def test_chunk_hash_covers_everything_avatars_depend_on(place):
     assert guided["full"] == before["full"] and guided["clip_guided"] != before["clip_guided"]
     (place / "prior/unet/model.safetensors").write_bytes(b"y")
     assert not set(hashes().values()) & set(guided.values())
+
+
+def test_replaced_mesh_changes_the_chunk_hash(place):
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": str(place / "theirs")}}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    (place / "theirs").mkdir()
+    files = [place / "theirs" / f"{mesh_name(item)}.ply" for item in validate_all("mine").lists["few"]]
+    for file in files:
+        file.touch()
+    study = validate_all("mine", {"methods": ["theirs"]})
+    before = asked(study, place)("few", "theirs", "0000")
+    assert asked(study, place)("few", "theirs", "0000") == before
+    files[0].write_bytes(b"another mesh")
+    assert asked(study, place)("few", "theirs", "0000") != before
+
+
+def test_limit_is_named_and_keeps_what_other_prompts_need(place):
+    whole, part = study_of({"experiment": "mine"}, False), study_of({"experiment": "mine", "limit": 1}, False)
+    assert [item.prompt for item in part.lists["few"]] == ["a man", "a man"]
+    write_plan(whole, Path("plan.json"))
+    assert "2 of 4 prompts and seeds of 'few'" in launch.former_report(part, "plan.json")
+    stored = place / "results/mine/few/.phase1/of-the-other-prompt"
+    stored.mkdir(parents=True)
+    launch._remove_stale_phase1(part)
+    assert stored.exists()
+    launch._remove_stale_phase1(whole)
+    assert not stored.exists()

@@ -48,6 +48,7 @@ def project(tmp_path, monkeypatch):
         "runtime/launch.py": "from avatargen.unrelated import y\n",
         "unrelated.py": "y = 1\n",
         "heads/anny/head.py": "vertices = 4\n",
+        "method/sources.py": "",
         "render/warp.py": "",
         "priors/stable_diffusion.py": "",
     }
@@ -191,3 +192,14 @@ def test_the_real_stages_find_their_modules(make_run):
     assert (ROOT / "eval/turntable.py").exists()
     stages = {fingerprint.render_code(run), fingerprint.embed_code(), fingerprint.table_code()}
     assert len(stages) == 3
+
+
+def test_code_of_a_plugged_in_source_counts(project, make_run, monkeypatch):
+    monkeypatch.setitem(fingerprint.SOURCES, "template", "avatargen.method.other:Other")
+    (project / "method/other.py").write_text("class Other: pass\n")
+    clear()
+    hashes = [fingerprint.generate_code(make_run(source="template"))]
+    (project / "method/other.py").write_text("class Other: floor = 1\n")
+    clear()
+    hashes.append(fingerprint.generate_code(make_run(source="template")))
+    assert len(set(hashes)) == 2

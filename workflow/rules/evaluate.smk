@@ -28,7 +28,7 @@ rule render:
     threads: render_threads
     params:
         plan=PLAN,
-        settings=hash_of(EXPERIMENT.evaluation),
+        settings=hash_of(EXPERIMENT.evaluation, STUDY.prior),
         code=lambda wildcards: fingerprint.render_code(STUDY.runs[wildcards.method]),
         truth_code=lambda wildcards: fingerprint.truth_code(STUDY.runs[wildcards.method]),
     script:
@@ -47,7 +47,7 @@ rule embed:
     threads: 1
     params:
         plan=PLAN,
-        judges=hash_of(*STUDY.judges.values()),
+        judges=digest({name: hash_of(judge) for name, judge in STUDY.judges.items()}),
         weights=[clip_id(judge) for judge in STUDY.judges.values()],
         code=fingerprint.embed_code(),
     script:
