@@ -4,6 +4,9 @@ Augmentation zooms, moves, lights and mirrors a render and puts it over a plain 
 (softened and noisy), others are encoded and decoded by the prior's autoencoder, as avatars are.
 """
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """Measure how often a judge matches pictures of heads to their captions, and attribute by attribute."""
 
+# open_clip's models have no types.
+# pyright: reportCallIssue=false
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,8 @@
 """Train the parts of the embedded stack from their seeds: data sets, the prior, the judges."""
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor

@@ -1,5 +1,8 @@
 """Compute the mini prior's loss: errors of v, of what captions change, and what a reader misses."""
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,8 @@
 """Build the mini prior's parts, untrained: UNet, text encoder and noise schedule."""
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from diffusers import DDIMScheduler, UNet2DConditionModel

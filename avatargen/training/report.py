@@ -4,6 +4,9 @@ Everything is measured on the benchmark's study prompts, whose combinations of a
 the captions of its own pools.
 """
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,8 @@
 """Train the mini prior: its text encoder first, then with the UNet; save an ordinary StableDiffusionPipeline folder."""
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from functools import partial

@@ -147,10 +147,11 @@ def misread(told: tuple[Tensor, ...], shown: tuple[Tensor, ...], weights: Sequen
         shown: logits of the network's.
         weights: of TARGETS.
     """
-    return sum(
+    parts = [
         weight * F.kl_div(made.float().log_softmax(-1), true.float().softmax(-1), reduction="none").sum(-1)
         for weight, made, true in zip(weights, shown, told, strict=True)
-    )
+    ]
+    return torch.stack(parts).sum(0)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ class Naming(nn.Module):
         with fast_math():
             scores = self.heads(encode(self.captions[rows].to(device)))
         answers = self.labels[rows].to(device)
-        return sum(F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)) / len(scores)
+        losses = [F.cross_entropy(s.float(), answers[:, k]) for k, s in enumerate(scores)]
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
     def accuracy(self, encode: Encode, tokens: Tensor, labels: Tensor) -> Tensor:

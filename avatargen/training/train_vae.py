@@ -5,6 +5,9 @@ linear in colour suffer least when a rasteriser blends them at edges or interpol
 backgrounds and greys have plain latents, and the network has no normalisation that would lose them.
 """
 
+# diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
+# pyright: reportPrivateImportUsage=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import math

@@ -144,7 +144,7 @@ class Trainer:
             self.model.parameters(), lr=self.budget.lr, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
         )
         average = warmed_up_average(self.budget.decay)
-        self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)  # pyright: ignore[reportArgumentType]
         self.start = self._resume()
 
     @property
