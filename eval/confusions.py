@@ -1,6 +1,6 @@
 """Confusions by attribute: how the head of the caption that ranks first differs from that of the own caption.
 
-Only captions of the head world name known attributes. Of other captions there is no such table; the captions that
+Only captions of the closed world name known attributes. Of other captions there is no such table; the captions that
 their avatars were taken for are in ``records.csv``.
 """
 
@@ -22,7 +22,7 @@ def confusions(records: pd.DataFrame) -> pd.DataFrame:
         records: columns as in :class:`eval.records.Record`.
 
     Returns:
-        `n` counts the avatars whose own caption is of the head world; `missed` is the fraction of them whose caption
+        `n` counts the avatars whose own caption is of the closed world; `missed` is the fraction of them whose caption
         does not rank first, failures included; each attribute's column is the fraction that was taken for a head with
         another value of it. One confusion can count under several attributes.
     """
@@ -40,7 +40,7 @@ def confusions(records: pd.DataFrame) -> pd.DataFrame:
 def differing(caption: str, other: str) -> tuple[str, ...]:
     """Return the attributes in which the heads of two captions visibly differ.
 
-    Empty where either caption is not of the head world.
+    Empty where either caption is not of the closed world.
 
     Example:
         >>> differing("a smiling boy", "an angry girl")

@@ -46,7 +46,7 @@ class Pool:
 def geometry_caption(row: Row) -> str:
     """Return the caption of an avatar in the geometry track: what its list states, else its tag, else its prompt.
 
-    A prompt in the words of the head world loses its colours, which no textureless render can show.
+    A prompt in the words of the closed world loses its colours, which no textureless render can show.
 
     Example:
         >>> row = Row(id="a", list="few", item="a", prompt="a man with green skin", method="full", folder="a")

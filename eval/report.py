@@ -48,7 +48,7 @@ TABLES = {
     "confusions": (
         "Confusions by attribute",
         "Fraction of avatars whose own caption does not rank first, and, for each attribute, fraction that was taken "
-        "for a head with another value of it. Only avatars whose caption is of the head world count.",
+        "for a head with another value of it. Only avatars whose caption is of the closed world count.",
     ),
     "baked_gap": (
         "Neural and exported textures",

@@ -1,4 +1,4 @@
-"""Measure the distance of an avatar to the ground-truth head of its prompt, which only the head world knows.
+"""Measure the distance of an avatar to the ground-truth head of its prompt, which only the closed world knows.
 
 geometry    distance of each vertex of the neutral surfaces to the other surface, mm; averaged over both directions,
             after rigid alignment without scale; over skin and scalp (no eyes, sockets, teeth, tongue, mouth interior)
@@ -61,7 +61,7 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: 
     Args:
         row: of the manifest.
         folder: of the avatar; created where a failed avatar has none.
-        head: the head world's head model; None for an avatar with another topology.
+        head: the closed world's head model; None for an avatar with another topology.
         fingerprint: of the distance.
 
     Returns:

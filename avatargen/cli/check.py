@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sized
 from pathlib import Path
 
 from avatargen.cli.run import add_fields, stated_fields
@@ -48,18 +49,29 @@ def costs(study: Study) -> dict[str, str]:
     total = sum(len(study.items(name, method)) for name in study.lists for method in study.runs)
     left = list(waiting(study))
     prompts = {name: len({item.item for item in items}) for name, items in study.lists.items()}
-    lists = ", ".join(f"{count} prompts of '{name}'" for name, count in prompts.items())
+    lists = ", ".join(f"{count} prompt{'s' * (count != 1)} of '{name}'" for name, count in prompts.items())
+    seeds = counted(experiment.seeds, "seed")
     seconds = _seconds_per_step(study, results)
     worker = "one GPU" if experiment.gpus_per_worker else f"a worker of {experiment.cpus_per_worker} cores"
     known = f"about {duration((seconds or 0.0) * sum(left))} of {worker}"
     time = known if seconds else SECONDS_UNKNOWN.format(name=experiment.experiment)
     return {
-        "prompts": f"{lists}; {len(experiment.seeds)} seed(s), {len(study.runs)} methods, {len(study.judges)} judge(s)",
+        "prompts": f"{lists}; {seeds}, {counted(study.runs, 'method')}, {counted(study.judges, 'judge')}",
         "avatars": f"{len(left)} to make, {total - len(left)} finished",
-        "steps": f"{sum(left):,.0f} (of phase 1; a step of phase 2 with masks counts double)",
+        "steps": f"{sum(left):,.0f}, in units of a step of phase 1 (a step of phase 2 with masks counts as 2)",
         "time": time if left else "nothing to make",
         "disk": f"{size_text(needed_bytes(study, results))} needed at most, {size_text(free_bytes(results))} free",
     }
+
+
+def counted(things: Sized, noun: str) -> str:
+    """Return a number of things with its noun.
+
+    Example:
+        >>> counted([0, 1], "seed"), counted(["mini"], "judge")
+        ('2 seeds', '1 judge')
+    """
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def _seconds_per_step(study: Study, results: Path) -> float | None:

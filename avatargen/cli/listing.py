@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
         table.add_row(name, line)
     console = Console(highlight=False, markup=False)
     console.width = console.width if console.is_terminal else WIDE
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n")
     return 0
 
 

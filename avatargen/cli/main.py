@@ -12,7 +12,6 @@ import sys
 from avatargen import __version__
 from avatargen.cli import check, export, listing, make, run, train
 from avatargen.config.errors import InputError
-from avatargen.io.atomic import DiskFullError
 
 EXAMPLES = """examples:
   avatargen make "a smiling old man with green skin"       one avatar: file, turntable, contact sheet, GLB
@@ -37,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except DiskFullError as error:
-        print(f"{error.strerror}: {error.filename}", file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; the same command resumes.", file=sys.stderr)

@@ -106,7 +106,7 @@ def resolved(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experi
         problems.add([f"--steps-scale: got {options.steps_scale:g}; expected more than 0, at most 100"])
     item, settings = problems.of(lambda: make_item(options)), problems.of(lambda: configure(options))
     if item and settings and source_of(settings[0]).needs_truth and not has_truth(WORLD_HEAD, item):
-        known = "true heads, which are known of captions like those in prompts/embedded.tsv"
+        known = "ground-truth heads, which are known of captions like those in prompts/embedded.tsv"
         problems.add([f"--method: '{options.method}' makes {known}; got '{item.prompt}'"])
     item, (config, experiment) = problems.checked(item), problems.checked(settings)
     phases = {name: getattr(config.method, name) for name in ("phase1_steps", "phase2_steps")}
@@ -127,7 +127,7 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     source = source_of(config)
     if source.needs_truth and config.head != WORLD_HEAD:
         problems.append(
-            f"--method: '{options.method}' makes true heads, which are of '{WORLD_HEAD}'; got '{config.head}'"
+            f"--method: '{options.method}' makes ground-truth heads, which are of '{WORLD_HEAD}'; got '{config.head}'"
         )
     if source.is_external:
         problems.append(

@@ -11,6 +11,7 @@ import yaml
 
 from avatargen.config.errors import InputError
 from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
+from avatargen.runtime.launch import study_of
 
 EXAMPLES = """examples:
   avatargen run                                            the default experiment, on all cores
@@ -55,18 +56,26 @@ def stated_fields(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields that the options state, as Snakemake reads ``--config``.
 
     Raises:
-        InputError: a ``--config`` that is no KEY=VALUE.
+        InputError: a ``--config`` that is no KEY=VALUE, or a field that is stated twice.
     """
-    wrong = [text for text in options.config if "=" not in text]
-    if wrong:
-        raise InputError([f"--config: got '{text}'; expected KEY=VALUE" for text in wrong])
+    hint = "expected KEY=VALUE; the experiment's name comes before --config"
+    problems = [f"--config: got '{text}'; {hint}" for text in options.config if "=" not in text]
     texts = [f"{name}={getattr(options, name)}" for name in FIELDS if getattr(options, name) is not None]
     pairs = [text.partition("=") for text in (*texts, *options.config)]
+    keys = ["experiment", *(key for key, _, _ in pairs)]
+    problems += [f"--config: got {key} twice; expected it once" for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    if problems:
+        raise InputError(problems)
     return {"experiment": options.experiment, **{key: yaml.safe_load(value) for key, _, value in pairs}}
 
 
 def run(options: argparse.Namespace) -> int:
-    """Become Snakemake. Does not return, unless Snakemake cannot be started."""
+    """Validate, then become Snakemake; so this does not return.
+
+    Raises:
+        InputError: the run could not start; all problems.
+    """
+    study_of(stated_fields(options), check_disk=False)
     sys.stdout.flush()
     sys.stderr.flush()
     arguments = command(options)

@@ -76,8 +76,13 @@ def slug(text: str, length: int = 40) -> str:
     return words or "avatar"
 
 
-def find_list(name: str, folders: Sequence[Path]) -> Path:
+def find_list(name: str, folders: Sequence[Path], field: str = "list") -> Path:
     """Return the file of a list, in the first of some folders that has it.
+
+    Args:
+        name: of the list.
+        folders: where to look, in this order.
+        field: what names the list, for messages.
 
     Raises:
         InputError: no folder has ``NAME.tsv`` or ``NAME.txt``, or one has both.
@@ -85,16 +90,15 @@ def find_list(name: str, folders: Sequence[Path]) -> Path:
     for folder in folders:
         found = [path for path in (folder / f"{name}.tsv", folder / f"{name}.txt") if path.is_file()]
         if len(found) > 1:
-            raise InputError(
-                [f"{folder}: list '{name}': got both {found[0].name} and {found[1].name}; expected one of them"]
-            )
+            both = f"got both {found[0].name} and {found[1].name} in {folder}"
+            raise InputError([f"{field}: '{name}': {both}; expected one of them"])
         if found:
             return found[0]
     known = list_names(folders)
     where = " or ".join(str(folder) for folder in folders)
     if not known:
-        raise InputError([f"list '{name}': expected {name}.tsv or {name}.txt in {where}, which hold no lists"])
-    raise InputError([unknown("list", name, known, where)])
+        raise InputError([f"{field}: '{name}': got no lists in {where}; expected {name}.tsv or {name}.txt"])
+    raise InputError([unknown("list", name, known, field)])
 
 
 def list_names(folders: Sequence[Path]) -> list[str]:
@@ -229,6 +233,8 @@ def item_problems(item: PromptItem) -> list[str]:
         if bad:
             problems.append(f"{name} holds the control character U+{ord(bad[0]):04X}")
     problems += [f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]
+    truths = [tag for tag in item.tags if tag.startswith("truth=") and tag != "truth=none"]
+    problems += [f"tag {_short(tag)}: expected 'truth=none', or no such tag" for tag in truths]
     return problems
 
 

@@ -69,7 +69,7 @@ class MethodSettings(Frozen):
     source: Literal["optimise", "template", "oracle", "imported"] = hyper(
         "optimise",
         "ours",
-        "optimise with the prior; or the floor (template), the ceiling (true head), another system's meshes (imported)",
+        "optimise with the prior; or the floor (template), the ceiling (oracle), another system's meshes (imported)",
     )
     meshes: MeshSettings | None = Field(None, description="of source 'imported': where they are")
     guide: Literal["diffusion", "clip"] = hyper(

@@ -132,11 +132,11 @@ def write_pools(path: Path) -> None:
     swapped = dict.fromkeys(text for head in heads for text in negatives(head, rng))
     shapes = shape_captions([caption(head, colours=False) for head in heads], rng)
     stem = path.with_suffix("")
-    _write(stem.with_name(f"{stem.name}.negatives.txt"), "with one attribute of a prompt changed", list(swapped))
-    _write(stem.with_name(f"{stem.name}-geometry.txt"), "of what a textureless render shows", shapes)
+    _write(stem.with_name(f"{stem.name}.negatives.txt"), "one attribute of a prompt swapped", list(swapped))
+    _write(stem.with_name(f"{stem.name}-geometry.txt"), "what a textureless render can show", shapes)
 
 
 def _write(path: Path, what: str, lines: list[str]) -> None:
     """Write a pool, one caption a line, after a header."""
-    header = f"# captions {what}; written by `python -m avatargen.headworld pools`\n"
+    header = f"# {what}; written by `python -m avatargen.headworld pools`\n"
     path.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")

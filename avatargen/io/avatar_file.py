@@ -108,6 +108,10 @@ def load_avatar(folder: Path) -> Avatar:
     try:
         facts = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "avatar.safetensors")
+    except FileNotFoundError as error:
+        raise AvatarFileError(
+            f"{folder}: got no {Path(error.filename).name}; expected a folder of an avatar"
+        ) from error
     except (OSError, ValueError, SafetensorError) as error:
         raise AvatarFileError(f"{folder}: not a readable avatar: {error}") from error
     version = facts.pop("version", None)

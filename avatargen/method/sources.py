@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from avatargen.method.generator import Generator
 
 WORLD_HEAD = "anny"
-"""The head model of the closed world: true heads are of no other."""
+"""The head model of the closed world: ground-truth heads are of no other."""
 
 
 class Source:
@@ -33,9 +33,9 @@ class Source:
 
     Attributes:
         optimises: avatars take optimisation steps; `Generator` makes them in batches, and `make` is not called.
-        needs_truth: only prompts whose true head is known can be made.
-        is_external: another system made the avatars: they have another topology than the true heads, and failures are
-            results rather than mishaps of a run.
+        needs_truth: only prompts whose ground-truth head is known can be made.
+        is_external: another system made the avatars: they have another topology than the ground-truth heads, and their
+            failures are results rather than mishaps of a run.
     """
 
     optimises = False
@@ -54,7 +54,7 @@ class Source:
         """Make one avatar without optimisation.
 
         Raises:
-            InputError: its true head is not known.
+            InputError: its ground-truth head is not known.
             ValueError: its mesh is missing, empty or not readable.
         """
         raise NotImplementedError(f"source '{run.method.source}' optimises in batches; call Generator.run")
@@ -80,18 +80,18 @@ class Template(Source):
 
 
 class Oracle(Source):
-    """The ceiling: the true head of the closed world."""
+    """The ceiling: the ground-truth head of the closed world."""
 
     needs_truth = True
 
     def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
-        """Return the true head; see the base class."""
+        """Return the ground-truth head; see the base class."""
         from avatargen.headworld.truth import true_head
 
         began = time.monotonic()
         truth = true_head(item.prompt, item.tags, generator.head)
         if truth is None:
-            raise InputError([f"{item.list}/{item.item}: no true head is known for '{item.prompt}'"])
+            raise InputError([f"{item.list}/{item.item}: no ground-truth head is known for '{item.prompt}'"])
         tensors = {**truth.parameters.first(), "latent_texture": None, "baked_texture": truth.texture}
         return generator.new_avatar(run, item, tensors, time.monotonic() - began)
 
@@ -137,5 +137,5 @@ def source_of(run: RunConfig) -> Source:
 
 
 def has_truth(head: str, item: PromptItem) -> bool:
-    """Return whether the true head of a prompt is known, and is of the head model `head`."""
+    """Return whether the ground-truth head of a prompt is known, and is of the head model `head`."""
     return head == WORLD_HEAD and described(item.prompt, item.tags) is not None

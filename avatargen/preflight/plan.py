@@ -44,7 +44,7 @@ class Study:
     notes: Sequence[str] = ()
 
     def has_truth(self, item: PromptItem) -> bool:
-        """Return whether the true head of a prompt is known, for this experiment's head model."""
+        """Return whether the ground-truth head of a prompt is known, for this experiment's head model."""
         return has_truth(self.experiment.head, item)
 
     def items(self, name: str, method: str) -> tuple[PromptItem, ...]:

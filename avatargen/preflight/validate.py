@@ -123,7 +123,7 @@ def _read_lists(
     lists: dict[str, tuple[PromptItem, ...]] = {}
     files: dict[str, Path] = {}
     for name in experiment.lists:
-        path = problems.of(lambda n=name: find_list(n, list_folders(root)))
+        path = problems.of(partial(find_list, name, list_folders(root), f"{experiment.experiment}: lists"))
         items = problems.of(lambda p=path: read_list(p)) if path else None
         if path and items:
             files[name] = path
@@ -136,7 +136,8 @@ def _read_lists(
 def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Path | None:
     """Return the file of the list that pools the geometry track, if the experiment names one that can be read."""
     name = experiment.geometry_pool
-    path = problems.of(lambda: find_list(str(name), list_folders(root))) if name else None
+    field = f"{experiment.experiment}: geometry_pool"
+    path = problems.of(lambda: find_list(str(name), list_folders(root), field)) if name else None
     if path:
         problems.of(lambda: read_list(path))
     return path
@@ -224,17 +225,17 @@ def _without_idle_methods(study: Study) -> Study:
 
 
 def _notes_on_truth(study: Study) -> list[str]:
-    """Return what methods that make the true head leave out, one line per method and list."""
+    """Return what methods that make the ground-truth head leave out, one line per method and list."""
     head, lines = study.experiment.head, []
     for method in [name for name, run in study.runs.items() if source_of(run).needs_truth]:
         if head != WORLD_HEAD:
-            lines.append(f"'{method}' is left out: true heads are of '{WORLD_HEAD}', not '{head}'")
+            lines.append(f"'{method}' is left out: ground-truth heads are of '{WORLD_HEAD}', not '{head}'")
             continue
         for name, items in study.lists.items():
             missing = {item.item: item.prompt for item in items if not study.has_truth(item)}
             some = some_of([f"{item} ('{prompt}')" for item, prompt in missing.items()])
             if missing:
-                lines.append(f"{name}: '{method}' leaves out prompts without a known true head: {some}")
+                lines.append(f"{name}: '{method}' leaves out prompts without a known ground-truth head: {some}")
     return lines
 
 

@@ -29,7 +29,7 @@ def score_table(tables: Path, judge: str) -> str:
     for track, pool in zip(TRACKS, pools, strict=True):
         table.add_column(f"{track} R@1\n{pool}", justify="right")
         table.add_column("mean rank", justify="right")
-    table.add_column("mm from the\ntrue head", justify="right")
+    table.add_column("mm from the\nground truth", justify="right")
     table.add_column("failed", justify="right")
     for method in dict.fromkeys(method for method, _ in rows):
         found = [rows.get((method, track)) for track in TRACKS]

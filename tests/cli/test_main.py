@@ -120,6 +120,28 @@ def test_config_without_a_value_is_refused(capsys):
     assert "--config: got 'batch_size'; expected KEY=VALUE" in capsys.readouterr().err
 
 
+def test_field_that_is_stated_twice_is_refused(capsys):
+    assert main(["check", "embedded", "--limit", "3", "--config", "limit=2", "experiment=study"]) == 2
+    said = capsys.readouterr().err
+    assert "got limit twice" in said and "got experiment twice" in said
+
+
+def test_run_reports_wrong_input_before_snakemake_starts(capsys, workplace):
+    assert main(["run", "embeded", "-n"]) == 2
+    assert "did you mean 'embedded'?" in capsys.readouterr().err
+
+
+def test_folder_that_cannot_be_written_is_named(capsys, workplace):
+    (workplace / "file").touch()
+    assert main(["make", "a bald man", "--method", "template", "--out", "file", "--no-show"]) == 1
+    assert "file" in capsys.readouterr().err
+
+
+def test_export_of_no_avatar_is_refused(capsys, workplace):
+    assert main(["export", "nowhere"]) == 2
+    assert "nowhere: got no avatar.json; expected a folder of an avatar" in capsys.readouterr().err
+
+
 def test_out_takes_one_folder(capsys):
     assert main(["export", "a", "b", "--out", "c.glb"]) == 2
     assert "--out: got 2 folders; expected one" in capsys.readouterr().err

@@ -34,7 +34,10 @@ def made(monkeypatch, workplace):
         (["a man", "--steps-scale", "0"], "--steps-scale: got 0"),
         (["a man", "--steps-scale", "inf"], "--steps-scale: got inf"),
         (["  ", "--method", "ful", "--steps-scale", "0"], "3 problems"),
-        (["a man", "--experiment", "paper", "--method", "oracle"], "true heads, which are of 'anny'; got 'flame'"),
+        (
+            ["a man", "--experiment", "paper", "--method", "oracle"],
+            "ground-truth heads, which are of 'anny'; got 'flame'",
+        ),
         (["a pirate", "--method", "oracle"], "known of captions like those in prompts/embedded.tsv; got 'a pirate'"),
     ],
 )

@@ -113,3 +113,10 @@ def test_ids_are_safe_and_tell_prompts_and_seeds_apart():
     assert one.id != two.id and one.id != PromptItem("l", "i", "a man!").id
     assert PromptItem.from_facts(one.facts()) == one
     assert slug("日本") == "avatar"
+
+
+@pytest.mark.parametrize("tag", ["truth=no", "truth=None"])
+def test_truth_tag_has_one_value(tmp_path, tag):
+    """Any other one would be ignored without a word."""
+    (problem,) = problems_of(write(tmp_path, "a.tsv", f"{HEADER}a\ta man\t{tag}\t\n"))
+    assert f"tag '{tag}': expected 'truth=none'" in problem

@@ -118,7 +118,7 @@ def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(place / "flame"))
     study = validate_all("mine", flame)
     assert list(study.runs) == ["full"]
-    assert study.notes == ["'oracle' is left out: true heads are of 'anny', not 'flame'"]
+    assert study.notes == ["'oracle' is left out: ground-truth heads are of 'anny', not 'flame'"]
     assert list(validate_all("paper").runs) == list(load_experiment("paper").methods)
 
 
