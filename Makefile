@@ -3,7 +3,7 @@
 # make lint        style of code and workflow, types
 # make wheel       the package, and a check that it works from an empty directory
 # make bench       what the renderer and a step of the method cost
-# make train       the shipped prior and judges, from nothing (hours on two cores)
+# make train       models like the shipped ones, from nothing; replaces avatargen/weights (hours on two cores)
 # make clean       remove the results of EXPERIMENT; the environment stays
 #
 # Needs Python 3.11 to 3.13 and nothing else; the first call makes an environment in .venv.
