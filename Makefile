@@ -23,7 +23,7 @@ reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --doctest-modules \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules \
 		--jaxtyping-packages=avatargen,eval,beartype.beartype $(TESTS)
 
 lint: $(READY)

@@ -1,4 +1,4 @@
-"""``avatargen train``: train the embedded stack's prior and judges from their seeds, and measure them."""
+"""``avatargen train``: train the closed world's prior and judges from their seeds, and measure them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from avatargen.training.train_judge import JUDGES
 WEIGHTS = ROOT / "avatargen" / "weights"
 WORK = Path("build/training")
 DESCRIPTION = """\
-Train the embedded stack's diffusion prior and judges from their seeds, on a GPU if there is one (hours on two cores).
+Train the closed world's diffusion prior and judges from their seeds, on a GPU if there is one (hours on two cores).
 
 The result is one run from nothing, not the shipped weights, which took many stages: see avatargen/weights/README.md.
 Scores by other judges follow another protocol.

@@ -1,5 +1,7 @@
 """The work of the rules `render` and `embed` on one avatar."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,9 @@ def test_only_the_judges_that_are_needed_are_loaded(renders, avatar, make_row, c
     path = tmp_path / "embeddings-tiny.npz"
     half = path.read_bytes()[: path.stat().st_size // 2]
     path.write_bytes(half)
-    (tmp_path / f".partial-0a-{path.name}").write_bytes(half)  # of a killed worker
+    partial = tmp_path / f".partial-0a-{path.name}"  # of a worker that was killed long ago
+    partial.write_bytes(half)
+    os.utime(partial, (0, 0))
     assert not is_embedded(tmp_path, "tiny", "e1")
     Judges(judges, 1)(tmp_path, {"tiny": "e1"})
     assert is_embedded(tmp_path, "tiny", "e1") and not [*tmp_path.glob(".*")]

@@ -8,7 +8,9 @@ from avatargen.io.content_hash import clip_id, digest
 from avatargen.runtime import fingerprint, launch
 from avatargen.runtime.worker_pool import has_cluster
 from avatargen.config.errors import InputError
-from avatargen.config.prompts import negatives_of
+from avatargen.config.prompts import negatives_of, read_captions, read_list
+from avatargen.io.code_hash import code_hash
+from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
 
 launch.serve_jobs()
@@ -77,3 +79,15 @@ def begin_run():
 def caption_files():
     """Return the files of hard negatives that lie beside the lists."""
     return [str(path) for path in map(negatives_of, STUDY.files.values()) if path.is_file()]
+
+
+def pool_files():
+    """Return the list whose captions join the geometry pool, if the experiment names one."""
+    return [str(STUDY.pool)] if STUDY.pool else []
+
+
+def caption_hash(wildcards):
+    """Return a hash of what decides the captions of the pools and their order, beside the manifests."""
+    negatives = [read_captions(Path(file)) for file in caption_files()]
+    items = [item.facts() for file in pool_files() for item in read_list(Path(file))]
+    return digest(EXPERIMENT.methods, EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)

@@ -1,21 +1,4 @@
 # Renders, embeddings and scores. `render` and `embed` skip avatars whose folder already holds current results.
-from avatargen.config.prompts import read_captions, read_list
-from avatargen.io.code_hash import code_hash
-from avatargen.preflight.validate import guiding_judges
-
-
-def pool_files():
-    """Return the list whose captions join the geometry pool, if the experiment names one."""
-    return [str(STUDY.pool)] if STUDY.pool else []
-
-
-def caption_hash(wildcards):
-    """Return a hash of what decides the captions of the pools and their order, beside the manifests."""
-    negatives = [read_captions(Path(file)) for file in caption_files()]
-    items = [item.facts() for file in pool_files() for item in read_list(Path(file))]
-    return digest(EXPERIMENT.methods, EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)
-
-
 rule render:
     input:
         rules.generate.output,
