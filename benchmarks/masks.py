@@ -25,9 +25,8 @@ from avatargen.config.prompts import PromptItem, read_list  # noqa: E402
 from avatargen.config.settings import MethodSettings  # noqa: E402
 from avatargen.geometry.cameras import keyed_noise  # noqa: E402
 from avatargen.headworld.truth import true_head  # noqa: E402
-from avatargen.method.context import Batch, embed_prompts, for_cameras  # noqa: E402
+from avatargen.method.context import Batch, embed_prompts  # noqa: E402
 from avatargen.method.generator import Generator  # noqa: E402
-from avatargen.method.geometry_losses import mask_cameras  # noqa: E402
 from avatargen.method.optimise import take_step  # noqa: E402
 from avatargen.method.segmentation import estimate_masks  # noqa: E402
 from avatargen.method.state import initial_state  # noqa: E402
@@ -66,12 +65,12 @@ class Measurement:
     def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
         context, head, self.generator = generator.context, generator.head, generator
         device = head.shape_template.device
-        self.seeds = torch.tensor([item.seed for item in items], device=device)
+        self.seeds = torch.tensor([item.seed for item in items])
         texts, words = [item.prompt for item in items], generator.settings.view_words
-        self.prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
+        prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
         size = 2 * generator.settings.latent_size
         state = initial_state(head, method, generator.settings, context.start, self.seeds.tolist(), size)
-        batch = Batch(context, method, self.prompts, self.seeds)
+        self.batch = batch = Batch(context, method, prompts, self.seeds)
         with torch.enable_grad():
             while state.step < method.phase1_steps:
                 take_step(batch, state)
@@ -79,27 +78,24 @@ class Measurement:
         on_cpu = head.to("cpu")  # ground-truth heads are on the CPU
         true = torch.cat([on_cpu.vertices(truth.parameters) for truth in truths if truth]).to(device)
         template = head.vertices(head.template(len(items)))
-        self.cameras = mask_cameras(context, method, len(items))
         self.seen = generator.renderer.render(
             template,
-            self.cameras,
+            batch.mask_cameras,
             generator.settings.latent_size,
             texture=state.texture,
             samples=generator.settings.samples,
             normals=False,
         )
-        self.own, self.wanted = (generator.renderer.silhouette(v, self.cameras, size) for v in (template, true))
+        self.own, self.wanted = (generator.renderer.silhouette(v, batch.mask_cameras, size) for v in (template, true))
 
     @torch.no_grad()
     def __call__(self, denoising: Denoising) -> tuple[float, float, float]:
         """Return relative error, cosine and slope of the masks."""
         context, (views, shape) = self.generator.context, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
         count = len(context.mask_latents)
-        noise = keyed_noise(self.seeds, 0, views * count, shape).unflatten(1, (views, count))
-        texts = for_cameras(self.prompts.by_view, self.cameras, self.prompts.words)
-        masks = estimate_masks(
-            context.prior, self.seen, self.own, context.mask_latents, noise, texts, self.prompts.empty, denoising
-        )
+        noise = keyed_noise(self.seeds, 0, views * count, shape, self.batch.device).unflatten(1, (views, count))
+        texts, empty = self.batch.mask_prompts, self.batch.prompts.empty
+        masks = estimate_masks(context.prior, self.seen, self.own, context.mask_latents, noise, texts, empty, denoising)
         made, wanted = masks.foreground - self.own, self.wanted - self.own
         return _ratios(made, wanted)
 

@@ -101,7 +101,7 @@ def main() -> None:
     items = (read_list(ROOT / "prompts" / "embedded.tsv") * options.batch)[: options.batch]
     texts, words = [item.prompt for item in items], generator.settings.view_words
     prompts = embed_prompts(generator.prior, texts, run.method.view_prompts, words)
-    seeds = torch.arange(options.batch, device=generator.head.shape_template.device)
+    seeds = torch.arange(options.batch)
     print("| phase | ms a step | " + " | ".join(f"{part}, %" for part in PARTS) + " |")
     print("|---" * (len(PARTS) + 2) + "|")
     rows = []

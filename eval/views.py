@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -66,8 +64,8 @@ class RenderTools:
         """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology."""
         if avatar.topology is None:
             return self
-        make = cast(Callable[..., Renderer], type(self.renderer))  # takes reference vertices too, unlike the interface
-        return replace(self, head=MeshHead(avatar.topology), renderer=make(avatar.topology, avatar.offsets))
+        renderer = type(self.renderer)(avatar.topology, avatar.offsets)
+        return replace(self, head=MeshHead(avatar.topology), renderer=renderer)
 
 
 @torch.no_grad()

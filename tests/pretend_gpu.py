@@ -11,8 +11,11 @@ Refused, as torch does:
 Refused, although torch or Warp copies silently or does not notice: values assigned by index from one device to the
 other, and kernels with arrays of both.
 
-Not noticed: backward passes of custom autograd functions, other threads, tensors that are loaded or made by
-`as_tensor`, kernels whose arrays are all on the wrong device, what kernels compute, float16.
+The mark stays with a tensor's memory, so views and tensors saved for backward passes have it, too. Gradients get it
+from the tensors that they are computed from.
+
+Not noticed: mixtures inside torch's own backward passes, other threads, tensors that are loaded, kernels whose arrays
+are all on the wrong device, what kernels compute, float16.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import torch
 import warp as wp
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from warp._src import torch as warp_torch
 
@@ -52,13 +56,20 @@ class MixedDevicesError(RuntimeError):
 
 def is_marked(value: Any) -> bool:
     """Return whether a value is a tensor on the pretended GPU."""
-    return isinstance(value, Tensor) and value.__dict__.get(MARK, False)
+    return isinstance(value, Tensor) and _memory(value).__dict__.get(MARK, False)
 
 
-def _mark(value: Any, on: bool) -> Any:
+def mark(value: Any, on: bool) -> Any:
+    """Put a tensor's memory on the pretended GPU, or take it off; return the value, whatever it is."""
     if isinstance(value, Tensor):
-        value.__dict__[MARK] = on
+        _memory(value).__dict__[MARK] = on
     return value
+
+
+def _memory(tensor: Tensor) -> Any:
+    """Return a tensor's storage, or the tensor itself if its layout has none."""
+    with torch._C.DisableTorchFunction():
+        return tensor.untyped_storage() if tensor.layout == torch.strided else tensor
 
 
 def _is_gpu(device: Any) -> bool:
@@ -78,12 +89,14 @@ class PretendedGpu(TorchFunctionMode):
             return is_marked(arguments[0])
         if name in PLAIN:
             return call(*arguments, **options)
-        if name in MOVES:
+        if name == "pin_memory":  # which needs a driver
+            return arguments[0]
+        if name in MOVES or (name == "as_tensor" and isinstance(arguments[0], Tensor)):
             return _moved(name, arguments, options)
         if name == "__deepcopy__":
-            return _mark(call(*arguments), is_marked(arguments[0]))
+            return mark(call(*arguments), is_marked(arguments[0]))
         if name == "__iter__":
-            return iter([_mark(row, is_marked(arguments[0])) for row in Tensor.unbind(arguments[0], 0)])
+            return iter([mark(row, is_marked(arguments[0])) for row in Tensor.unbind(arguments[0], 0)])
         made_on = options.get("device")
         if made_on is not None and _is_gpu(made_on):
             options["device"] = "cpu"
@@ -93,14 +106,36 @@ class PretendedGpu(TorchFunctionMode):
         if name in (*ANYWHERE, *INDEXING) and tensors:
             on = is_marked(tensors[0])
         if name == "tensor" and made_on is None:
-            on = False
+            on = is_marked(arguments[0])
         made = call(*arguments, **options)
         if call == Tensor.data.__set__:
-            _mark(arguments[0], is_marked(arguments[1]))
+            mark(arguments[0], is_marked(arguments[1]))
         if name not in ("item", "tolist"):
             for leaf in tree_leaves(made):
-                _mark(leaf, on)
+                mark(leaf, on)
         return made
+
+
+class PassOn(TorchDispatchMode):
+    """Mark what operations make from marked tensors, in backward passes and compositions, too."""
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple[Any, ...] = (), options: Any = None
+    ) -> Any:
+        with torch._C.DisableTorchFunction():
+            made = operation(*arguments, **(options or {}))
+            for tensor in fresh(made, (arguments, options)):
+                mark(tensor, True)
+        return made
+
+
+def fresh(made: Any, given: Any) -> list[Tensor]:
+    """Return the tensors of a result with memory of their own, if any tensor that it is made from is marked."""
+    given = [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)]
+    if not any(map(is_marked, given)):
+        return []
+    known = {_memory(tensor)._cdata for tensor in given}
+    return [leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor) and _memory(leaf)._cdata not in known]
 
 
 def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options: dict[str, Any], made_on: Any) -> None:
@@ -130,7 +165,7 @@ def _check(name: str, tensors: list[Tensor], arguments: tuple[Any, ...], options
 
 
 def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
-    """Return what `to`, `cpu` and `cuda` make of a tensor: a copy if the device differs."""
+    """Return what `to`, `cpu`, `cuda` and `as_tensor` make of a tensor: a copy if the device differs."""
     tensor, rest = arguments[0], []
     on = {"cpu": False, "cuda": True}.get(name, is_marked(tensor))
     for value in arguments[1:]:
@@ -147,7 +182,7 @@ def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Te
     made = Tensor.to(tensor, *rest, **options) if rest or options else tensor
     if on != is_marked(tensor) and made is tensor:
         made = tensor.clone(memory_format=torch.preserve_format)
-    return made if made is tensor else _mark(made, on)
+    return made if made is tensor else mark(made, on)
 
 
 @contextmanager
@@ -158,7 +193,7 @@ def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(torch.cuda, name, lambda *_: 0)
     patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda _: None)
     _pretend_in_warp(patch)
-    with PretendedGpu():
+    with PassOn(), PretendedGpu():
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from avatargen.config.batch_size import BatchSize
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,7 +63,9 @@ class Experiment(Frozen):
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="avatars per Snakemake job")
-    batch_size: int = Field(4, ge=1, le=256, description="avatars optimised together; part of the fingerprint")
+    batch_size: BatchSize = Field(
+        4, description="avatars optimised together, or auto: as many as fit; part of the fingerprint"
+    )
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
     gpus_per_worker: float = Field(0.0, ge=0, description="share of a GPU that a worker gets; 0: the CPU")
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
@@ -77,8 +80,9 @@ class RunConfig(Frozen):
     Attributes:
         method_name, method: name and settings of the method.
         prior_name, prior: name and settings of the diffusion prior.
-        head, renderer: names in the plug-in tables.
-        batch_size: avatars optimised together.
+        head, renderer: names in the plug-in tables; avatars are made with this renderer, and shown by the
+            experiment's.
+        batch_size: avatars optimised together; see `avatargen.config.batch_size`.
         threads: of torch, in a worker.
         clip_guide, clip: name and settings of the CLIP that guides the method; None for score distillation.
     """
@@ -89,7 +93,7 @@ class RunConfig(Frozen):
     prior: PriorSettings
     head: str
     renderer: str
-    batch_size: int
+    batch_size: BatchSize
     threads: int
     clip_guide: str | None = None
     clip: JudgeSettings | None = None
@@ -101,6 +105,7 @@ class NamedMethod(Frozen):
     reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
     overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
     prior: dict[str, Any] = Field({}, description="settings of the experiment's prior that differ")
+    renderer: str | None = Field(None, description="optimises with another renderer than the experiment's")
 
     @field_validator("prior")
     @classmethod

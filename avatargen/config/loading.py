@@ -119,7 +119,7 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     if problems:
         raise InputError(problems)
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
-    stated = {**experiment.overrides, **library.methods[method].overrides}
+    stated = merged(experiment.overrides, library.methods[method].overrides)
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
     if settings.meshes is not None:
         meshes = settings.meshes.model_copy(update={"folder": located(settings.meshes.folder, ROOT)})
@@ -131,7 +131,7 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
         prior_name=experiment.prior,
         prior=parse(PriorSettings, prior, f"methods.yaml: {method}: prior"),
         head=experiment.head,
-        renderer=experiment.renderer,
+        renderer=library.methods[method].renderer or experiment.renderer,
         batch_size=experiment.batch_size,
         threads=experiment.cpus_per_worker,
         **_clip_guide(experiment, settings, library),

@@ -14,7 +14,10 @@ PRIORS = {
     "stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior",
     "kandinsky": "avatargen.priors.kandinsky:KandinskyPrior",
 }
-RENDERERS = {"warp": "avatargen.render.warp:WarpRenderer"}
+RENDERERS = {
+    "warp": "avatargen.render.warp:WarpRenderer",
+    "pytorch3d": "avatargen.render.pytorch3d:Pytorch3dRenderer",
+}
 SOURCES = {
     "optimise": "avatargen.method.sources:Optimise",
     "template": "avatargen.method.sources:Template",

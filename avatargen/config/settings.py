@@ -63,6 +63,20 @@ class MeshSettings(Frozen):
         return self
 
 
+class SoftRasterSettings(Frozen):
+    """How renderers that blend softly do so (see `avatargen.render.pytorch3d`); others ignore it."""
+
+    sigma: float = hyper(
+        1e-4, "borrowed", "softness of outlines, half image heights squared (SoftRas; PyTorch3D)", gt=0, le=1
+    )
+    gamma: float = hyper(
+        1e-4, "borrowed", "softness of occlusion, a share of the depths 1 to 100 m (SoftRas; PyTorch3D)", gt=0, le=1
+    )
+    faces_per_pixel: int = hyper(
+        50, "borrowed", "nearest faces that blend at a sample (PyTorch3D's tutorials)", ge=1, le=150
+    )
+
+
 class MethodSettings(Frozen):
     """One way of making an avatar; the defaults are the full method."""
 
@@ -110,6 +124,7 @@ class MethodSettings(Frozen):
     offset_weight: float = hyper(5.0, "ours", "weight of the size of offsets", ge=0)
     shape_prior_weight: float = hyper(30.0, "ours", "weight of the prior on shape and expression", ge=0)
     gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)
+    soft_raster: SoftRasterSettings = SoftRasterSettings()
 
     @model_validator(mode="after")
     def _has_steps(self) -> MethodSettings:

@@ -5,6 +5,9 @@ avatar's cameras and noise do not depend on its place in the batch, on its batch
 is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014, fig. 15), applied to one
 integer after the other in exact 64-bit arithmetic.
 
+Seeds belong on the CPU, where all of this is computed: reading them from a GPU would wait for it. Noise for a GPU is
+made there, see `avatargen.geometry.noise`.
+
 Framing: a head with its neck is 0.25 to 0.3 m tall, and tall hair adds to that. From 1.22 m with a field of view of 18
 degrees the image is 0.386 m tall around `CENTRE`.
 """
@@ -17,6 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.config.settings import CameraSettings
+from avatargen.geometry.noise import normal
+from avatargen.geometry.transfer import to_device
 from avatargen.geometry.types import Cameras
 
 DISTANCE = 1.22  # metres
@@ -36,7 +41,7 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
     azimuths of a step are stratified: one in each of V equal shares of the distribution, with a random common offset.
 
     Args:
-        seeds: one for each avatar; the cameras are on their device.
+        seeds: one for each avatar, on the CPU, as the cameras are.
         step: of the optimisation.
         views: V.
         ranges: degrees and metres.
@@ -61,7 +66,7 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
     centre = np.where(close[..., None], FACE, CENTRE)
     target = _between(cube, (-ranges.target_jitter, ranges.target_jitter)) + centre
     fields = (azimuth, elevation, distance, fov, target)
-    return Cameras(*(torch.from_numpy(field.astype(np.float32)).to(seeds.device) for field in fields))
+    return Cameras(*(torch.from_numpy(field.astype(np.float32)) for field in fields))
 
 
 def usual_framing(ranges: CameraSettings) -> tuple[float, float]:
@@ -119,7 +124,7 @@ def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) 
     """Return uniform random numbers in [0, 1), a function of (seed, step, view, stream) alone.
 
     Args:
-        seeds: one for each avatar; the result is on their device.
+        seeds: one for each avatar, on the CPU, as the result is.
         step: of the optimisation.
         views: numbers for each avatar.
         stream: 0 or above; different streams are independent.
@@ -135,36 +140,42 @@ def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) 
     if stream < 0:
         raise ValueError(f"keyed_uniform: got stream {stream}; expected 0 or above")
     bits = _keys(seeds, step, views, stream) >> np.uint64(40)
-    return torch.from_numpy((bits * 2.0**-24).astype(np.float32)).to(seeds.device)
+    return torch.from_numpy((bits * 2.0**-24).astype(np.float32))
 
 
 def keyed_noise(
-    seeds: Int[Tensor, " B"], step: int, views: int, shape: tuple[int, ...]
+    seeds: Int[Tensor, " B"], step: int, views: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "B {views} ..."]:
-    """Return standard normal numbers (B, V, *shape), a function of (seed, step, view) alone.
+    """Return standard normal numbers (B, V, *shape), a function of (seed, step, view) and the kind of device alone.
 
-    Numbers are drawn on the CPU, so that they are the same for every device.
+    For the CPU they come from torch's generator; for a GPU, where drawing on the host would take longer than the step,
+    from `avatargen.geometry.noise.normal`. The two differ.
 
     Args:
-        seeds: one for each avatar; the result is on their device.
+        seeds: one for each avatar, on the CPU.
         step: of the optimisation.
         views: V.
         shape: of each view's noise.
+        device: of the result.
 
     Example:
         >>> keyed_noise(torch.tensor([7, 8]), step=3, views=2, shape=(4, 64, 64)).shape
         torch.Size([2, 2, 4, 64, 64])
     """
+    keys, device = _keys(seeds, step, views, _NOISE), torch.device(device)
+    if device.type != "cpu":
+        (on_device,) = to_device([torch.from_numpy(keys.view(np.int64))], device)
+        return normal(on_device, shape)
     noise = torch.empty(len(seeds), views, *shape)
-    for row, keys in zip(noise, _keys(seeds, step, views, _NOISE), strict=True):
-        for image, key in zip(row, keys, strict=True):
+    for row, row_keys in zip(noise, keys, strict=True):
+        for image, key in zip(row, row_keys, strict=True):
             image.normal_(generator=torch.Generator().manual_seed(int(key >> np.uint64(1))))
-    return noise.to(seeds.device)
+    return noise
 
 
 def _keys(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
     """Return hashes of (seed, step, view, stream), (B, V) uint64."""
-    state = _mix(seeds.cpu().numpy().astype(np.int64).view(np.uint64)[:, None])
+    state = _mix(seeds.numpy().astype(np.int64).view(np.uint64)[:, None])
     for number in (np.int64(step), np.arange(views, dtype=np.int64), np.int64(stream)):
         state = _mix(state ^ _mix(np.atleast_1d(number).view(np.uint64)))
     return state

@@ -92,15 +92,15 @@ class Cameras:
         """Return the cameras on another device."""
         return Cameras(*(getattr(self, field.name).to(device) for field in fields(self)))
 
-    def views(self, index: list[int]) -> Cameras:
-        """Return some of the V views of all avatars.
+    def view(self, index: int) -> Cameras:
+        """Return one of the V views of all avatars.
 
         Example:
             >>> ones = torch.ones(2, 4)
-            >>> Cameras(ones, ones, ones, ones, torch.zeros(2, 4, 3)).views([3]).target.shape
+            >>> Cameras(ones, ones, ones, ones, torch.zeros(2, 4, 3)).view(3).target.shape
             torch.Size([2, 1, 3])
         """
-        return Cameras(*(getattr(self, field.name)[:, index] for field in fields(self)))
+        return Cameras(*(getattr(self, field.name)[:, index : index + 1].contiguous() for field in fields(self)))
 
     def __getitem__(self, index: slice | Tensor) -> Cameras:
         return Cameras(*(getattr(self, field.name)[index] for field in fields(self)))

@@ -125,17 +125,20 @@ class _Skin(torch.autograd.Function):
 def one_by_one(function: Callable[[Tensor], Tensor], rows: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
     """Apply a function to each row by itself, so that no bit of a row depends on the rest of the batch.
 
-    The rounding of a matrix product depends on the number of rows and on their alignment in memory. Here every row, and
-    every row's gradient, has memory of its own.
+    On a CPU, the rounding of a matrix product depends on the number of rows and on their alignment in memory. Here
+    every row, and every row's gradient, has memory of its own. A GPU takes all rows at once: batches have a fixed
+    shape, so that one kernel rounds them all, and a kernel for each row would take longer than the products.
 
     Args:
-        function: takes (1, D) and returns (1, E).
+        function: takes (B, D) and returns (B, E), row by row; on a CPU, B is 1.
         rows: inputs.
 
     Example:
         >>> one_by_one(lambda row: 2 * row, torch.tensor([[1.0], [2.0]])).tolist()
         [[2.0], [4.0]]
     """
+    if rows.is_cuda:
+        return function(rows)
     return torch.cat([_Apart.apply(function(_Apart.apply(row))) for row in rows.split(1)])
 
 

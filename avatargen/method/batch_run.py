@@ -16,7 +16,7 @@ from avatargen.io.avatar_file import Avatar, zero_avatar_tensors
 from avatargen.io.history import History
 from avatargen.method import phase1_cache
 from avatargen.method.context import Batch, Prompts, embed_prompts
-from avatargen.method.cost import now
+from avatargen.method.cost import now, peak_memory_mb, reset_peak_memory
 from avatargen.method.optimise import snapshots, take_step
 from avatargen.method.posing import head_parameters, point_offsets
 from avatargen.method.recorder import Recorder
@@ -37,11 +37,12 @@ class BatchRun:
     Attributes:
         generator: the loaded models.
         run: the method.
-        items: prompts and seeds, at most `run.batch_size`.
+        items: prompts and seeds, at most `size`.
         folders: one per item, existing.
         phase1_folders: where the phase 1 of each item is shared between methods; None: it is not.
         attempt: 0, or how often these avatars have diverged before.
         start: the step that their checkpoints stand at; 0 in attempt 0: there is none.
+        size: rows that the batch is padded to with copies of its first avatar.
         on_step: told (steps done, steps in all).
     """
 
@@ -52,6 +53,7 @@ class BatchRun:
     phase1_folders: Sequence[Path] | None
     attempt: int
     start: int
+    size: int
     on_step: OnStep | None = None
 
     def avatars(self) -> Iterator[Avatar | None]:
@@ -74,19 +76,12 @@ class BatchRun:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _optimised(self) -> tuple[Batch, State]:
-        """Return what the steps share, and the state after the last one.
-
-        The batch is padded with copies of its first avatar to its fixed size.
-        """
+        """Return what the steps share, and the state after the last one."""
         method, since = self.run.method, now()
-        padding = self.run.batch_size - len(self.items)
-        padded = [*self.items, *[self.items[0]] * padding]
-        state = self._initial_state(padded)
+        batch, state = self._begun()
         if (self.attempt, self.start) != (0, 0):
-            restore(state, [*self.folders, *[self.folders[0]] * padding])
+            restore(state, [*self.folders, *[self.folders[0]] * (self.size - len(self.folders))])
         recorder = Recorder([History.load(folder, until=self.start) for folder in self.folders])
-        seeds = torch.tensor([item.seed for item in padded], device=self.generator.head.shape_template.device)
-        batch = Batch(self.generator.context, method, self._embedded(padded), seeds)
         while state.step < method.steps:
             losses = take_step(batch, state)
             recorder.add(state.step, losses)
@@ -97,6 +92,27 @@ class BatchRun:
                 self._checkpoint(batch, state, recorder)
         _charge(state, since, len(self.items))
         return batch, state
+
+    def _begun(self) -> tuple[Batch, State]:
+        """Return what the steps share, and the state before the first one, of the padded batch."""
+        padded = [*self.items, *[self.items[0]] * (self.size - len(self.items))]
+        seeds = torch.tensor([item.seed for item in padded])
+        return Batch(self.generator.context, self.run.method, self._embedded(padded), seeds), self._initial_state(
+            padded
+        )
+
+    def largest_steps(self) -> int:
+        """Take the first step of each phase and a snapshot, of which nothing is kept; return the peak memory, bytes.
+
+        The first step of phase 2 estimates the masks: no step needs more memory.
+        """
+        reset_peak_memory()
+        batch, state = self._begun()
+        for step in sorted({0, self.run.method.phase1_steps} - {self.run.method.steps}):
+            state.step = step
+            take_step(batch, state)
+        snapshots(batch, state)
+        return int(peak_memory_mb() * 2**20)
 
     def _embedded(self, items: Sequence[PromptItem]) -> Prompts:
         generator, texts = self.generator, [item.prompt for item in items]
@@ -115,11 +131,11 @@ class BatchRun:
 
         The checkpoint at the end of phase 1 comes between others and takes no snapshot; methods share it.
         """
-        method = self.run.method
+        method, histories = self.run.method, recorder.flush()
         regular = state.step % CHECKPOINT_STEPS == 0 or state.step == method.steps
-        due = regular and recorder.histories[0].is_due(state.step, method.steps)
+        due = regular and histories[0].is_due(state.step, method.steps)
         images = snapshots(batch, state).mul(255).round().byte() if due else None
-        for row, (history, folder) in enumerate(zip(recorder.histories, self.folders, strict=True)):
+        for row, (history, folder) in enumerate(zip(histories, self.folders, strict=True)):
             if images is not None:
                 history.snapshots.append((state.step, images[row].permute(1, 2, 0).cpu().numpy()))
             history.save(folder)
@@ -134,10 +150,10 @@ class BatchRun:
         if bool(state.diverged[row]):
             tensors = zero_avatar_tensors(generator.head.template(1), SIZE)
             message = f"a gradient stopped being finite, at each of {len(PACES)} attempts"
-            return generator.new_avatar(self.run, item, tensors, seconds, "diverged", message)
+            return generator.new_avatar(self.run, item, tensors, seconds, "diverged", message, batch_size=self.size)
         one, latent, since = parameters[row : row + 1], state.texture[row].detach(), now()
         tensors = {**one.first(), "latent_texture": latent, "baked_texture": generator.bake(one, latent)}
-        return generator.new_avatar(self.run, item, tensors, seconds + now() - since)
+        return generator.new_avatar(self.run, item, tensors, seconds + now() - since, batch_size=self.size)
 
 
 def _charge(state: State, since: float, avatars: int) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.geometry.cameras import evaluation_cameras, usual_framing
 from avatargen.geometry.sparse import SparseMap
 from avatargen.geometry.types import Cameras
 from avatargen.heads.base import HeadModel
@@ -18,7 +20,7 @@ from avatargen.method.offset_mlp import encode_positions
 from avatargen.method.regularisers import laplacian_matrix
 from avatargen.priors.base import Prior, flat_latents, grey_response
 from avatargen.priors.clip import ClipGuide
-from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, named_views, with_view
+from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, view_indices, with_view
 from avatargen.render.base import Renderer
 
 PALETTE = 64
@@ -98,17 +100,18 @@ class Prompts:
 
     Attributes:
         words: the prior's vocabulary of views.
-        by_view: the prior's embeddings of the prompts with each view name.
+        by_view: the prior's embeddings of the prompts with each of its K view names.
         empty: the prior's embedding of the empty prompt.
         clip: guides in place of score distillation, if given.
-        clip_by_view: the guide's embeddings, by Latent-Paint's view names, which are plain English.
+        clip_by_view: the guide's embeddings with each of Latent-Paint's view names, which are plain English; None
+            without a guide.
     """
 
     words: ViewWords
-    by_view: dict[str, Float[Tensor, "B L D"]]
+    by_view: Float[Tensor, "K B L D"]
     empty: Float[Tensor, "1 L D"]
     clip: ClipGuide | None = None
-    clip_by_view: dict[str, Float[Tensor, "B E"]] = field(default_factory=dict)
+    clip_by_view: Float[Tensor, "4 B E"] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Batch:
         context: shared with all other batches of the worker.
         method: the method's settings.
         prompts: the avatars' prompts, embedded.
-        seeds: the avatars' seeds.
+        seeds: the avatars' seeds, on the CPU.
     """
 
     context: Context
@@ -127,19 +130,51 @@ class Batch:
     prompts: Prompts
     seeds: Int[Tensor, " B"]
 
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the models."""
+        return self.context.positions.device
 
-def for_cameras(
-    by_view: dict[str, Float[Tensor, "B *E"]], cameras: Cameras, words: ViewWords
-) -> Float[Tensor, "B V *E"]:
-    """Return the embedding of each avatar's prompt with the view that each camera sees.
+    @cached_property
+    def mask_cameras(self) -> Cameras:
+        """The fixed cameras of the masks, (B, M); see `mask_cameras`."""
+        return mask_cameras(self.context, self.method, len(self.seeds)).to(self.device)
+
+    @cached_property
+    def mask_prompts(self) -> Float[Tensor, "B M L D"]:
+        """The prior's embedding of each avatar's prompt with the view of each of these cameras."""
+        cameras = mask_cameras(self.context, self.method, len(self.seeds))
+        return for_views(self.prompts.by_view, view_indices(cameras, self.prompts.words).to(self.device))
+
+
+def mask_cameras(context: Context, method: MethodSettings, batch: int) -> Cameras:
+    """Return the fixed cameras of the masks, (B, M), on the CPU: evenly around the head, slightly from above.
+
+    Distance and field of view are the middle of those that the prior is used to: where a head looks smaller than the
+    prior knows heads, masks would make it grow.
 
     Args:
-        by_view: embeddings by view name.
-        cameras: (B, V) cameras.
-        words: names the view of a camera.
+        context: its prior's camera ranges.
+        method: its number of cameras, M.
+        batch: number of avatars, B.
     """
-    names = named_views(cameras, words)
-    return torch.stack([torch.stack([by_view[name][b] for name in row]) for b, row in enumerate(names)])
+    distance, fov = usual_framing(context.settings.cameras)
+    return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov)
+
+
+def for_views(by_view: Float[Tensor, "K B *E"], views: Int[Tensor, "B V"]) -> Float[Tensor, "B V *E"]:
+    """Return the embedding of each avatar's prompt with each of its views.
+
+    Args:
+        by_view: embeddings with each view name.
+        views: index of the view name of each camera.
+
+    Example:
+        >>> by_view = torch.tensor([[[1.0], [2.0]], [[10.0], [20.0]]])  # two names, two avatars
+        >>> for_views(by_view, torch.tensor([[0, 1], [1, 1]])).squeeze(-1).tolist()
+        [[1.0, 10.0], [20.0, 20.0]]
+    """
+    return by_view[views, torch.arange(len(views), device=views.device)[:, None]]
 
 
 def embed_prompts(
@@ -155,12 +190,13 @@ def embed_prompts(
         clip: embeds, too.
     """
 
-    def by_view(embed: Callable[[list[str]], Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
+    def by_view(embed: Callable[[list[str]], Tensor], names: tuple[str, ...]) -> Tensor:
         if not view_prompts:
-            return dict.fromkeys(names, embed(prompts))
+            plain = embed(prompts)
+            return plain.expand(len(names), *plain.shape)
         texts = [with_view(prompt, name) for name in names for prompt in prompts]
-        return dict(zip(names, embed(texts).split(len(prompts)), strict=True))
+        return embed(texts).unflatten(0, (len(names), len(prompts)))
 
     known = VIEW_WORDS[words]
-    seen = by_view(clip.embed, LATENT_PAINT.names) if clip else {}
+    seen = by_view(clip.embed, LATENT_PAINT.names) if clip else None
     return Prompts(known, by_view(prior.embed, known.names), prior.embed([""]), clip, seen)

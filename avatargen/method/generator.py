@@ -17,7 +17,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.places import ROOT
 from avatargen.config.plugins import HEADS, RENDERERS, load_class
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import PriorSettings
+from avatargen.config.settings import PriorSettings, SoftRasterSettings
 from avatargen.geometry.types import HeadParameters
 from avatargen.heads.base import HeadModel
 from avatargen.io.avatar_file import Avatar
@@ -25,8 +25,10 @@ from avatargen.method import phase1_cache
 from avatargen.method.batch_run import BatchRun, OnStep
 from avatargen.method.context import Context, build_context
 from avatargen.method.cost import peak_memory_mb, reset_peak_memory
+from avatargen.method.memory import BatchSizes, reclaim
+from avatargen.method.out_of_memory import is_out_of_memory
 from avatargen.method.sources import source_of
-from avatargen.method.state import PACES, checkpoint_place
+from avatargen.method.state import checkpoint_place
 from avatargen.method.texture_baking import SIZE, bake
 from avatargen.priors.base import Prior, load_prior
 from avatargen.priors.clip import ClipGuide
@@ -56,7 +58,14 @@ class Generator:
     _clips: dict[str, ClipGuide] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def load(cls, head: str, renderer: str, prior: PriorSettings, threads: int) -> Generator:
+    def load(
+        cls,
+        head: str,
+        renderer: str,
+        prior: PriorSettings,
+        threads: int,
+        soft: SoftRasterSettings = SoftRasterSettings(),  # noqa: B008
+    ) -> Generator:
         """Load the models onto the GPU if there is one.
 
         Args:
@@ -64,6 +73,7 @@ class Generator:
             renderer: a name in `plugins.RENDERERS`.
             prior: settings of the prior.
             threads: of torch; results depend on them in their last bits.
+            soft: settings of a renderer that blends softly.
 
         Raises:
             InputError: an unknown name, or a prior that is not there.
@@ -73,7 +83,7 @@ class Generator:
         model = load_class("head", head, HEADS).load().to(device)
         proxy = model.proxy()
         make = load_class("renderer", renderer, RENDERERS)
-        fine, coarse = (make(h.topology, h.canonical(h.shape_template[None])[0]) for h in (model, proxy))
+        fine, coarse = (make(h.topology, h.canonical(h.shape_template[None])[0], soft) for h in (model, proxy))
         return cls(model, fine, proxy, coarse, load_prior(prior, ROOT), prior)
 
     @cached_property
@@ -114,21 +124,55 @@ class Generator:
         if phase1_folders:
             phase1_cache.resume(folders, phase1_folders)
         self.context, self.texel_map, self.clip_guide(run)  # loaded before the clock of a batch starts
-        places = [checkpoint_place(folder) for folder in folders]
-        for attempt in range(len(PACES)):
-            for start in sorted({step for tried, step in places if tried == attempt}, reverse=True):
-                same = [k for k, place in enumerate(places) if place == (attempt, start)]
-                for first in range(0, len(same), run.batch_size):
-                    rows = same[first : first + run.batch_size]
-                    some, where = [items[k] for k in rows], [folders[k] for k in rows]
-                    shared = [phase1_folders[k] for k in rows] if phase1_folders else None
-                    reset_peak_memory()
-                    batch = BatchRun(self, run, some, where, shared, attempt, start, on_step)
-                    for k, avatar in zip(rows, batch.avatars(), strict=True):
-                        if avatar is None:
-                            places[k] = (attempt + 1, 0)
-                        else:
-                            yield avatar
+        yield from self._in_batches(run, items, folders, on_step, phase1_folders)
+
+    def _in_batches(
+        self,
+        run: RunConfig,
+        items: Sequence[PromptItem],
+        folders: Sequence[Path],
+        on_step: OnStep | None,
+        phase1_folders: Sequence[Path] | None,
+    ) -> Iterator[Avatar]:
+        """Make avatars in batches whose checkpoints stand at one place, those furthest on first.
+
+        A batch that does not fit into memory goes on from its checkpoints in two halves.
+        """
+        waiting = {k: checkpoint_place(folder) for k, folder in enumerate(folders)}
+        while waiting:
+            attempt, start = min(waiting.values(), key=lambda place: (place[0], -place[1]))
+            same = [k for k, place in waiting.items() if place == (attempt, start)]
+            size = self._batch_size(run, items[same[0]], len(same))
+            rows = same[:size]
+            some, where = [items[k] for k in rows], [folders[k] for k in rows]
+            shared = [phase1_folders[k] for k in rows] if phase1_folders else None
+            reset_peak_memory()
+            batch = BatchRun(self, run, some, where, shared, attempt, start, size, on_step)
+            try:
+                for k, avatar in zip(rows, batch.avatars(), strict=True):
+                    waiting[k] = (attempt + 1, 0)
+                    if avatar is not None:
+                        del waiting[k]
+                        yield avatar
+                continue
+            except Exception as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+                reclaim(error)
+            self._sizes.halve(run, size)
+            waiting |= {k: checkpoint_place(folders[k]) for k in rows if waiting.get(k) == (attempt, start)}
+
+    def _batch_size(self, run: RunConfig, item: PromptItem, avatars: int) -> int:
+        """Return how many of the avatars at hand to optimise together; measured with copies of one, if need be."""
+
+        def trial(size: int) -> int:
+            return BatchRun(self, run, [item], [], None, 0, 0, size).largest_steps()
+
+        return self._sizes.of(run, avatars, trial)
+
+    @cached_property
+    def _sizes(self) -> BatchSizes:
+        return BatchSizes(self.head.shape_template.device)
 
     def truncated_by(self, run: RunConfig, prompt: str) -> list[str]:
         """Return which readers truncate a prompt: the prior, the CLIP guide; none where nothing is optimised."""
@@ -175,6 +219,7 @@ class Generator:
         seconds: float,
         status: str = "ok",
         message: str = "",
+        batch_size: int | None = None,
     ) -> Avatar:
         """Return an avatar with everything that its file records.
 
@@ -185,7 +230,9 @@ class Generator:
             seconds: what it cost.
             status: see `avatar_file.STATUSES`.
             message: what went wrong.
+            batch_size: avatars that were optimised together, padding included; None if none were.
         """
+        together = {} if batch_size is None else {"batch_size": batch_size}
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return Avatar(
             id=item.id,
@@ -195,7 +242,13 @@ class Generator:
             head_id=self.head.id,
             prior_id=self.prior.id,
             config=run.model_dump(mode="json"),
-            provenance={"avatargen": __version__, "versions": versions, "list": item.list, "item": item.item},
+            provenance={
+                "avatargen": __version__,
+                "versions": versions,
+                "list": item.list,
+                "item": item.item,
+                **together,
+            },
             cost={"seconds": seconds, "peak_memory_mb": peak_memory_mb()},
             status=status,
             message=message,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatargen.config.settings import MethodSettings
-from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, usual_framing
-from avatargen.geometry.types import Cameras
-from avatargen.method.context import Batch, Context, for_cameras
+from avatargen.geometry.cameras import keyed_noise
+from avatargen.method.context import Batch
 from avatargen.method.regularisers import magnitude, roughness
 from avatargen.method.segmentation import Masks, estimate_masks, relative_change, silhouette_loss
 from avatargen.method.state import State
@@ -41,21 +37,6 @@ def geometry_losses(
     return {**losses, "regularisation": _regularisation(batch, state, at_points)}
 
 
-def mask_cameras(context: Context, method: MethodSettings, batch: int) -> Cameras:
-    """Return the fixed cameras of the masks, (B, M): evenly around the head, slightly from above.
-
-    Distance and field of view are the middle of those that the prior is used to: where a head looks smaller than the
-    prior knows heads, masks would make it grow.
-
-    Args:
-        context: its prior's camera ranges.
-        method: its number of cameras, M.
-        batch: number of avatars, B.
-    """
-    distance, fov = usual_framing(context.settings.cameras)
-    return evaluation_cameras(batch, method.mask_views, distance=distance, fov=fov, device=context.positions.device)
-
-
 def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> dict[str, Float[Tensor, " B"]]:
     """Return the segmentation loss in one of the fixed cameras, which take turns.
 
@@ -66,10 +47,9 @@ def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) 
         before, state.masks = state.masks, _estimate(batch, state, vertices.detach())
         if state.step > method.phase1_steps:
             losses["mask_change"] = relative_change(before, state.masks)
-    turn = [state.step % method.mask_views]
-    cameras = mask_cameras(batch.context, method, len(state.shape)).views(turn)
-    silhouette = batch.context.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
-    mask = replace(state.masks, foreground=state.masks.foreground[:, turn], valid=state.masks.valid[:, turn])
+    turn = state.step % method.mask_views
+    cameras, mask = batch.mask_cameras.view(turn), state.masks.view(turn)
+    silhouette = batch.context.renderer.silhouette(vertices, cameras, mask.foreground.shape[-1])
     return {**losses, "segmentation": method.segmentation_weight * silhouette_loss(silhouette, mask)}
 
 
@@ -89,8 +69,7 @@ def _regularisation(batch: Batch, state: State, at_points: Float[Tensor, "B P 3"
 @torch.no_grad()
 def _estimate(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> Masks:
     """Return new masks of all fixed cameras, from what the prior makes of the current renders."""
-    context, method, settings, prompts = batch.context, batch.method, batch.context.settings, batch.prompts
-    cameras = mask_cameras(context, method, len(vertices))
+    context, settings, cameras = batch.context, batch.context.settings, batch.mask_cameras
     seen = context.renderer.render(
         vertices,
         cameras,
@@ -102,14 +81,15 @@ def _estimate(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> M
     )
     silhouette = context.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
     count, shape = len(context.mask_latents), tuple(seen.features.shape[2:])
-    noise = keyed_noise(batch.seeds, MASK_STREAM + state.step, method.mask_views * count, shape)
+    draws = batch.method.mask_views * count
+    noise = keyed_noise(batch.seeds, MASK_STREAM + state.step, draws, shape, batch.device)
     return estimate_masks(
         context.prior,
         seen,
         silhouette,
         context.mask_latents,
         noise.unflatten(1, (-1, count)),
-        for_cameras(prompts.by_view, cameras, prompts.words),
-        prompts.empty,
+        batch.mask_prompts,
+        batch.prompts.empty,
         Denoising(settings.mask_timestep, settings.mask_steps, settings.mask_guidance),
     )

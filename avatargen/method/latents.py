@@ -9,19 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.config.settings import MethodSettings
-from avatargen.geometry.cameras import keyed_uniform
-from avatargen.geometry.types import Cameras, RenderOutput
+from avatargen.geometry.types import RenderOutput
 from avatargen.method.context import PALETTE, Batch
+from avatargen.method.draws import Draws
 from avatargen.method.shading_cue import add_contrast, alpha, blend, shading
 from avatargen.method.state import State
 from avatargen.render.base import Interior
 
-_BACKGROUND, _TURN, _HEIGHT = 1, 2, 3
-"""Streams of random numbers; stream 0 draws the timesteps."""
-
 
 def render_latents(
-    batch: Batch, state: State, vertices: Float[Tensor, "B N 3"], cameras: Cameras
+    batch: Batch, state: State, vertices: Float[Tensor, "B N 3"], draws: Draws
 ) -> tuple[Float[Tensor, "B V C h w"], Float[Tensor, "B V 1 h w"]]:
     """Render the avatars over plain backgrounds, with the shading cue while its weight is above 0.
 
@@ -34,15 +31,15 @@ def render_latents(
     moves = method.texture and (method.phase2_texture or state.step < method.phase1_steps)
     seen = context.renderer.render(
         vertices,
-        cameras,
+        draws.cameras,
         settings.latent_size,
         texture=state.texture if moves else state.texture.detach(),
         samples=settings.samples,
         normals=cue > 0,
         interior=_interior(method),
     )
-    features = _with_cue(batch, state, seen, cameras, cue) if cue > 0 else seen.features
-    chosen = (keyed_uniform(batch.seeds, state.step, method.views, _BACKGROUND) * PALETTE).long()
+    features = _with_cue(batch, seen, draws, cue) if cue > 0 else seen.features
+    chosen = (draws.background * PALETTE).long()
     background = context.palette_latents[chosen][..., None, None]
     weight = method.distil_silhouette
     coverage = seen.coverage if weight == 1 else torch.lerp(seen.coverage.detach(), seen.coverage, weight)
@@ -57,15 +54,11 @@ def _interior(method: MethodSettings) -> Interior:
     return "normals" if method.distil_shading > 0 else "none"
 
 
-def _with_cue(
-    batch: Batch, state: State, seen: RenderOutput, cameras: Cameras, weight: float
-) -> Float[Tensor, "B V C h w"]:
+def _with_cue(batch: Batch, seen: RenderOutput, draws: Draws, weight: float) -> Float[Tensor, "B V C h w"]:
     """Return the features with the geometry's shading, lit from a random upper front direction of each camera."""
     method, greys = batch.method, batch.context.greys
-    views = cameras.fov.shape[1]
-    turn = (keyed_uniform(batch.seeds, state.step, views, _TURN) - 0.5) * 1.2
-    height = 0.1 + 0.7 * keyed_uniform(batch.seeds, state.step, views, _HEIGHT)
-    angle = torch.deg2rad(cameras.azimuth) + turn
+    turn, height = (draws.turn - 0.5) * 1.2, 0.1 + 0.7 * draws.height
+    angle = torch.deg2rad(draws.cameras.azimuth) + turn
     light = torch.nn.functional.normalize(torch.stack([angle.sin(), height, angle.cos()], dim=-1), dim=-1)
     level = shading(torch.lerp(seen.normals.detach(), seen.normals, method.distil_shading), light)
     if method.shading_cue == "blended":

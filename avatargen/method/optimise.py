@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.config.settings import MethodSettings
-from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, keyed_uniform, training_cameras, usual_framing
-from avatargen.geometry.types import Cameras
-from avatargen.method.context import Batch, for_cameras
+from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, usual_framing
+from avatargen.method.context import Batch, for_views
+from avatargen.method.draws import Draws, draw
 from avatargen.method.geometry_losses import geometry_losses
 from avatargen.method.latents import render_latents
 from avatargen.method.posing import point_offsets, proxy_vertices, resting_vertices
@@ -28,10 +28,6 @@ from avatargen.method.state import State
 from avatargen.method.updates import apply_gradients
 from avatargen.priors.clip import ClipGuide
 from avatargen.priors.diffusion import add_noise, guided_epsilon
-from avatargen.priors.view_prompts import LATENT_PAINT
-
-_TIMESTEP = 0
-"""Stream of random numbers; see `avatargen.method.latents` for the others."""
 
 
 def take_step(batch: Batch, state: State) -> dict[str, Float[Tensor, " B"]]:
@@ -86,38 +82,37 @@ def _guidance(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> d
 
     For the record, return `distillation` or `clip`, and `coverage`, the share of the views that heads cover.
     """
-    cameras = training_cameras(batch.seeds, state.step, batch.method.views, batch.context.settings.cameras)
-    latents, coverage = render_latents(batch, state, vertices, cameras)
-    if batch.prompts.clip is None:
-        losses = _distil(batch, state, latents, cameras)
+    draws, prompts = draw(batch, state.step), batch.prompts
+    latents, coverage = render_latents(batch, state, vertices, draws)
+    if prompts.clip is None or prompts.clip_by_view is None:
+        losses = _distil(batch, state, latents, draws)
     else:
-        losses = _clip_loss(batch, batch.prompts.clip, latents, cameras)
+        losses = _clip_loss(batch, prompts.clip, latents, for_views(prompts.clip_by_view, draws.plain_views))
     return {**losses, "coverage": coverage.mean(dim=(1, 2, 3, 4))}
 
 
 def _clip_loss(
-    batch: Batch, clip: ClipGuide, latents: Float[Tensor, "B V C h w"], cameras: Cameras
+    batch: Batch, clip: ClipGuide, latents: Float[Tensor, "B V C h w"], texts: Float[Tensor, "B V E"]
 ) -> dict[str, Float[Tensor, " B"]]:
     """Return the weighted CLIP loss, mean over the views, as `surrogate` and `clip`."""
-    texts = for_cameras(batch.prompts.clip_by_view, cameras, LATENT_PAINT).flatten(0, 1)
-    cosines = clip.similarity(batch.context.prior.decode(latents.flatten(0, 1)), texts)
+    cosines = clip.similarity(batch.context.prior.decode(latents.flatten(0, 1)), texts.flatten(0, 1))
     loss = batch.method.clip_weight * (1 - cosines).unflatten(0, latents.shape[:2]).mean(1)
     return {"surrogate": loss, "clip": loss}
 
 
 def _distil(
-    batch: Batch, state: State, latents: Float[Tensor, "B V C h w"], cameras: Cameras
+    batch: Batch, state: State, latents: Float[Tensor, "B V C h w"], draws: Draws
 ) -> dict[str, Float[Tensor, " B"]]:
     """Return `surrogate`, whose gradient is score distillation's, and `distillation`, that gradient's r.m.s. value."""
     context, method, settings, prompts = batch.context, batch.method, batch.context.settings, batch.prompts
     prior, flat = context.prior, latents.flatten(0, 1)
     with torch.no_grad():
-        noise = keyed_noise(batch.seeds, state.step, method.views, tuple(flat.shape[1:])).flatten(0, 1)
-        uniform = keyed_uniform(batch.seeds, state.step, method.views, _TIMESTEP).flatten()
+        shape = tuple(flat.shape[1:])
+        noise = keyed_noise(batch.seeds, state.step, method.views, shape, batch.device).flatten(0, 1)
         progress, total = state.step / method.steps, len(prior.alphas_cumprod)
-        t = timesteps(uniform, settings.t_range, total, progress, settings.t_anneal)
+        t = timesteps(draws.timestep.flatten(), settings.t_range, total, progress, settings.t_anneal)
         a = prior.alphas_cumprod[t]
-        condition = for_cameras(prompts.by_view, cameras, prompts.words).flatten(0, 1)
+        condition = for_views(prompts.by_view, draws.views).flatten(0, 1)
         noisy = add_noise(flat, noise, a)
         epsilon = guided_epsilon(prior, noisy, t, condition, prompts.empty, settings.guidance)
         gradient = sds_gradient(epsilon, noise, weight(a, settings.weighting))

@@ -35,6 +35,11 @@ class Masks:
     foreground: Float[Tensor, "B M 1 H W"]
     valid: Bool[Tensor, "B M"]
 
+    def view(self, index: int) -> Masks:
+        """Return the masks of one camera of each avatar."""
+        one = slice(index, index + 1)
+        return Masks(self.foreground[:, one].contiguous(), self.valid[:, one].contiguous())
+
 
 def estimate_masks(
     prior: Prior,

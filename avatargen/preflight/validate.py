@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from avatargen.config.batch_size import job_size
 from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
 from avatargen.config.loading import load_experiment, load_library, resolve, valid_part
+from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.places import ROOT, list_folders
 from avatargen.config.plugins import HEADS, RENDERERS
@@ -63,6 +65,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
         raise InputError(problems.lines)
     runs = {name: problems.of(partial(resolve, experiment, name, library)) for name in experiment.methods}
     judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
+    problems.add(_renderer_problems(experiment, runs) if "renderer" not in wrong else ())
     problems.add(_guide_problems(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
     problems.add(_source_problems(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
     if experiment.prior in library.priors and "prior" not in wrong:
@@ -91,6 +94,7 @@ def needed_bytes(study: Study, results: Path) -> int:
         results: folder of the experiment's results.
     """
     settings, needed, phases = study.experiment.evaluation, 0, []
+    batch = job_size(study.experiment.batch_size, study.experiment.gpus_per_worker > 0)
     for run in study.runs.values():
         for name in study.lists:
             folder = results / name / run.method_name / "avatars"
@@ -98,7 +102,7 @@ def needed_bytes(study: Study, results: Path) -> int:
             missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
             needed += missing * disk_estimate.avatar_bytes(run, settings)
             phase1 = shared_phase1(run, study.runs.values())
-            stored = missing if phase1 and (name, phase1) not in phases else min(missing, study.experiment.batch_size)
+            stored = missing if phase1 and (name, phase1) not in phases else min(missing, batch)
             phases.append((name, phase1))
             needed += stored * disk_estimate.checkpoint_bytes(run)
     return needed
@@ -194,8 +198,6 @@ def _name_problems(experiment: Experiment) -> list[str]:
         lines = head_problems(experiment.head)
     else:
         lines = [unknown("head", experiment.head, HEADS, f"{where}: head")]
-    if experiment.renderer not in RENDERERS:
-        lines.append(unknown("renderer", experiment.renderer, RENDERERS, f"{where}: renderer"))
     for kind in ("lists", "methods", "judges", "seeds"):
         values = getattr(experiment, kind)
         lines += [f"{where}: {kind}: duplicate '{value}'" for value in {v for v in values if values.count(v) > 1}]
@@ -205,6 +207,21 @@ def _name_problems(experiment: Experiment) -> list[str]:
             if value not in known:
                 listed = ", ".join(map(str, known))
                 lines.append(f"{where}: reduced: {kind}: got '{value}'; expected one of the experiment's: {listed}")
+    return lines
+
+
+def _renderer_problems(experiment: Experiment, runs: Mapping[str, RunConfig | None]) -> list[str]:
+    """Return renderers that are not known or cannot be imported, of the experiment and of its methods."""
+    named = {f"{experiment.experiment}: renderer": experiment.renderer}
+    named |= {
+        f"methods.yaml: {method}: renderer": run.renderer
+        for method, run in runs.items()
+        if run is not None and run.renderer != experiment.renderer
+    }
+    lines = [unknown("renderer", name, RENDERERS, at) for at, name in named.items() if name not in RENDERERS]
+    problem = pytorch3d_problem() if "pytorch3d" in named.values() else None
+    if problem:
+        lines.append(f"{next(at for at, name in named.items() if name == 'pytorch3d')}: {problem}")
     return lines
 
 

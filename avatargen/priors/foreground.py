@@ -101,13 +101,14 @@ def denoise(
     Args:
         prior, latents, noise, condition, unconditional, denoising: see `foreground_change`.
     """
-    total, device = len(prior.alphas_cumprod), latents.device
-    times = torch.linspace(denoising.start, 0, denoising.steps + 1)[:-1].mul(total).long().to(device)
+    fractions = torch.linspace(denoising.start, 0, denoising.steps + 1)[:-1]
+    times = fractions.mul(len(prior.alphas_cumprod)).long().tolist()  # on the host: reading a GPU would wait for it
     levels = [prior.alphas_cumprod[time].expand(len(latents)) for time in times]
     noisy, clean = add_noise(latents, noise, levels[0]), latents
     for k, time in enumerate(times):
         following = levels[min(k + 1, len(levels) - 1)]
-        clean, noisy = ddim_step(prior, noisy, time, following, condition, unconditional, denoising.guidance)
+        t = torch.full((), time, device=latents.device)
+        clean, noisy = ddim_step(prior, noisy, t, following, condition, unconditional, denoising.guidance)
     return clean
 
 

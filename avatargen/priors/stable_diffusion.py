@@ -18,6 +18,7 @@ from avatargen.config.settings import PriorSettings
 from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import exceeds, truncate_to_fit
+from avatargen.priors.offload import brought_to, is_short
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.precision import network_dtype
 
@@ -73,7 +74,8 @@ class StableDiffusionPrior(Prior):
         """See the base class."""
         prompts = [truncate_to_fit(prompt, lambda text: not self.truncates([text])[0]) for prompt in prompts]
         tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        return self._text(tokens.to(self.device))[0].float()
+        with brought_to(self.device, self._text):
+            return self._text(tokens.to(self.device))[0].float()
 
     def truncates(self, prompts: list[str]) -> list[bool]:
         """See the base class."""
@@ -93,7 +95,8 @@ class StableDiffusionPrior(Prior):
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
-        return in_parts(self._decode, DECODED, latents)
+        with brought_to(self.device, self._vae, and_back=is_short(self.device)):
+            return in_parts(self._decode, DECODED, latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
         scaled = (latents / self._scaling).to(self._vae.dtype, memory_format=torch.channels_last)
@@ -104,7 +107,8 @@ class StableDiffusionPrior(Prior):
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._vae.dtype, memory_format=torch.channels_last)
-        encoded = self._vae.encode(signed)
+        with brought_to(self.device, self._vae, and_back=is_short(self.device)):
+            encoded = self._vae.encode(signed)
         tiny = isinstance(self._vae, AutoencoderTiny)  # its latents have no distribution
         return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
 

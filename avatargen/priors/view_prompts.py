@@ -9,6 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from avatargen.geometry.types import Cameras
 
 FRONT, OVERHEAD = 70.0, 60.0
@@ -67,10 +71,26 @@ ALL_NAMES = tuple(dict.fromkeys(name for words in VIEW_WORDS.values() for name i
 
 
 def named_views(cameras: Cameras, words: ViewWords) -> list[list[str]]:
-    """Return the view name of each of (B, V) cameras."""
+    """Return the view name of each of (B, V) cameras, which are read by the host: keep them on the CPU."""
     height = 2 * cameras.distance * (cameras.fov * (math.pi / 360)).tan()
     rows = zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), height.tolist(), strict=True)
     return [[words.name(*camera) for camera in zip(*row, strict=True)] for row in rows]
+
+
+def view_indices(cameras: Cameras, words: ViewWords) -> Int[Tensor, "B V"]:
+    """Return the index, in `words.names`, of the view name of each camera, on the CPU.
+
+    Args:
+        cameras: on the CPU.
+        words: names the view of a camera.
+
+    Example:
+        >>> one = torch.ones(1, 2)
+        >>> turned = Cameras(torch.tensor([[0.0, 180.0]]), 0 * one, one, 18 * one, torch.zeros(1, 2, 3))
+        >>> view_indices(turned, LATENT_PAINT).tolist()  # front and back view
+        [[0, 2]]
+    """
+    return torch.tensor([[words.names.index(name) for name in row] for row in named_views(cameras, words)])
 
 
 def mirrored(view: str) -> str:

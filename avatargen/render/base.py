@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from avatargen.config.settings import SoftRasterSettings
 from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 
 Interior = Literal["all", "normals", "none"]
@@ -15,10 +16,22 @@ Interior = Literal["all", "normals", "none"]
 
 
 class Renderer(ABC):
-    """Renders batches of meshes that share one topology."""
+    """Renders batches of meshes that share one topology, on its device.
 
-    def __init__(self, topology: HeadTopology):
-        self.topology = topology
+    Args:
+        topology: faces and texture coordinates.
+        template: vertices (metres) that a renderer may build its data structures around.
+        soft: settings of renderers that blend softly.
+    """
+
+    def __init__(
+        self,
+        topology: HeadTopology,
+        template: Float[Tensor, "N 3"] | None = None,
+        soft: SoftRasterSettings | None = None,
+    ):
+        self.topology, self.template = topology, template
+        self.soft = soft or SoftRasterSettings()
 
     @abstractmethod
     def render(

@@ -7,11 +7,15 @@ al., "Differentiable Monte Carlo Ray Tracing through Edge Sampling", 2018, eq. 4
 beyond them. Faces are often smaller than pixels, so most of the outline runs through pixels whose visible face does not
 own it. Hence the integral loops over edges, not over pixels.
 
+The backward pass is one kernel, and the forward pass does nothing:
+
 1. For each edge and view: test whether it is a contour edge, and divide it into segments of up to `STEP` pixels.
-2. For the middle of each segment: a ray just outside must miss everything, and a ray just inside must hit. Faces that
+2. For the middle p of each segment: a ray just outside must miss everything, and a ray just inside must hit. Faces that
    are likely to be hit are tested first, which saves most rays.
-3. The middles p of the remaining segments (a few hundred a view) move with the vertices. The term
-   n · (p - p.detach()) * length, added to the pixel that holds p, is zero and has exactly the gradient of coverage.
+3. The remaining segments (a few hundred a view) move with the ends of their edge, and the coverage of the pixel that
+   holds p grows by n · dp * length, where n is the outline's outward normal. The gradient of the ends follows.
+
+No list of segments is made, whose length a host would have to wait for.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ import torch
 import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from avatargen.render.geometry import Frames, image_from_world
+from avatargen.render.geometry import Frames
+from avatargen.render.launch import launch
 from avatargen.render.raster import hit_distance
 from avatargen.render.rays import view_direction
 from avatargen.render.visibility import FAR, MeshBatch, camera_arrays
@@ -31,6 +37,7 @@ from avatargen.render.visibility import FAR, MeshBatch, camera_arrays
 STEP = 0.5  # pixels; longest segment. Halving it changes few derivatives by over 2% at 64 x 64
 NUDGE = 1.0e-5  # half image heights; distance of the rays from the outline, inside and outside
 NEAR = 1.0e-6  # metres; edges nearer than this to the camera plane are left out
+MOST = 16384.0  # segments of an edge; only edges that nearly reach the camera plane could have more
 
 
 @wp.func
@@ -65,54 +72,17 @@ def surrounded(seen: wp.array(dtype=wp.int32, ndim=4), b: wp.int32, v: wp.int32,
     return True
 
 
-@wp.kernel(enable_backward=False)
+@wp.func
 @no_type_check
-def _face_sides(
-    points: wp.array(dtype=wp.vec3, ndim=2),
-    faces: wp.array(dtype=wp.int32, ndim=2),
-    positions: wp.array(dtype=wp.vec3, ndim=2),
-    front: wp.array(dtype=wp.bool, ndim=3),
+def face_normal(
+    points: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), b: wp.int32, face: wp.int32
 ):
-    """Write whether each view sees each face from the front."""
-    f = wp.tid()  # one dimension with loops inside: on the CPU, decoding more dimensions costs as much as the work
-    first, second, third = faces[f, 0], faces[f, 1], faces[f, 2]
-    for b in range(front.shape[0]):
-        corner = points[b, first]
-        normal = wp.cross(points[b, second] - corner, points[b, third] - corner)
-        for v in range(front.shape[1]):
-            front[b, v, f] = wp.dot(normal, positions[b, v] - corner) > 0.0
-
-
-@wp.kernel(enable_backward=False)
-@no_type_check
-def _count_segments(
-    points: wp.array(dtype=wp.vec3, ndim=2),
-    ends: wp.array(dtype=wp.int32, ndim=2),
-    sides: wp.array(dtype=wp.int32, ndim=2),
-    front: wp.array(dtype=wp.bool, ndim=3),
-    positions: wp.array(dtype=wp.vec3, ndim=2),
-    bases: wp.array(dtype=wp.mat33, ndim=2),
-    extents: wp.array(dtype=wp.float32, ndim=2),
-    steps_per_half_height: wp.float32,
-    near: wp.float32,
-    counts: wp.array(dtype=wp.int32, ndim=3),
-):
-    """Write the number of segments of each contour edge in each view, 0 for other edges."""
-    e = wp.tid()
-    side, other = sides[e, 0], sides[e, 1]
-    for b in range(counts.shape[0]):
-        for v in range(counts.shape[1]):
-            count = wp.int32(0)
-            contour = other < 0
-            if not contour:
-                contour = front[b, v, side] != front[b, v, other]
-            if contour:
-                first = to_image(points[b, ends[e, 0]], positions[b, v], bases[b, v], extents[b, v])
-                last = to_image(points[b, ends[e, 1]], positions[b, v], bases[b, v], extents[b, v])
-                if first[2] > near and last[2] > near and overlaps_image(first, last):
-                    length = wp.length(wp.vec2(last[0] - first[0], last[1] - first[1]))
-                    count = wp.int32(wp.ceil(length * steps_per_half_height))
-            counts[b, v, e] = count
+    """Return the normal of a face, twice as long as its area; zero for face -1."""
+    normal = wp.vec3()
+    if face >= 0:
+        corner = points[b, faces[face, 0]]
+        normal = wp.cross(points[b, faces[face, 1]] - corner, points[b, faces[face, 2]] - corner)
+    return normal
 
 
 @wp.func
@@ -158,9 +128,75 @@ def hits_seen(
     return hit
 
 
+@wp.func
+@no_type_check
+def is_outline(
+    meshes: wp.array(dtype=wp.uint64),
+    points: wp.array(dtype=wp.vec3, ndim=2),
+    faces: wp.array(dtype=wp.int32, ndim=2),
+    seen: wp.array(dtype=wp.int32, ndim=4),
+    b: wp.int32,
+    v: wp.int32,
+    side: wp.int32,
+    x: wp.float32,
+    y: wp.float32,
+    normal: wp.vec2,
+    position: wp.vec3,
+    basis: wp.mat33,
+    extent: wp.float32,
+    far: wp.float32,
+):
+    """Return True if a ray just outside an image point of a contour edge misses the mesh, and one just inside hits.
+
+    `normal` leads outside and is as long as the distance of the rays; `side` is a face that the inner ray is likely to
+    hit.
+    """
+    if surrounded(seen, b, v, x, y):
+        return False
+    outside = wp.normalize(view_direction(x + normal[0], y + normal[1], extent, basis))
+    if hits_seen(points, faces, seen, b, v, x, y, position, outside):
+        return False
+    if wp.mesh_query_ray_anyhit(meshes[b], position, outside, far):
+        return False
+    inside = wp.normalize(view_direction(x - normal[0], y - normal[1], extent, basis))
+    if hits_face(points, faces, b, side, position, inside):
+        return True
+    return wp.mesh_query_ray_anyhit(meshes[b], position, inside, far)
+
+
+@wp.func
+@no_type_check
+def outward(first: wp.vec3, last: wp.vec3, inner: wp.vec3):
+    """Return the unit normal of an edge's image that leads away from the third corner's; see `to_image`."""
+    normal = wp.normalize(wp.vec2(last[1] - first[1], first[0] - last[0]))
+    if normal[0] * (inner[0] - first[0]) + normal[1] * (inner[1] - first[1]) > 0.0:
+        normal = -normal
+    return normal
+
+
+@wp.func
+@no_type_check
+def at_image(values: wp.array(dtype=wp.float32, ndim=4), b: wp.int32, v: wp.int32, x: wp.float32, y: wp.float32):
+    """Return the value of the pixel that holds an image point; 0 outside the image."""
+    value = wp.float32(0.0)
+    if wp.abs(x) < 1.0 and wp.abs(y) < 1.0:
+        last, half = values.shape[3] - 1, 0.5 * wp.float32(values.shape[3])
+        row, column = wp.min(wp.int32((1.0 - y) * half), last), wp.min(wp.int32((x + 1.0) * half), last)
+        value = values[b, v, row, column]
+    return value
+
+
+@wp.func
+@no_type_check
+def from_image(image: wp.vec3, gradient: wp.vec2, basis: wp.mat33, extent: wp.float32):
+    """Return the gradient of a world point, given that of its image; see `to_image`, which wrote `image`."""
+    along = -(image[0] * gradient[0] + image[1] * gradient[1]) * extent
+    return wp.transpose(basis) * wp.vec3(gradient[0], gradient[1], along) / (extent * image[2])
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
-def _find_outline(
+def _add_gradient(
     meshes: wp.array(dtype=wp.uint64),
     points: wp.array(dtype=wp.vec3, ndim=2),
     faces: wp.array(dtype=wp.int32, ndim=2),
@@ -171,40 +207,49 @@ def _find_outline(
     bases: wp.array(dtype=wp.mat33, ndim=2),
     extents: wp.array(dtype=wp.float32, ndim=2),
     seen: wp.array(dtype=wp.int32, ndim=4),
-    segments: wp.array(dtype=wp.int64, ndim=2),
-    fractions: wp.array(dtype=wp.float32),
+    incoming: wp.array(dtype=wp.float32, ndim=4),
+    step: wp.float32,
+    most: wp.float32,
     nudge: wp.float32,
+    near: wp.float32,
     far: wp.float32,
-    outward: wp.array(dtype=wp.vec2),
+    outgoing: wp.array(dtype=wp.vec3, ndim=2),
 ):
-    """Write each segment's outward unit normal (y up), zero for segments that are not part of the outline."""
+    """Add the gradient of the vertices, given that of coverage. A thread takes an edge of an avatar, in all views.
+
+    Threads have one dimension: on the CPU, decoding more of them costs as much as the work.
+    """
     i = wp.tid()
-    b, v, e = wp.int32(segments[i, 0]), wp.int32(segments[i, 1]), wp.int32(segments[i, 2])
-    position, basis, extent = positions[b, v], bases[b, v], extents[b, v]
-    first = to_image(points[b, ends[e, 0]], position, basis, extent)
-    last = to_image(points[b, ends[e, 1]], position, basis, extent)
-    inner = to_image(points[b, opposite[e]], position, basis, extent)
-    normal = wp.normalize(wp.vec2(last[1] - first[1], first[0] - last[0]))
-    if normal[0] * (inner[0] - first[0]) + normal[1] * (inner[1] - first[1]) > 0.0:
-        normal = -normal
-    x = wp.lerp(first[0], last[0], fractions[i])
-    y = wp.lerp(first[1], last[1], fractions[i])
-    found = wp.abs(x) < 1.0 and wp.abs(y) < 1.0
-    if found:
-        found = not surrounded(seen, b, v, x, y)
-    if found:
-        outside = wp.normalize(view_direction(x + nudge * normal[0], y + nudge * normal[1], extent, basis))
-        found = not hits_seen(points, faces, seen, b, v, x, y, position, outside)
-        if found:
-            found = not wp.mesh_query_ray_anyhit(meshes[b], position, outside, far)
-    if found:
-        inside = wp.normalize(view_direction(x - nudge * normal[0], y - nudge * normal[1], extent, basis))
-        found = hits_face(points, faces, b, sides[e, 0], position, inside)
-        if not found:
-            found = wp.mesh_query_ray_anyhit(meshes[b], position, inside, far)
-    if not found:
-        normal = wp.vec2(0.0, 0.0)
-    outward[i] = normal
+    e, half = i / points.shape[0], 0.5 * wp.float32(incoming.shape[3])
+    b = i - e * points.shape[0]
+    start, end = points[b, ends[e, 0]], points[b, ends[e, 1]]
+    one, other = face_normal(points, faces, b, sides[e, 0]), face_normal(points, faces, b, sides[e, 1])
+    for v in range(positions.shape[1]):
+        position, basis, extent = positions[b, v], bases[b, v], extents[b, v]
+        front = wp.dot(one, position - start) > 0.0
+        if sides[e, 1] >= 0 and front == (wp.dot(other, position - start) > 0.0):
+            continue
+        first, last = to_image(start, position, basis, extent), to_image(end, position, basis, extent)
+        if not (first[2] > near and last[2] > near and overlaps_image(first, last)):
+            continue
+        inner = to_image(points[b, opposite[e]], position, basis, extent)
+        normal = outward(first, last, inner)
+        length = wp.length(wp.vec2(last[0] - first[0], last[1] - first[1])) * half
+        count = wp.min(wp.ceil(length / step), most)
+        to_first, to_last = wp.float32(0.0), wp.float32(0.0)
+        for k in range(wp.int32(count)):
+            place = (wp.float32(k) + 0.5) / count
+            x, y = wp.lerp(first[0], last[0], place), wp.lerp(first[1], last[1], place)
+            slope = at_image(incoming, b, v, x, y)
+            if slope != 0.0 and is_outline(
+                meshes, points, faces, seen, b, v, sides[e, 0], x, y, nudge * normal, position, basis, extent, far
+            ):
+                to_first += slope * (1.0 - place)
+                to_last += slope * place
+        if to_first != 0.0 or to_last != 0.0:
+            normal *= half * length / count
+            wp.atomic_add(outgoing, b, ends[e, 0], from_image(first, to_first * normal, basis, extent))
+            wp.atomic_add(outgoing, b, ends[e, 1], from_image(last, to_last * normal, basis, extent))
 
 
 class ContourEdges:
@@ -242,58 +287,27 @@ class ContourEdges:
         ]
 
 
-def _contour_counts(points, cameras, edges: ContourEdges, meshes: MeshBatch, size: int) -> Int[Tensor, "B V E"]:
-    """Return the number of segments of each contour edge, 0 for other edges."""
-    faces, ends, sides, _ = edges.arrays
-    shape, device = cameras[0].shape, edges.ends.device
-    front = torch.empty((*shape, faces.shape[0]), dtype=torch.bool, device=device)
-    inputs = [points, faces, cameras[0], wp.from_torch(front)]
-    wp.launch(_face_sides, dim=faces.shape[0], inputs=inputs, device=meshes.device)
-    counts = torch.empty((*shape, ends.shape[0]), dtype=torch.int32, device=device)
-    inputs = [points, ends, sides, inputs[-1], *cameras, size / (2 * STEP), NEAR, wp.from_torch(counts)]
-    wp.launch(_count_segments, dim=ends.shape[0], inputs=inputs, device=meshes.device)
-    return counts
+class _ContourGradient(torch.autograd.Function):
+    """`with_contour_gradient`: the identity, with a gradient of the vertices."""
 
+    @staticmethod
+    def forward(ctx, coverage, vertices, seen, frames, edges, meshes):
+        ctx.save_for_backward(vertices, seen)
+        ctx.vertices, ctx.frames, ctx.edges, ctx.meshes = vertices, frames, edges, meshes
+        return coverage.clone()
 
-def outline_segments(
-    vertices: Float[Tensor, "B N 3"],
-    frames: Frames,
-    edges: ContourEdges,
-    meshes: MeshBatch,
-    seen: Int[Tensor, "B V Hk Wk"],
-    size: int,
-) -> tuple[Int[Tensor, "S 3"], Float[Tensor, " S"], Float[Tensor, " S"], Float[Tensor, "S 2"]]:
-    """Return the segments of the outline in every view.
-
-    Args:
-        vertices: metres; `meshes` must already hold them.
-        frames: of the cameras.
-        edges: of the topology.
-        meshes: for the rays.
-        seen: face at each sample (int32, -1 for none; 0 may stand for any face). Contours between samples that all hit
-            cast no rays: a gap there is narrower than a sample, and coverage does not show it either.
-        size: rows and columns of the image.
-
-    Returns:
-        (avatar, view, edge) of each segment; place of its middle along the edge, in [0, 1]; its share of the edge; and
-        its outward unit normal in the image (column, row).
-    """
-    points, cameras = wp.from_torch(vertices.detach(), dtype=wp.vec3), camera_arrays(frames)
-    counts = _contour_counts(points, cameras, edges, meshes, size)
-    contour = counts.nonzero()
-    number = counts[contour.unbind(1)].long()
-    source = torch.arange(len(number), device=number.device).repeat_interleave(number)
-    segments, share = contour[source], (1.0 / number)[source]
-    rank = torch.arange(len(source), device=number.device) - (number.cumsum(0) - number)[source]
-    fractions = (rank + 0.5) * share
-    outward = fractions.new_empty(len(segments), 2)
-    arrays = [wp.from_torch(tensor) for tensor in (seen, segments, fractions)]
-    inputs = [meshes.ids, points, *edges.arrays, *cameras, *arrays, NUDGE, FAR]
-    inputs.append(wp.from_torch(outward, dtype=wp.vec2))
-    wp.launch(_find_outline, dim=len(segments), inputs=inputs, device=meshes.device)
-    found = (outward != 0).any(1).nonzero()[:, 0]
-    flip = outward.new_tensor((1.0, -1.0))
-    return segments[found], fractions[found], share[found], outward[found] * flip
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, incoming):
+        _, seen = ctx.saved_tensors  # raises if the vertices have changed since
+        ctx.meshes.update(ctx.vertices)
+        outgoing = torch.zeros_like(ctx.vertices)
+        points, gradient = (wp.from_torch(tensor, dtype=wp.vec3) for tensor in (ctx.vertices.detach(), outgoing))
+        images = [wp.from_torch(seen), wp.from_torch(incoming[:, :, 0].contiguous())]
+        inputs = [ctx.meshes.ids, points, *ctx.edges.arrays, *camera_arrays(ctx.frames), *images]
+        inputs += [STEP, MOST, NUDGE, NEAR, FAR, gradient]
+        launch(_add_gradient, len(ctx.edges.ends) * len(outgoing), inputs, ctx.meshes.device)
+        return incoming, outgoing, None, None, None, None
 
 
 def with_contour_gradient(
@@ -308,19 +322,12 @@ def with_contour_gradient(
 
     Args:
         coverage: in [0, 1].
-        vertices, frames, edges, meshes, seen: see `outline_segments`.
+        vertices: contiguous, metres. Rays are cast in the backward pass, for which `meshes` is refitted if it holds
+            others by then.
+        frames: of the cameras.
+        edges: of the topology.
+        meshes: for the rays.
+        seen: face at each sample (int32, -1 for none; 0 may stand for any face). Contours between samples that all hit
+            cast no rays: a gap there is narrower than a sample, and coverage does not show it either.
     """
-    size = coverage.shape[-1]
-    segments, fractions, share, outward = outline_segments(vertices, frames, edges, meshes, seen, size)
-    batch, view, edge = segments.unbind(1)
-    rows = edges.ends[edge] + (batch * vertices.shape[1])[:, None]
-    ends = vertices.reshape(-1, 3).index_select(0, rows.flatten()).view(-1, 2, 3)
-    camera = (batch * frames.extents.shape[1] + view)[:, None]
-    positions, bases = frames.positions.flatten(0, 1)[camera], frames.bases.flatten(0, 1)[camera]
-    place, _ = image_from_world(ends, positions, bases, frames.extents.flatten()[camera], size)
-    middle = torch.lerp(place[:, 0], place[:, 1], fractions[:, None])
-    length = (place[:, 1] - place[:, 0]).detach().norm(dim=1) * share
-    speed = ((middle - middle.detach()) * outward).sum(1) * length
-    cell = middle.detach().long().clamp(0, size - 1)
-    pixel = (camera[:, 0] * size + cell[:, 1]) * size + cell[:, 0]
-    return torch.index_add(coverage.flatten(), 0, pixel, speed).view_as(coverage)
+    return _ContourGradient.apply(coverage, vertices, seen, frames, edges, meshes)

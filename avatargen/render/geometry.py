@@ -8,9 +8,10 @@ coordinates are (right, up, forward), too, so view depth is positive in front of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from avatargen.geometry.types import Cameras
@@ -29,6 +30,20 @@ class Frames:
     positions: Float[Tensor, "B V 3"]
     bases: Float[Tensor, "B V 3 3"]
     extents: Float[Tensor, "B V"]
+
+
+@cache
+def constants(
+    values: tuple[float | int, ...], dtype: torch.dtype, device: torch.device
+) -> Shaped[Tensor, " {len(values)}"]:
+    """Return a tensor of numbers; made once, since a copy to a GPU is as slow as many operations. Do not change it.
+
+    Example:
+        >>> constants((1, 2), torch.float32, torch.device("cpu"))
+        tensor([1., 2.])
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 @torch.no_grad()
@@ -70,8 +85,8 @@ def image_from_world(
     """
     view = (bases @ (points - positions)[..., None])[..., 0]
     scale = (0.5 * size / (extents * view[..., 2]))[..., None]
-    flip = view.new_tensor((1.0, -1.0))
-    return torch.addcmul(view.new_tensor(0.5 * size), view[..., :2] * flip, scale), view[..., 2]
+    flip, middle = (constants(values, view.dtype, view.device) for values in ((1.0, -1.0), (0.5 * size,)))
+    return torch.addcmul(middle, view[..., :2] * flip, scale), view[..., 2]
 
 
 def project(
@@ -106,7 +121,10 @@ def project(
 
 
 def intersect(
-    corners: Float[Tensor, "P 3 3"], origins: Float[Tensor, "P 3"], directions: Float[Tensor, "P 3"]
+    corners: Float[Tensor, "P 3 3"],
+    origins: Float[Tensor, "P 3"],
+    directions: Float[Tensor, "P 3"],
+    seen: Bool[Tensor, " P"] | None = None,
 ) -> tuple[Float[Tensor, "P 3"], Float[Tensor, " P"]]:
     """Intersect each ray with the plane of its triangle, differentiably in all inputs.
 
@@ -116,6 +134,8 @@ def intersect(
         corners: of the triangles, metres.
         origins: of the rays, metres.
         directions: of the rays, any length.
+        seen: False for rays whose results do not count; their gradients are finite, even along the plane. None: all
+            count.
 
     Returns:
         barycentric coordinates (perspective-correct, sum 1; outside [0, 1] where the ray misses the triangle), and the
@@ -131,6 +151,7 @@ def intersect(
     offset = origins - corners[:, 0]
     p = torch.linalg.cross(directions, edge2)
     q = torch.linalg.cross(offset, edge1)
-    inverse = 1.0 / (edge1 * p).sum(-1)
+    determinant = (edge1 * p).sum(-1)
+    inverse = 1.0 / (determinant if seen is None else determinant.where(seen, 1.0))
     u, v = (offset * p).sum(-1) * inverse, (directions * q).sum(-1) * inverse
     return torch.stack((1.0 - u - v, u, v), dim=-1), (edge2 * q).sum(-1) * inverse

@@ -15,6 +15,8 @@ import warp as wp
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from avatargen.render.launch import launch
+
 LEAST = 1.0e-20  # square metres; makes the normal of a vertex without area (nearly) zero
 
 
@@ -117,7 +119,7 @@ def _launch(kernel, vertices, needed, rings, *vectors):
     """Run a kernel over the needed vertices; it writes to the last of `vectors`."""
     points, *vectors = (wp.from_torch(tensor, dtype=wp.vec3) for tensor in (vertices.detach(), *vectors))
     inputs = [points, *rings.arrays, wp.from_torch(needed), LEAST, *vectors]
-    wp.launch(kernel, dim=needed.shape, inputs=inputs, device=rings.device)
+    launch(kernel, needed.shape, inputs, rings.device)
 
 
 def vertex_normals(

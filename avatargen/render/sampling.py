@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from avatargen.render.geometry import constants
+
 
 class _WeightedRows(torch.autograd.Function):
     """`weighted_rows` with its gradient."""
@@ -93,12 +95,12 @@ def bilinear(
     """
     count, channels, height, width = texture.shape
     table = texture.permute(0, 2, 3, 1).reshape(count * height * width, channels)
-    scale, shift = uv.new_tensor((width, -height)), uv.new_tensor((-0.5, height - 0.5))
-    last = torch.tensor((width - 1, height - 1), device=uv.device)
-    place = torch.addcmul(shift, uv, scale).clamp(torch.zeros_like(shift), last.to(uv.dtype))
+    sizes = ((width, -height), (-0.5, height - 0.5), (0, 0), (width - 1, height - 1))
+    scale, shift, low, high = (constants(pair, uv.dtype, uv.device) for pair in sizes)
+    place = torch.addcmul(shift, uv, scale).clamp(low, high)
     corner = place.detach().long()
     fraction = place - corner
-    row_start = torch.tensor((1, width), device=uv.device)
+    last, row_start = (constants(pair, torch.int64, uv.device) for pair in ((width - 1, height - 1), (1, width)))
     steps = (corner < last) * row_start
     first = (corner * row_start).sum(-1) + batch * (height * width)
     right, down = first + steps[:, 0], first + steps[:, 1]

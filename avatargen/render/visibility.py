@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from avatargen.render.geometry import Frames
+from avatargen.render.launch import launch, torch_stream
 from avatargen.render.raster import cover_centres, cover_outline, nearest_faces, place_points
 from avatargen.render.rays import on_outline, pixel_direction, sample_direction
 
@@ -116,7 +117,7 @@ class MeshBatch:
         self._by_rays = by_rays if self.device.is_cpu else True
         self._indices = wp.from_torch(faces.to(torch.int32).flatten().contiguous())
         self._layout = layout
-        self._points: list[Tensor] = []
+        self._points: list[Tensor] = []  # one tensor, (number of meshes, N, 3), for each time that meshes were added
         self._meshes: list[wp.Mesh] = []
         self.ids = _empty(0, wp.uint64, self.device)
         self._holds: Callable[[], Tensor | None] = lambda: None
@@ -130,17 +131,26 @@ class MeshBatch:
         if self._holds() is vertices and self._version == vertices._version:
             return
         self._holds, self._version = weakref.ref(vertices), vertices._version
-        vertices = vertices.detach()
-        for b in range(len(self._meshes), len(vertices)):
-            layout = vertices[b] if self._layout is None else self._layout
-            points = layout.detach().float().clone(memory_format=torch.contiguous_format)
-            self._points.append(points)
-            self._meshes.append(wp.Mesh(wp.from_torch(points, dtype=wp.vec3), self._indices))
-        if self.ids.shape[0] != len(self._meshes):
-            self.ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=self.device)
-        for points, mesh, new in zip(self._points, self._meshes, vertices, strict=False):
-            points.copy_(new[: len(points)])
-            mesh.refit()
+        with torch.no_grad(), wp.ScopedStream(torch_stream(self.device), sync_enter=False):
+            if len(vertices) > len(self._meshes):
+                self._grow(vertices)
+            start = 0
+            for points in self._points:
+                new = vertices[start : start + len(points), : points.shape[1]]
+                points[: len(new)].copy_(new)
+                start += len(points)
+            for mesh in self._meshes[: len(vertices)]:
+                mesh.refit()
+
+    def _grow(self, vertices: Float[Tensor, "B N 3"]) -> None:
+        """Build hierarchies until there are B of them."""
+        added = vertices[len(self._meshes) :]
+        layout = added if self._layout is None else self._layout.expand(len(added), -1, -1)
+        points = layout.detach().float().clone(memory_format=torch.contiguous_format)
+        self._points.append(points)
+        self._meshes += [wp.Mesh(wp.from_torch(row, dtype=wp.vec3), self._indices) for row in points]
+        ids = torch.tensor([mesh.id for mesh in self._meshes], dtype=torch.int64)
+        self.ids = wp.from_torch(ids.to(vertices.device, non_blocking=True), dtype=wp.uint64)
 
     def visible_faces(
         self, frames: Frames, size: int
@@ -155,12 +165,12 @@ class MeshBatch:
         directions = torch.empty((*shape, 3), device=device)
         views, outputs = camera_arrays(frames), [wp.from_torch(faces), wp.from_torch(directions, dtype=wp.vec3)]
         if self._rays_serve(size):
-            wp.launch(_cast_pixels, dim=shape, inputs=[self.ids, *views, FAR, *outputs], device=self.device)
+            launch(_cast_pixels, shape, [self.ids, *views, FAR, *outputs], self.device)
         else:
             dtypes = (wp.vec3, wp.float32, wp.vec2, wp.bool)
             scratch = [_empty((size, size), dtype, self.device) for dtype in dtypes]
             inputs = [self.ids, *views, FAR, self._places(frames), *scratch, *outputs]
-            wp.launch(nearest_faces, dim=shape[:2], inputs=inputs, device=self.device)
+            launch(nearest_faces, shape[:2], inputs, self.device)
         return faces, directions
 
     def covered(
@@ -185,15 +195,15 @@ class MeshBatch:
         hits = torch.empty(shape, dtype=torch.int32, device=device)
         inputs, outputs = [self.ids, *camera_arrays(frames)], [wp.from_torch(hits), wp.from_torch(coverage)]
         if self._rays_serve(size):
-            wp.launch(_cast_centres, dim=shape, inputs=[*inputs, FAR, outputs[0]], device=self.device)
-            wp.launch(_cover_pixels, dim=shape, inputs=[*inputs, FAR, samples, *outputs], device=self.device)
+            launch(_cast_centres, shape, [*inputs, FAR, outputs[0]], self.device)
+            launch(_cover_pixels, shape, [*inputs, FAR, samples, *outputs], self.device)
         else:
             inputs += [self._places(frames), outputs[0]]
-            wp.launch(cover_centres, dim=shape[:2], inputs=inputs, device=self.device)
+            launch(cover_centres, shape[:2], inputs, self.device)
             sides = (size, size * samples)
             scratch = [_empty((side, side), wp.bool, self.device) for side in sides]
             inputs += [samples, *scratch, outputs[1]]
-            wp.launch(cover_outline, dim=shape[:2], inputs=inputs, device=self.device)
+            launch(cover_outline, shape[:2], inputs, self.device)
         return coverage, hits
 
     def _rays_serve(self, size: int) -> bool:
@@ -204,10 +214,10 @@ class MeshBatch:
 
     def _places(self, frames: Frames) -> wp.array:
         """Return the place of each vertex in each view, (B, V, N) of vec3; see `place_points`."""
-        shape = (*frames.extents.shape, len(self._points[0]))
+        shape = (*frames.extents.shape, self._points[0].shape[1])
         places = _empty(shape, wp.vec3, self.device)
         inputs = [self.ids, *camera_arrays(frames), places]
-        wp.launch(place_points, dim=shape[:2], inputs=inputs, device=self.device)
+        launch(place_points, shape[:2], inputs, self.device)
         return places
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-MEMORY = ("out of memory", "failed to allocate", "alloc_failed")
-"""How torch, Warp and cuBLAS report that memory ran out."""
+from avatargen.method.out_of_memory import is_out_of_memory
+
 LASTING = (
     *("illegal memory access", "misaligned address", "illegal instruction", "device-side assert", "launch failure"),
     *("launch timed out", "ecc error", "cudnn_status_execution_failed"),
@@ -20,8 +20,7 @@ def status_of(error: Exception) -> str:
         >>> status_of(ValueError("no such prompt"))
         'error'
     """
-    named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
-    return "out_of_memory" if named or _mentions(str(error), MEMORY) else "error"
+    return "out_of_memory" if is_out_of_memory(error) else "error"
 
 
 def is_lasting(error: Exception | str) -> bool:
@@ -31,7 +30,7 @@ def is_lasting(error: Exception | str) -> bool:
         >>> is_lasting("CUDA error: an illegal memory access was encountered")
         True
     """
-    return _mentions(str(error), LASTING)
+    return any(phrase in str(error).lower() for phrase in LASTING)
 
 
 def cause_line(text: str) -> str:
@@ -45,7 +44,3 @@ def cause_line(text: str) -> str:
     """
     lines = text.strip().splitlines() or [""]
     return next(filter(is_lasting, lines), lines[-1])
-
-
-def _mentions(text: str, phrases: tuple[str, ...]) -> bool:
-    return any(phrase in text.lower() for phrase in phrases)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avatargen.config.batch_size import job_size
 from avatargen.config.experiment import RunConfig
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.prompts import PromptItem
@@ -64,7 +65,8 @@ def make_chunk(
     tasks = tasks_of(run, items, avatars, methods)
     waiting = [task for task in tasks if not is_done(task)]
     if waiting:
-        parts = [waiting[i : i + run.batch_size] for i in range(0, len(waiting), run.batch_size)]
+        size = job_size(run.batch_size, execution.gpus > 0)
+        parts = [waiting[i : i + size] for i in range(0, len(waiting), size)]
         batches = [Batch(part, run.method.phase1_steps if all(map(has_phase1, part)) else 0) for part in parts]
         expected = [weight(run, batch.begun) for batch in batches for _ in batch.tasks]
         board = Board.shared(avatars.parent / ".board.jsonl", expected)
@@ -126,7 +128,7 @@ class Batch:
     """Avatars that are made together.
 
     Attributes:
-        tasks: at most `batch_size` of them.
+        tasks: at most `job_size` of them.
         begun: the step that they begin at: after phase 1 if another method has made it.
         losses: workers that died while they made it.
         failure: the message to record, instead of making the avatar, once too many workers died over it.

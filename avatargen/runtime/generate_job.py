@@ -64,14 +64,14 @@ def record_failure(generator: Any, run: RunConfig, task: Task, status: str, mess
 def _isolate(generator: Any, run: RunConfig, tasks: list[Task], error: Exception, on_step: OnStep | None) -> None:
     """Retry the avatars of a failed batch one at a time, so that only those that cause the error are failures.
 
-    If memory ran out, all are failures: a single avatar is padded to the batch's size and needs as much.
+    If memory ran out, the generator has halved its batches down to one avatar before it gave up.
     """
     status = status_of(error)
-    if len(tasks) > 1 and status != "out_of_memory":
+    if len(tasks) > 1:
         for task in tasks:
             make_batch(generator, run, [task], on_step)
         return
-    advice = _memory_advice(run) if status == "out_of_memory" else ""
+    advice = _memory_advice() if status == "out_of_memory" else ""
     for task in tasks:
         write_error(task, error)
         record_failure(generator, run, task, status, f"{advice}{type(error).__name__}: {error}"[:500])
@@ -101,7 +101,10 @@ def _record(task: Task, run: RunConfig, avatar: Any, truncated_by: Sequence[str]
     write_text(task.folder / DONE_FILE, json.dumps(facts, indent=1, sort_keys=True))
 
 
-def _memory_advice(run: RunConfig) -> str:
+def _memory_advice() -> str:
     from avatargen.method.cost import peak_memory_mb  # imports torch, which drivers do without
 
-    return f"batch_size: got {run.batch_size}, which needs more than {peak_memory_mb():.0f} MB; expected a lower one. "
+    return (
+        f"one avatar at a time needs more than {peak_memory_mb():.0f} MB; use a machine with more memory, or lower the "
+        "prior's texture_size or the method's views. "
+    )

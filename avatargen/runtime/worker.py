@@ -82,7 +82,8 @@ class Worker:
             self._models.get(spec, loading)(*arguments)
 
     def _generator(self, run: RunConfig) -> Any:
-        return self._models.get(f"{self.spec}.load", (run.head, run.renderer, run.prior, self.threads), alone=True)
+        arguments = (run.head, run.renderer, run.prior, self.threads, run.method.soft_raster)
+        return self._models.get(f"{self.spec}.load", arguments, alone=True)
 
     @contextmanager
     def _ends_on_lasting_fault(self, tasks: Sequence[Task], heartbeat: Path | None) -> Iterator[None]:

@@ -13,10 +13,9 @@ from avatargen.config.settings import CameraSettings, MethodSettings, PriorSetti
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io.avatar_file import GREY
 from avatargen.io.history import History
-from avatargen.method.context import Batch, embed_prompts
+from avatargen.method.context import Batch, embed_prompts, mask_cameras
 from avatargen.method.cost import peak_memory_mb
 from avatargen.method.generator import Generator
-from avatargen.method.geometry_losses import mask_cameras
 from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip

@@ -138,6 +138,29 @@ def test_no_gradient_without_visible_background(square, sphere, cameras):
     assert (output.coverage == 1).all() and not leaf.grad.any()
 
 
+def test_gradients_are_those_of_the_vertices_that_were_rendered(sphere, cameras):
+    """Backward passes cast rays at the vertices of their own forward pass, whatever was rendered in between."""
+    vertices, topology = sphere
+    renderer, view, gradients = WarpRenderer(topology), cameras([30.0], [10.0]), []
+    for between in (False, True):
+        leaf = vertices.clone().requires_grad_()
+        coverage = renderer.silhouette(leaf, view, 32)
+        if between:
+            renderer.silhouette(0.3 * vertices, view, 32)
+        gradients += torch.autograd.grad(coverage.square().sum(), leaf)
+    assert gradients[0].any() and torch.equal(*gradients)
+
+
+def test_vertices_that_changed_since_have_no_gradients(sphere, cameras):
+    vertices, topology = sphere
+    leaf = vertices.clone().requires_grad_()
+    moved = leaf * 1.0
+    coverage = WarpRenderer(topology).silhouette(moved, cameras([30.0], [10.0]), 32)
+    moved.mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        coverage.sum().backward()
+
+
 @pytest.mark.parametrize("name", ["right", "up", "scale", "bend", "twist", "bump on top", "bump at the side"])
 @pytest.mark.parametrize("angles", [(40.0, 20.0), (-90.0, -15.0)])
 def test_gradient_of_a_head_against_finite_differences(head, cameras, name, angles):

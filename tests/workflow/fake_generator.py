@@ -35,7 +35,7 @@ class FakeGenerator:
     prior = SimpleNamespace(id="none")
 
     @classmethod
-    def load(cls, head, renderer, prior, threads):
+    def load(cls, head, renderer, prior, threads, soft):
         return cls()
 
     def truncated_by(self, run, prompt):

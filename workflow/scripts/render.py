@@ -15,7 +15,8 @@ from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
 
 with job(snakemake.log[0], snakemake.threads):
     study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
-    experiment, run = study.experiment, study.runs[method]
+    experiment = study.experiment
+    run = study.runs[method].model_copy(update={"renderer": experiment.renderer})  # shows all methods alike
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
     comparable = run.head == WORLD_HEAD and not source_of(run).is_external
     calls, rows = [], []

@@ -22,8 +22,9 @@ parser.add_argument("--experiment", default="embedded", help="whose evaluation s
 options = parser.parse_args()
 
 avatar = load_avatar(options.folder)
-run = RunConfig.model_validate(avatar.config)
-settings = load_experiment(options.experiment).evaluation
+experiment = load_experiment(options.experiment)
+run = RunConfig.model_validate(avatar.config).model_copy(update={"renderer": experiment.renderer})
+settings = experiment.evaluation
 tools = RenderTools.load(run.head, run.renderer, run.prior, ROOT)
 fingerprint = of_render(avatar.provenance["fingerprint"], avatar.status, run, settings, run.prior)
 render_avatar(avatar, tools, settings, options.folder, fingerprint)

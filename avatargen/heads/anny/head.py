@@ -170,17 +170,17 @@ class AnnyHead(HeadModel):
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
         return Rig(PARENTS, self.joint_pivots(shape[None])[0], self.bases.weights)
 
-    def _coarse(self, row: Float[Tensor, "1 D"]) -> Float[Tensor, "1 M"]:
-        """Return one head's vertices and pivots before subdivision, flattened.
+    def _coarse(self, rows: Float[Tensor, "R D"]) -> Float[Tensor, "R M"]:
+        """Return the vertices and pivots of heads before subdivision, flattened.
 
         Args:
-            row: `shape_space.blend_weights` of its shape, then (optional) its expression.
+            rows: `shape_space.blend_weights` of each shape, then (optional) its expression.
         """
         b = self.bases
         split = len(b.origin) + len(self.shape_names) - len(shape_space.PHENOTYPES)  # where the expression begins
-        shape = shape_space.coefficients(row[:, :split], b.projection, b.origin, b.even)
+        shape = shape_space.coefficients(rows[:, :split], b.projection, b.origin, b.even)
         moved = torch.addmm(b.template.flatten(), shape, b.basis.flatten(1))
-        expression = row[:, split:]
+        expression = rows[:, split:]
         return torch.addmm(moved, expression, b.expressions.flatten(1)) if expression.shape[1] else moved
 
     def _fine(

@@ -13,6 +13,7 @@ Source: Brégier et al., "Human Mesh Modeling for Anny Body", arXiv 2511.03589, 
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 
 import torch
@@ -66,13 +67,9 @@ def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
         >>> (100 * hats(adult)[1]).round().tolist()  # newborn, baby, child, young, old
         [[0.0, 0.0, 0.0, 50.0, 50.0]]
     """
-    anchors = [values.new_tensor(list(a.values())) for a in ANCHORS.values()]
-    owner = [k for k, a in enumerate(anchors) for _ in a[1:]]
-    start, width = torch.cat([a[:-1] for a in anchors]), torch.cat([a.diff() for a in anchors])
+    sizes = [len(a) - 1 for a in ANCHORS.values()]
+    owner, start, width, is_first, is_last = _pieces(values.device, values.dtype)
     t = (values[:, owner] - start) / width
-    sizes = [len(a) - 1 for a in anchors]
-    is_first = torch.cat([torch.arange(n) == 0 for n in sizes]).to(values.device)
-    is_last = torch.cat([torch.arange(n) == n - 1 for n in sizes]).to(values.device)
     # t + below - above is t clamped to [0, 1], but with the mean of both sides as derivative at the ends;
     # the first piece has no clamp at 0 and the last none at 1, so that they extrapolate
     below = torch.where(is_first, 0.0, (t.abs() - t) / 2)
@@ -80,6 +77,21 @@ def hats(values: Float[Tensor, "B A"]) -> list[Float[Tensor, "B _"]]:
     rises = (t + below - above).split(sizes, dim=1)
     one = torch.ones_like(values[:, :1])
     return [torch.cat([one, rise], dim=1) - torch.cat([rise, 0 * one], dim=1) for rise in rises]
+
+
+@cache
+@torch.inference_mode(False)
+def _pieces(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return, of each piece between two anchors, its phenotype, start, width, and whether it is the first or last one.
+
+    They are copied to a device once: each copy would wait for the GPU.
+    """
+    anchors = [torch.tensor(list(a.values()), dtype=dtype) for a in ANCHORS.values()]
+    owner = torch.tensor([k for k, a in enumerate(anchors) for _ in a[1:]])
+    start, width = torch.cat([a[:-1] for a in anchors]), torch.cat([a.diff() for a in anchors])
+    is_first = torch.cat([torch.arange(len(a) - 1) == 0 for a in anchors])
+    is_last = torch.cat([torch.arange(len(a) - 1) == len(a) - 2 for a in anchors])
+    return owner.to(device), start.to(device), width.to(device), is_first.to(device), is_last.to(device)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:

@@ -1,0 +1,96 @@
+"""A step of the method never makes the host wait for a GPU; counted on a pretended one, and enforced on a real one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avatargen.config.experiment import JudgeSettings
+from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.method.context import Batch, embed_prompts
+from avatargen.method.generator import Generator
+from avatargen.method.optimise import take_step
+from avatargen.method.recorder import Recorder
+from avatargen.method.state import initial_state
+from avatargen.priors import stable_diffusion
+from avatargen.priors.clip import ClipGuide
+from tests.host_syncs import host_syncs
+from tests.pretend_gpu import pretended_gpu
+from tests.small_clip import write_clip
+from tests.small_prior import write_pipeline
+
+FAST = {"phase1_steps": 4, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
+
+
+@pytest.fixture
+def generator(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    folder = write_pipeline(tmp_path / "prior", prediction="epsilon")
+    settings = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=2, adam_eps=1e-8)
+    monkeypatch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)  # autocast cannot be pretended
+    with pretended_gpu(monkeypatch):
+        yield Generator.load("anny", "warp", settings, threads=1)
+
+
+def begin(generator: Generator, clip: ClipGuide | None = None, **method):
+    settings = MethodSettings(**{**FAST, **method})
+    prompts = embed_prompts(generator.prior, ["a man", "a girl"], True, generator.settings.view_words, clip)
+    batch = Batch(generator.context, settings, prompts, torch.tensor([0, 3]))
+    size = 2 * generator.settings.latent_size
+    state = initial_state(generator.head, settings, generator.settings, generator.context.start, [0, 3], size)
+    return batch, state
+
+
+def waits(batch: Batch, state, steps: int) -> list[str]:
+    with host_syncs() as found:
+        for _ in range(steps):
+            take_step(batch, state)
+    assert found.operations.total() > 100  # the steps ran on the device
+    return found.syncs
+
+
+def test_no_step_of_either_phase_waits(generator):
+    """The first step of each phase prepares what all others share; masks are refreshed and used in phase 2."""
+    batch, state = begin(generator)
+    take_step(batch, state)
+    assert waits(batch, state, 3) == []
+    take_step(batch, state)
+    assert waits(batch, state, 5) == []
+    assert state.masks.valid.any() and state.shape.abs().max() > 0
+
+
+@pytest.mark.parametrize("method", [{"shading_cue": "added", "shading_end": 0.2}, {"interior_gradient": True}])
+def test_no_step_of_a_variant_waits(generator, method):
+    batch, state = begin(generator, phase1_steps=0, shading_alpha=0.5, **method)
+    take_step(batch, state)
+    assert waits(batch, state, 3) == []
+
+
+def test_no_step_guided_by_clip_waits(generator, tmp_path):
+    clip = ClipGuide.load("tiny", JudgeSettings(model=str(write_clip(tmp_path / "clip"))), tmp_path)
+    batch, state = begin(generator, clip, guide="clip", phase1_steps=1)
+    take_step(batch, state)
+    take_step(batch, state)
+    assert waits(batch, state, 2) == []
+
+
+def test_a_diverged_avatar_does_not_wait(generator, monkeypatch):
+    batch, state = begin(generator, phase1_steps=0)
+    take_step(batch, state)
+    with torch.no_grad():
+        state.texture[0].fill_(float("nan"))
+    assert waits(batch, state, 2) == []
+    assert state.diverged.tolist() == [True, False]
+
+
+def test_losses_are_read_at_checkpoints_alone(generator):
+    batch, state = begin(generator, phase1_steps=20, phase2_steps=0)
+    take_step(batch, replace(state))
+    recorder = Recorder([])
+    with host_syncs() as found:
+        for _ in range(10):
+            recorder.add(state.step + 1, take_step(batch, state))
+    assert found.syncs == []
+    with host_syncs() as found:
+        recorder.flush()
+    assert len(found.syncs) == 1
