@@ -48,8 +48,9 @@ clean:
 
 env: $(READY)
 
-$(READY): requirements.txt
+$(READY): requirements.txt workflow/envs/pytorch3d.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed; PYTHON={sys.executable} is {v[0]}.{v[1]}")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r workflow/envs/pytorch3d.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

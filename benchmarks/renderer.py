@@ -2,32 +2,34 @@
 
     python benchmarks/renderer.py [--repeats 20] [--threads 1] [--device cpu]
 
-The mesh is the reference head of the tests (18,593 vertices, 37,080 faces). Times are the minimum of the repeats in
+The mesh is the default head (19,184 vertices, 38,068 faces). Times are the minimum of the repeats in
 milliseconds, since other programs on the machine can only add time. With one thread on a CPU they are processor time,
-which excludes waiting for other programs. The first table splits one call into its parts; its first two rows, Warp's
-own refit and rays, are the lower bound on this machine.
+which excludes waiting for other programs. The first table compares the renderers (`--compare` prints it alone), the
+second splits one call of the default renderer into its parts; its first two rows, Warp's own refit and rays, are the
+lower bound on this machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from avatargen.config.plugins import RENDERERS, load_class  # noqa: E402
 from avatargen.geometry.cameras import evaluation_cameras  # noqa: E402
 from avatargen.geometry.types import HeadTopology  # noqa: E402
+from avatargen.heads.anny.head import AnnyHead  # noqa: E402
 from avatargen.render.geometry import camera_frames  # noqa: E402
 from avatargen.render.visibility import MeshBatch  # noqa: E402
-from avatargen.render.warp import WarpRenderer  # noqa: E402
 
 
 class Timer:
@@ -48,18 +50,14 @@ class Timer:
         return 1e3 * min(times[2:])
 
 
-def cylinder_layout(vertices: torch.Tensor, faces: torch.Tensor) -> HeadTopology:
-    """Return a topology with texture coordinates around the y axis."""
-    u = torch.atan2(vertices[:, 0], vertices[:, 2]) / (2 * torch.pi) + 0.5
-    v = (vertices[:, 1] - vertices[:, 1].min()) / (vertices[:, 1].max() - vertices[:, 1].min())
-    return HeadTopology(faces, torch.stack((u, v), dim=1), faces, {})
-
-
-def load_head(device: str) -> tuple[torch.Tensor, HeadTopology]:
-    """Return the vertices (N, 3) and topology of the reference head."""
-    with np.load(ROOT / "tests" / "data" / "pytorch3d_head64.npz") as file:
-        vertices, faces = torch.from_numpy(file["V"]), torch.from_numpy(file["F"]).long()
-    return vertices.to(device), cylinder_layout(vertices, faces).to(device)
+def load_heads(device: str) -> dict[str, tuple[torch.Tensor, HeadTopology]]:
+    """Return the vertices (N, 3) and topology of the default head, and of the proxy mesh that optimisation renders."""
+    full = AnnyHead.load().to(device)
+    heads = {"full mesh": full, "proxy mesh": full.proxy()}
+    return {
+        name: (head.canonical(head.shape_template[None])[0].detach().contiguous(), head.topology)
+        for name, head in heads.items()
+    }
 
 
 def subdivide(vertices: torch.Tensor, topology: HeadTopology) -> tuple[torch.Tensor, HeadTopology]:
@@ -71,7 +69,8 @@ def subdivide(vertices: torch.Tensor, topology: HeadTopology) -> tuple[torch.Ten
     a, b, c = faces.unbind(1)
     corners = ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))
     vertices = torch.cat((vertices, vertices[unique].mean(1)))
-    return vertices, cylinder_layout(vertices, torch.cat([torch.stack(triple, 1) for triple in corners]))
+    finer = torch.cat([torch.stack(triple, 1) for triple in corners])
+    return vertices, HeadTopology(finer, vertices[:, :2].contiguous(), finer, {})
 
 
 class Case:
@@ -81,16 +80,17 @@ class Case:
         head: vertices (N, 3) and topology.
         batch, views, size, samples: of the call.
         texture: channels, and rows or columns.
+        renderer: a name in `plugins.RENDERERS`.
     """
 
-    def __init__(self, head, batch=1, views=1, size=64, samples=1, texture=(4, 128)):
+    def __init__(self, head, batch=1, views=1, size=64, samples=1, texture=(4, 128), renderer="warp"):
         vertices, topology = head
         self.size, self.samples = size, samples
         self.vertices = vertices.expand(batch, -1, -1).contiguous().requires_grad_()
         channels, side = texture
         self.texture = torch.rand(batch, channels, side, side, device=vertices.device).requires_grad_()
         self.cameras = evaluation_cameras(batch, views, device=vertices.device)
-        self.renderer = WarpRenderer(topology)
+        self.renderer = load_class("renderer", renderer, RENDERERS)(topology, vertices.detach())
 
     def render(self, **options):
         """Render once, with or without gradients as the caller's grad mode says."""
@@ -116,6 +116,23 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
     for row in rows:
         print(f"| {' | '.join(row)} |")
+
+
+def renderers(timer: Timer, heads) -> None:
+    """Print the time of one 64 x 64 view by each renderer, without and with soft blending or gradients of coverage."""
+    rows = []
+    for mesh, head in heads.items():
+        for name in RENDERERS:
+            case = Case(head, renderer=name)
+            calls = (
+                partial(case.forward, normals=False, gradients=False),
+                partial(case.forward, normals=False),
+                partial(case.step, normals=False, interior="none"),
+                partial(case.step, normals=False),
+            )
+            rows.append([f"{name}, {mesh}", *(f"{timer(call):.1f}" for call in calls)])
+    header = ["ms", "forward, no gradients", "forward", "forward + backward", "the same, interior gradient"]
+    table("One view, 64 x 64, 1 sample a pixel, texture 4 x 128 x 128:", header, rows)
 
 
 def parts(timer: Timer, head) -> None:
@@ -177,10 +194,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="number of calls; the fastest counts")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--compare", action="store_true", help="only compare the renderers")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    head, timer = load_head(arguments.device), Timer(arguments.repeats, arguments.device, arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.device}")
+    heads, timer = load_heads(arguments.device), Timer(arguments.repeats, arguments.device, arguments.threads)
+    head, load = heads["full mesh"], os.getloadavg()[0]
+    print(f"torch {torch.__version__}, {arguments.threads} thread(s), {arguments.device}, load {load:.1f}")
+    renderers(timer, heads)
+    if arguments.compare:
+        return
     parts(timer, head)
     visibility(timer, head)
     scaling(timer, head)

@@ -9,7 +9,7 @@ import yaml
 from avatargen import __version__
 from avatargen.config.loading import load_experiment, load_library, resolve
 from avatargen.config.places import ROOT
-from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings
+from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "prompts/README.md", *ROOT.glob("results/**/README.md")]
@@ -31,8 +31,8 @@ def stated(model, used, prefix=""):
     found = {}
     for name, field in model.model_fields.items():
         extra, value = field.json_schema_extra, getattr(used, name)
-        if name == "cameras":
-            found |= stated(CameraSettings, value, "cameras.")
+        if isinstance(field.default, Frozen):
+            found |= stated(type(value), value, f"{name}.")
         elif isinstance(extra, dict) and "provenance" in extra:
             default, value = (list(v) if isinstance(v, tuple) else v for v in (field.default, value))
             found[prefix + name] = (default, None if value == default else value, extra["provenance"])

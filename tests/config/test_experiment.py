@@ -6,9 +6,12 @@ import pytest
 
 from avatargen.config.experiment import Experiment, NamedMethod
 from avatargen.config.loading import load_experiment, load_library, load_methods, parse, resolve
+from avatargen.config.phase1 import phase1_of
 from avatargen.config.places import ROOT
 from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.io.content_hash import digest
 from avatargen.preflight.validate import validate_all
+from avatargen.runtime.fingerprint import of_method
 from tests.user_folder import problems_of, write_yaml
 
 METHODS = load_methods()
@@ -50,6 +53,19 @@ def test_nested_change_leaves_its_neighbours(place):
     library = replace(library, methods={"near": parse(NamedMethod, near, "near")})
     cameras = resolve(load_experiment("embedded"), "near", library).prior.cameras
     assert cameras.distance == (1.16, 1.2) and cameras.fov == library.priors["mini"].cameras.fov
+
+
+def test_method_may_name_its_own_renderer():
+    experiment, library = load_experiment("embedded"), load_library()
+    changed = experiment.model_copy(update={"overrides": {"soft_raster": {"sigma": 1e-3}}})
+    wide = {"reason": "blurred", "renderer": "pytorch3d", "overrides": {"soft_raster": {"gamma": 1e-2}}}
+    library.methods["wide"] = parse(NamedMethod, wide, "wide")
+    runs = [resolve(changed, name, library) for name in ("full", "soft_rasteriser", "wide")]
+    assert [run.renderer for run in runs] == ["warp", "pytorch3d", "pytorch3d"]
+    assert [run.method.soft_raster.sigma for run in runs] == [1e-3] * 3
+    assert runs[2].method.soft_raster.gamma == 1e-2
+    assert phase1_of(runs[0]) != phase1_of(runs[1]) != phase1_of(runs[2])
+    assert len({digest(*of_method(run)) for run in runs}) == 3
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow/config").glob("*.yaml")), ids=lambda path: path.stem)

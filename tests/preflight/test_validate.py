@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from avatargen.config import packages
 from avatargen.config.loading import load_experiment, load_library
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.heads.flame.files import VARIABLE
@@ -204,3 +205,23 @@ def test_relative_paths_start_at_the_working_directory_too(place):
     assert study.prior.path == str(place / "prior") and study.judges["own"].model == str(place / "judge")
     assert study.runs["theirs"].method.meshes.folder == str(place / "theirs")
     assert load_library().priors["mini"].path == "avatargen/weights/prior"
+
+
+def test_renderer_that_cannot_be_imported_is_an_error(place, monkeypatch):
+    """PyTorch3D for another torch: of a method's own renderer, and of the experiment's, said once."""
+    (place / "workflow/config/methods.yaml").write_text("soft: {reason: theirs, renderer: pytorch3d}")
+    versions = {"torch": "2.14.1", "easypytorch3d": "0.7.9.post1", "pytorch3d": ""}
+    monkeypatch.setattr(packages, "_version", versions.__getitem__)
+    monkeypatch.setattr(packages, "find_spec", lambda name: object())
+    (problem,) = problems_of(validate_all, "mine", {"methods": ["full", "soft"]})
+    assert problem.startswith("methods.yaml: soft: renderer: easypytorch3d 0.7.9.post1 does not load with torch 2.14.1")
+    assert "expected easypytorch3d==0.7.9.post1 with torch 2.11 or 2.12" in problem
+    (problem,) = problems_of(validate_all, "mine", {"methods": ["full", "soft"], "renderer": "pytorch3d"})
+    assert problem.startswith("mine: renderer: ")
+    assert validate_all("mine", {"methods": ["full"]})
+
+
+def test_unknown_renderer_of_a_method_is_named(place):
+    (place / "workflow/config/methods.yaml").write_text("soft: {reason: theirs, renderer: pytorch}")
+    (problem,) = problems_of(validate_all, "mine", {"methods": ["soft"]})
+    assert problem == "methods.yaml: soft: renderer: unknown renderer 'pytorch'; did you mean 'pytorch3d'?"

@@ -1,14 +1,12 @@
-"""Small meshes, cameras and the reference head of the renderer's tests."""
+"""Small meshes, heads, cameras and all renderers, for the renderers' tests."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
+from avatargen.config.packages import pytorch3d_problem
+from avatargen.config.plugins import RENDERERS, load_class
 from avatargen.geometry.types import Cameras, HeadTopology
-
-DATA = Path(__file__).parents[1] / "data"
+from avatargen.heads.anny.head import AnnyHead
 
 
 def make_topology(faces, uvs):
@@ -67,15 +65,27 @@ def sphere():
 
 
 @pytest.fixture(scope="session")
-def reference():
-    """Return a head rasterised by PyTorch3D 0.7.9 at 64 x 64 in four views: V, F, views, fid, depth."""
-    with np.load(DATA / "pytorch3d_head64.npz") as file:
-        return {name: torch.from_numpy(file[name]) for name in ("V", "F", "views", "fid", "depth")}
+def anny():
+    """Return the default head model."""
+    return AnnyHead.load()
 
 
 @pytest.fixture(scope="session")
-def head(reference):
-    """Return the reference head: vertices (1, 18593, 3), and topology with a cylindrical texture layout."""
-    vertices, faces = reference["V"], reference["F"].long()
-    u = torch.atan2(vertices[:, 0], vertices[:, 2]) / (2 * torch.pi) + 0.5
-    return vertices[None], make_topology(faces, torch.stack((u, 3 * vertices[:, 1] + 0.5), dim=1))
+def head(anny):
+    """Return the default head: vertices (1, 19184, 3), and topology."""
+    return anny.canonical(anny.shape_template[None]).detach().contiguous(), anny.topology
+
+
+@pytest.fixture(scope="session")
+def proxy(anny):
+    """Return its proxy mesh: vertices (1, 4961, 3), and topology."""
+    coarse = anny.proxy()
+    return coarse.canonical(coarse.shape_template[None]).detach().contiguous(), coarse.topology
+
+
+@pytest.fixture(scope="session", params=RENDERERS)
+def make(request):
+    """Return the class of each renderer in turn; PyTorch3D's is skipped only where PyTorch3D cannot be imported."""
+    if request.param == "pytorch3d" and (problem := pytorch3d_problem()):
+        pytest.skip(problem)
+    return load_class("renderer", request.param, RENDERERS)

@@ -56,6 +56,25 @@ def test_models_stay_beside_each_other_unless_one_is_alone():
     assert generator() is None
 
 
+class Loaded:
+    """A generator that is its arguments."""
+
+    @classmethod
+    def load(cls, *arguments):
+        return arguments
+
+
+def test_methods_with_other_renderers_get_other_generators(make_run):
+    """A worker that makes both methods' avatars in turn never renders one with the other's renderer or settings."""
+    worker, warp = Worker(threads=1, spec=f"{__name__}:Loaded"), make_run()
+    soft = warp.model_copy(update={"renderer": "pytorch3d"})
+    wide = soft.model_copy(update={"method": make_run(soft_raster={"sigma": 1e-3}).method})
+    for run in (warp, soft, wide, warp):
+        _, renderer, _, _, settings = worker._generator(run)
+        assert renderer == run.renderer and settings.sigma == (1e-3 if run is wide else 1e-4)
+    assert worker._generator(warp) is worker._generator(warp)
+
+
 def test_a_worker_without_a_gpu_stays_on_the_cpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     ModelCache().get(MODEL, ())
