@@ -60,7 +60,7 @@ def costs(study: Study) -> dict[str, str]:
         "avatars": f"{len(left)} to make, {total - len(left)} finished",
         "steps": f"{sum(left):,.0f}, in units of a step of phase 1 (a step of phase 2 with masks counts as 2)",
         "time": time if left else "nothing to make",
-        "disk": f"{size_text(needed_bytes(study, results))} needed at most, {size_text(free_bytes(results))} free",
+        "disk": f"{size_text(needed_bytes(study, results))} needed, {size_text(free_bytes(results))} free",
     }
 
 

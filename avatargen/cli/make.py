@@ -176,7 +176,7 @@ def make(task: Task, config: RunConfig, gpus: float, console: Console) -> None:
 
 def show(task: Task, options: argparse.Namespace, console: Console) -> bool:
     """Render what there is to look at and print where every file lies. Return whether it could be rendered."""
-    files = ["avatar.safetensors", "avatar.json"]
+    files = ["avatar.safetensors", "texture.png", "avatar.json"]
     shown = options.no_show or render(task, options.experiment, console)
     if shown and not options.no_show:
         files += ["turntable.mp4", "sheet.png", *(["avatar.glb"] if (task.folder / "avatar.glb").is_file() else [])]

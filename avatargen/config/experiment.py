@@ -14,6 +14,8 @@ from pydantic import Field, field_validator
 from avatargen.config.batch_size import BatchSize
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 
+LEAST_GPU = 0.01
+"""Smallest share of a GPU for a worker: a hundred workers on one."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -67,11 +69,22 @@ class Experiment(Frozen):
         4, description="avatars optimised together, or auto: as many as fit; part of the fingerprint"
     )
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
-    gpus_per_worker: float = Field(0.0, ge=0, description="share of a GPU that a worker gets; 0: the CPU")
+    gpus_per_worker: float = Field(
+        0.0, ge=0, description="share of a GPU that a worker gets, or number of GPUs; 0: the CPU"
+    )
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
     max_failed_fraction: float = Field(0.5, ge=0, le=1, description="a chunk with more failures fails its job")
     overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
     evaluation: EvaluationSettings = Field(EvaluationSettings.model_construct(), description="the protocol of scores")
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _as_ray_has_it(cls, gpus: float) -> float:
+        if (gpus > 1 and gpus != int(gpus)) or 0 < gpus < LEAST_GPU:
+            raise ValueError(
+                f"expected 0, a share of one GPU from {LEAST_GPU:g} to 1, or a whole number: Ray gives nothing else"
+            )
+        return gpus
 
 
 class RunConfig(Frozen):

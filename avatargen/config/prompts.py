@@ -15,7 +15,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class PromptItem:
 
     def facts(self) -> dict[str, Any]:
         """Return the item as JSON-ready values; `from_facts` is the inverse."""
-        return {**asdict(self), "tags": list(self.tags)}
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**facts, "tags": list(self.tags)}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> PromptItem:
@@ -145,7 +146,7 @@ def first_prompts(items: Sequence[PromptItem], limit: int | None) -> tuple[Promp
 def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[PromptItem, ...]:
     """Return each item once per seed, seeds outermost, so that a first pass covers every prompt."""
     items = tuple(items)
-    return tuple(PromptItem(**{**asdict(item), "seed": seed}) for seed in seeds for item in items)
+    return tuple(replace(item, seed=seed) for seed in seeds for item in items)
 
 
 Numbered = list[tuple[int, PromptItem]]
@@ -229,7 +230,8 @@ def item_problems(item: PromptItem) -> list[str]:
     ):
         if len(text) > MAX_PROMPT:
             problems.append(f"{name} of {len(text)} characters; expected at most {MAX_PROMPT}")
-        bad = [char for char in text if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
+        suspects = "" if text.isprintable() else text  # a long list has a million characters
+        bad = [char for char in suspects if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
         if bad:
             problems.append(f"{name} holds the control character U+{ord(bad[0]):04X}")
     problems += [f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from operator import itemgetter
 
 import numpy as np
 
@@ -180,11 +181,13 @@ def parse(prompt: str) -> Attributes | None:
         >>> parse("a purple monkey") is None
         True
     """
-    if any((letter.isalnum() and not letter.isascii()) or letter.isdigit() for letter in prompt):
+    if any((letter.isalnum() and not letter.isascii()) or letter.isdigit() for letter in {*prompt}):
         return None
     text = _plain(prompt)
     found: dict[str, str] = {}
-    for phrase, meaning in _vocabulary():
+    by_word = _by_first_word()
+    possible = {entry[0]: entry[1:] for word in text.split() for entry in by_word.get(word, ())}
+    for _, (phrase, meaning) in sorted(possible.items(), key=itemgetter(0)):
         if phrase not in text:
             continue
         text = text.replace(phrase, "  ", 1)
@@ -209,6 +212,15 @@ def _vocabulary() -> tuple[tuple[str, dict[str, str]], ...]:
     """Return every phrase and its meaning, longest first."""
     known = {_plain(phrase): meaning for phrase, meaning in (*_wordings(), *_MORE.items())}
     return tuple(sorted(known.items(), key=lambda item: -len(item[0])))
+
+
+@cache
+def _by_first_word() -> dict[str, list[tuple[int, str, dict[str, str]]]]:
+    """Return the vocabulary by each phrase's first word, with its rank: few of its phrases can be in a prompt."""
+    found: dict[str, list[tuple[int, str, dict[str, str]]]] = {}
+    for rank, (phrase, meaning) in enumerate(_vocabulary()):
+        found.setdefault(phrase.split()[0], []).append((rank, phrase, meaning))
+    return found
 
 
 def _wordings() -> Iterator[tuple[str, dict[str, str]]]:

@@ -1,18 +1,25 @@
 """The avatar file: the only contract between generation and evaluation.
 
-A folder holds ``avatar.safetensors`` (tensors) and ``avatar.json`` (everything else). Both are written atomically, JSON
-last, so that a folder with a JSON file is complete.
+A folder holds ``avatar.safetensors`` (parameters), ``texture.png`` (the baked texture, 8 bits) and ``avatar.json``
+(everything else). Each is written atomically, JSON last, so that a folder with a JSON file is complete.
+
+Offsets and latents are 16-bit integers times a power of two, the tensor ``NAME.step``. The largest error is half a
+step, at most 1/32767 of the largest value, and saving what was loaded changes nothing. A mesh of another system keeps
+its vertices as they are. Version 1 holds 32-bit floats, the baked texture among them, and is still read.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,13 +27,19 @@ from torch import Tensor
 from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.io.atomic import replacing, write_json
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 STATUSES = ("ok", "diverged", "out_of_memory", "error")
 GREY = 0.6
 """Grey level that textures start with, and keep where nothing is optimised. It is lighter than the background of the
 judged views (`eval.images`), before which a head of the same grey would be a blank picture.
 """
-_TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture", "baked_texture")
+TEXTURE = "texture.png"
+_TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture")
+_BAKED = "baked_texture"
+_FIXED = ("offsets", "latent_texture")
+_STEP = ".step"
+_MOST = torch.iinfo(torch.int16).max
 _TOPOLOGY = ("faces", "uvs", "face_uvs")
 
 
@@ -91,11 +104,16 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     tensors = {name: getattr(avatar, name) for name in _TENSORS if getattr(avatar, name) is not None}
     if avatar.topology is not None:
         tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
+    else:
+        tensors |= {name: part for one in _FIXED if one in tensors for name, part in _packed(one, tensors[one]).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in (*_TENSORS, "topology")}
+    others = (*_TENSORS, _BAKED, "topology")
+    facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in others}
     with replacing(folder / "avatar.safetensors") as partial:
         save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
         partial.chmod(folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
+    with replacing(folder / TEXTURE) as partial:
+        Image.fromarray(texture_bytes(avatar.baked_texture)).save(partial)
     write_json(folder / "avatar.json", {"version": VERSION, **facts})
 
 
@@ -103,21 +121,25 @@ def load_avatar(folder: Path) -> Avatar:
     """Read an avatar.
 
     Raises:
-        AvatarFileError: nothing there, not readable, or written by another version.
+        AvatarFileError: nothing there, not readable, or written by a version that is not READABLE.
     """
     try:
         facts = json.loads((folder / "avatar.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "avatar.safetensors")
+        version = facts.pop("version", None)
+        if version == VERSION:
+            tensors[_BAKED] = _read_texture(folder / TEXTURE)
     except FileNotFoundError as error:
         raise AvatarFileError(
             f"{folder}: got no {Path(error.filename).name}; expected a folder of an avatar"
         ) from error
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SyntaxError, SafetensorError) as error:  # Pillow calls a damaged PNG a syntax error
         raise AvatarFileError(f"{folder}: not a readable avatar: {error}") from error
-    version = facts.pop("version", None)
-    if version != VERSION:
-        raise AvatarFileError(f"{folder}: avatar file of version {version}; expected {VERSION}")
-    missing = [name for name in _TENSORS if name not in tensors and name != "latent_texture"]
+    if version not in READABLE:
+        known = " or ".join(map(str, READABLE))
+        raise AvatarFileError(f"{folder}: avatar file of version {version}; expected {known}")
+    tensors = {name: _unpacked(name, tensors) for name in tensors if not name.endswith(_STEP)}
+    missing = [name for name in (*_TENSORS, _BAKED) if name not in tensors and name != "latent_texture"]
     if missing:
         raise AvatarFileError(f"{folder}/avatar.safetensors: lacks {', '.join(missing)}")
     topology = None
@@ -125,7 +147,39 @@ def load_avatar(folder: Path) -> Avatar:
         everything = torch.ones(len(tensors["offsets"]), dtype=torch.bool)
         faces, uvs, face_uvs = (tensors[name] for name in _TOPOLOGY)
         topology = HeadTopology(faces, uvs, face_uvs, {"skin": everything})
-    return Avatar(**facts | {name: tensors.get(name) for name in _TENSORS}, topology=topology)
+    return Avatar(**facts | {name: tensors.get(name) for name in (*_TENSORS, _BAKED)}, topology=topology)
+
+
+def texture_bytes(texture: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a texture in [0, 1] as an image of 8 bits, as files hold it.
+
+    Example:
+        >>> texture_bytes(torch.tensor([0.0, 0.5, 1.2]).view(3, 1, 1)).tolist()
+        [[[0, 128, 255]]]
+    """
+    return (texture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _read_texture(path: Path) -> Float[Tensor, "3 H W"]:
+    """Return the texture of an image file, in [0, 1]."""
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float().div(255).contiguous()
+
+
+def _packed(name: str, values: Tensor) -> dict[str, Tensor]:
+    """Return values as 16-bit integers and their step; as they are if they are not finite."""
+    largest = float(values.detach().abs().max()) if values.numel() else 0.0
+    if not math.isfinite(largest):
+        return {name: values}
+    step = 2.0 ** max(math.frexp(largest / _MOST)[1], -100)  # as float32 holds it
+    return {name: (values.detach() / step).round().to(torch.int16), name + _STEP: torch.tensor(step)}
+
+
+def _unpacked(name: str, tensors: dict[str, Tensor]) -> Tensor:
+    """Return a tensor of a file; one of 16-bit integers times its step."""
+    values, step = tensors[name], tensors.get(name + _STEP)
+    return values if step is None else values.float() * step
 
 
 def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Any]:

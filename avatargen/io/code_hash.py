@@ -10,14 +10,23 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from avatargen.config.places import ROOT
+from avatargen.config.places import ROOT, cache_folder
+from avatargen.io.atomic import read_json, write_json
 from avatargen.io.content_hash import digest
 
 PACKAGES = ("avatargen", "eval")
+CACHE = "code.json"
+"""Remembered hashes and imports of modules, in the cache folder: the Snakefile asks for them at every parse."""
+MOST_REMEMBERED = 5000
+"""Number of modules, over all versions of the code, at which the cache starts anew."""
 STEERING = tuple(f"avatargen.{folder}" for folder in ("__init__", "__main__", "cli", "config", "preflight", "runtime"))
 
 
@@ -31,12 +40,18 @@ def code_hash(modules: Iterable[str], without: tuple[str, ...] = ()) -> str:
     Raises:
         ModuleNotFoundError: one of `modules` is not of this project.
     """
-    modules = tuple(modules)
+    return _code_hash(ROOT, tuple(modules), without)
+
+
+@cache
+def _code_hash(root: Path, modules: tuple[str, ...], without: tuple[str, ...]) -> str:
     for name in modules:
         if _source(name) is None:
-            raise ModuleNotFoundError(f"{name}: no such module in {ROOT}")
+            raise ModuleNotFoundError(f"{name}: no such module in {root}")
     files = {name: _source(name) for name in sorted(closure(modules)) if not steers(name)}
-    return digest([(name, source_hash(file.read_bytes(), without)) for name, file in files.items() if file])
+    found = digest([(name, source_hash(file.read_bytes(), without)) for name, file in files.items() if file])
+    _remembered().save()
+    return found
 
 
 def steers(name: str) -> bool:
@@ -52,14 +67,7 @@ def source_hash(source: bytes, without: tuple[str, ...] = ()) -> str:
         source: of one module.
         without: module-level constants that do not count.
     """
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
-                node.body = node.body[1:] or [ast.Pass()]
-    tree.body = [node for node in tree.body if not _assigns(node, without)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _hash_of(ast.parse(source), without) if without else _remembered().facts(source)[0]
 
 
 @cache
@@ -70,13 +78,9 @@ def imports_of(name: str) -> frozenset[str]:
         return frozenset()
     found: set[str] = set()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else ""
-            base = base or node.module or ""
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    for level, module, names in _remembered().facts(path.read_bytes())[1]:
+        base = importlib.util.resolve_name("." * level + module, package) if level else module
+        found |= {base} | {f"{base}.{one}" for one in names}
     return frozenset(name for name in found if name.split(".")[0] in PACKAGES and _source(name) is not None)
 
 
@@ -92,6 +96,64 @@ def closure(modules: tuple[str, ...]) -> frozenset[str]:
         seen.add(name)
         waiting += [] if steers(name) else sorted(imports_of(name))
     return frozenset(seen)
+
+
+@dataclass
+class _Cache:
+    """The hash and the imports of each module, by its content; parsing all of them takes a second.
+
+    Attributes:
+        known: what the cache's file holds.
+        new: what was parsed since.
+    """
+
+    known: dict[str, Any]
+    new: dict[str, Any] = field(default_factory=dict)
+
+    def facts(self, source: bytes) -> tuple[str, list[list[Any]]]:
+        """Return the hash of a module, and what it imports: (dots, module, names) of each statement."""
+        key = hashlib.sha256(_KEY + source).hexdigest()
+        if key not in self.known:
+            tree = ast.parse(source)
+            self.known[key] = self.new[key] = [list(_imports(tree)), _hash_of(tree, ())]
+        imports, found = self.known[key]
+        return found, imports
+
+    def save(self) -> None:
+        """Write the cache if it has grown; work is only slower where it cannot be written."""
+        if self.new:
+            old = read_json(cache_folder() / CACHE)
+            with suppress(OSError):
+                write_json(cache_folder() / CACHE, {**(old if len(old) < MOST_REMEMBERED else {}), **self.new})
+            self.new.clear()
+
+
+_KEY = f"{sys.version_info[:2]}".encode() + Path(__file__).read_bytes()
+"""What the facts depend on besides the source: Python's syntax trees, and the code that reads them."""
+
+
+@cache
+def _remembered() -> _Cache:
+    return _Cache(read_json(cache_folder() / CACHE))
+
+
+def _imports(tree: ast.Module) -> Iterator[list[Any]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ([0, alias.name, []] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield [node.level, node.module or "", [alias.name for alias in node.names]]
+
+
+def _hash_of(tree: ast.Module, without: tuple[str, ...]) -> str:
+    """Return the hash of a syntax tree, whose docstrings are removed."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", None), str):
+                node.body = node.body[1:] or [ast.Pass()]
+    tree.body = [node for node in tree.body if not _assigns(node, without)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _assigns(node: ast.stmt, names: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.prompts import PromptItem
 from avatargen.geometry.types import HeadParameters
 from avatargen.io.avatar_file import Avatar, zero_avatar_tensors
-from avatargen.io.history import History
+from avatargen.io.history import History, snapshot
 from avatargen.method import phase1_cache
 from avatargen.method.context import Batch, Prompts, embed_prompts
 from avatargen.method.cost import now, peak_memory_mb, reset_peak_memory
@@ -137,7 +137,7 @@ class BatchRun:
         images = snapshots(batch, state).mul(255).round().byte() if due else None
         for row, (history, folder) in enumerate(zip(histories, self.folders, strict=True)):
             if images is not None:
-                history.snapshots.append((state.step, images[row].permute(1, 2, 0).cpu().numpy()))
+                history.snapshots.append((state.step, snapshot(images[row].permute(1, 2, 0).cpu().numpy())))
             history.save(folder)
             if state.step < method.steps:
                 save_checkpoint(state, row, folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,4 +139,10 @@ def source_of(run: RunConfig) -> Source:
 
 def has_truth(head: str, item: PromptItem) -> bool:
     """Return whether the ground-truth head of a prompt is known, and is of the head model `head`."""
-    return head == WORLD_HEAD and described(item.prompt, item.tags) is not None
+    return head == WORLD_HEAD and _is_described(item.prompt, item.tags)
+
+
+@cache
+def _is_described(prompt: str, tags: tuple[str, ...]) -> bool:
+    """Return whether the closed world knows a prompt's head; remembered, since parsing a long list takes a second."""
+    return described(prompt, tags) is not None

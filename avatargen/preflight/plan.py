@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from avatargen.config.experiment import Experiment, JudgeSettings, RunConfig
@@ -42,6 +42,7 @@ class Study:
     files: dict[str, Path]
     pool: Path | None
     notes: Sequence[str] = ()
+    _items: dict[tuple[str, str], tuple[PromptItem, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def has_truth(self, item: PromptItem) -> bool:
         """Return whether the ground-truth head of a prompt is known, for this experiment's head model."""
@@ -49,10 +50,13 @@ class Study:
 
     def items(self, name: str, method: str) -> tuple[PromptItem, ...]:
         """Return what a method makes of a list: all that it can, or the part that the experiment reduces it to."""
-        items = self.lists[name]
-        if source_of(self.runs[method]).needs_truth:
-            items = tuple(filter(self.has_truth, items))
-        return reduced(self.experiment, method, items)
+        key = (name, method)
+        if key not in self._items:  # the Snakefile asks once per chunk
+            items = self.lists[name]
+            if source_of(self.runs[method]).needs_truth:
+                items = tuple(filter(self.has_truth, items))
+            self._items[key] = reduced(self.experiment, method, items)
+        return self._items[key]
 
     def chunks(self, name: str, method: str) -> dict[str, tuple[PromptItem, ...]]:
         """Return what a method makes of a list in pieces of `chunk_size`, by the name of each piece."""

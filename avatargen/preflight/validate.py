@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,25 +87,38 @@ def guiding_judges(study: Study) -> dict[str, list[str]]:
 
 
 def needed_bytes(study: Study, results: Path) -> int:
-    """Return an upper estimate of the disk space that the avatars of a study still take, in bytes.
+    """Return an estimate of the disk space that a study still takes, in bytes: avatars, shared phases 1, the report.
 
     Args:
         study: what runs.
         results: folder of the experiment's results.
     """
-    settings, needed, phases = study.experiment.evaluation, 0, []
-    batch = job_size(study.experiment.batch_size, study.experiment.gpus_per_worker > 0)
+    settings, judges = study.experiment.evaluation, list(study.judges.values())
+    needed, begun = 0, []
     for run in study.runs.values():
+        phase1 = shared_phase1(run, study.runs.values())
         for name in study.lists:
-            folder = results / name / run.method_name / "avatars"
             items = study.items(name, run.method_name)
-            missing = sum(not (folder / item.id / "done.json").is_file() for item in items)
-            needed += missing * disk_estimate.avatar_bytes(run, settings)
-            phase1 = shared_phase1(run, study.runs.values())
-            stored = missing if phase1 and (name, phase1) not in phases else min(missing, batch)
-            phases.append((name, phase1))
-            needed += stored * disk_estimate.checkpoint_bytes(run)
-    return needed
+            missing = len(items) - _finished(results / name / run.method_name / "avatars", items)
+            needed += missing * disk_estimate.avatar_bytes(run, settings, judges)
+            if phase1 and (name, phase1) not in begun:
+                begun.append((name, phase1))
+                needed += missing * disk_estimate.phase1_bytes(run)
+    units = sum(map(len, study.lists.values()))
+    return needed + disk_estimate.report_bytes(study.runs.values(), units) if needed else 0
+
+
+def running_bytes(study: Study) -> int:
+    """Return an estimate of the checkpoints of two running batches, in bytes: an old and a new file for each avatar."""
+    most = max((disk_estimate.checkpoint_bytes(run) for run in study.runs.values() if run.method.optimises), default=0)
+    batch = job_size(study.experiment.batch_size, study.experiment.gpus_per_worker > 0)
+    return 2 * 2 * batch * most
+
+
+def _finished(folder: Path, items: Sequence[PromptItem]) -> int:
+    """Return how many avatars have ended, going through the folder of avatars rather than through long lists."""
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    return sum(item.id in there and (folder / item.id / "done.json").is_file() for item in items) if there else 0
 
 
 def check_space(study: Study, results: Path) -> None:
@@ -114,10 +127,15 @@ def check_space(study: Study, results: Path) -> None:
     Raises:
         InputError: the disk has too little space.
     """
+    if problems := lacking_space(study, results):
+        raise InputError(problems)
+
+
+def lacking_space(study: Study, results: Path) -> list[str]:
+    """Return one line if the disk does not hold the avatars that are still to be made; arguments as above."""
     needed = needed_bytes(study, results)
-    problem = disk_estimate.space_problem(needed, results) if needed else None
-    if problem:
-        raise InputError([problem])
+    problem = disk_estimate.space_problem(needed + running_bytes(study), results) if needed else None
+    return [problem] if problem else []
 
 
 def _read_lists(

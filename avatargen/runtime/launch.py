@@ -25,7 +25,7 @@ from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
 from avatargen.preflight.plan import read_plan, write_plan
-from avatargen.preflight.validate import Study, check_space, validate_all
+from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.runtime import parent_watch, ray_head
 from avatargen.runtime.fingerprint import of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
@@ -60,7 +60,7 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     if bad:
         raise InputError(bad)
     if check_disk:
-        check_space(study, Path("results") / study.experiment.experiment)
+        check_space(study, _results(study))
     return study
 
 
@@ -68,14 +68,16 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
     """Return a function that hashes what a chunk, given by (list, method, chunk), is to hold.
 
     The hash covers the avatars' fingerprints and what the manifest repeats of each prompt. Code and weights are read
-    once per method, since a method may have many chunks.
+    once per method, since a method may have many chunks, and a prompt is hashed once for all methods.
     """
     facts = cache(lambda method: digest(*of_method(study.runs[method], root)))
+    of_item = cache(lambda item: digest(item.facts()))
 
     def of_chunk(name: str, method: str, chunk: str) -> str:
         run, items = study.runs[method], study.chunks(name, method)[chunk]
         source = source_of(run)
-        return digest(facts(method), [[item.facts(), source.ingredients(run, item, root)] for item in items])
+        files = [source.ingredients(run, item, root) for item in items] if source.is_external else []
+        return digest(facts(method), list(map(of_item, items)), files)
 
     return of_chunk
 
@@ -116,6 +118,11 @@ def forget_owner(state: Path = STATE) -> None:
     _note(state).unlink(missing_ok=True)
 
 
+def notes_of(study: Study) -> list[str]:
+    """Return what the user should know before a run, one line each; a run that lacks disk space will not start."""
+    return [*study.notes, *lacking_space(study, _results(study))]
+
+
 def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     """Start a run: note its process, write its plan, count the avatars to make, and start Ray if that is needed.
 
@@ -124,7 +131,11 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         cores: cores that Snakemake was given.
         local: jobs run on this machine, not through a cluster's executor.
         plan: file for the resolved study.
+
+    Raises:
+        InputError: the disk has too little space for the avatars that are not made yet; nothing was started.
     """
+    check_space(study, _results(study))
     with _guard(STATE):
         note_owner()
     if note := former_report(study, plan):
@@ -201,6 +212,10 @@ def serve_jobs(root: Path = ROOT) -> None:
     os.environ[parent_watch.PARENT] = parent_watch.stamp()
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(root), *others]))
+
+
+def _results(study: Study) -> Path:
+    return Path("results") / study.experiment.experiment
 
 
 def _note(state: Path) -> Path:

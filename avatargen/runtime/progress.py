@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,42 @@ def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
     return end - begun + (_MASKED_WEIGHT - 1) * slow + (_BAKE_WEIGHT if done is None else 0)
 
 
+@dataclass
+class _Seen:
+    """What the lines of a board add up to.
+
+    Attributes:
+        avatars, expected: number and weight of the avatars that the run makes.
+        made, weight: number and weight of those that have ended.
+        running: weight of the unfinished batches of each driver.
+        before: weight of what earlier runs had done.
+        begins: time of the first step, or else of the start, in seconds of the clock.
+        has_begun: a driver has taken its first step.
+    """
+
+    avatars: int = 0
+    expected: float = 0.0
+    made: int = 0
+    weight: float = 0.0
+    running: dict[str, float] = field(default_factory=dict)
+    before: float = 0.0
+    begins: float = 0.0
+    has_begun: bool = False
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add a line."""
+        if "avatars" in row:
+            self.avatars, self.expected, self.begins = row["avatars"], row["weight"], row["started"]
+        elif "weight" in row:
+            self.made, self.weight = self.made + 1, self.weight + row["weight"]
+        if "driver" in row:
+            self.running[row["driver"]] = row["running"]
+        if "begins" in row:
+            self.before += row["running"]
+            self.begins = self.begins if self.has_begun else row["begins"]
+            self.has_begun = True
+
+
 class Board:
     """The number of avatars that a run expects and has made, and the time that the others will take."""
 
@@ -73,6 +109,8 @@ class Board:
         self._driver = secrets.token_hex(4)
         self._last_step_line = time.monotonic()
         self._has_begun = False
+        self._read = 0
+        self._seen = _Seen()
 
     @classmethod
     def create(cls, path: Path, expected: Iterable[float], stream: TextIOBase | None = None) -> Board:
@@ -144,16 +182,20 @@ class Board:
 
     def _state(self) -> tuple[int, int, float]:
         """Return (avatars made, avatars expected, seconds left); 0 seconds if it is too early for an estimate."""
-        first, *rest = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-        weights = [row["weight"] for row in rest if "weight" in row]
-        running = {row["driver"]: row["running"] for row in rest if "driver" in row}
-        done = sum(weights) + sum(running.values())
-        begins = [row for row in rest if "begins" in row]
-        made = done - sum(row["running"] for row in begins)
-        elapsed = time.time() - (begins[0]["begins"] if begins else first["started"])
-        left = max(first["weight"] - done, 0.0)
-        is_early = made <= _MIN_SHARE * first["weight"]
-        return len(weights), max(first["avatars"], len(weights)), 0.0 if is_early else elapsed / made * left
+        with self.path.open("rb") as file:
+            file.seek(self._read)  # a long run has too many lines to read them all for each avatar
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self._seen.add(json.loads(line))
+        seen = self._seen
+        done = seen.weight + sum(seen.running.values())
+        made = done - seen.before
+        elapsed = time.time() - seen.begins
+        left = max(seen.expected - done, 0.0)
+        is_early = made <= _MIN_SHARE * seen.expected
+        return seen.made, max(seen.avatars, seen.made), 0.0 if is_early else elapsed / made * left
 
     def _print(self, line: str) -> None:
         print(line, file=self.stream or sys.stdout, flush=True)

@@ -69,6 +69,19 @@ class ExecutionSettings:
         head = os.environ.get(ray_head.HEAD_FILE)
         return cls(backend, run.threads, gpus, cores, Path(head) if head else None)
 
+    def fit(self, cpus: float, gpus: float) -> int:
+        """Return how many workers a node holds. As Ray has it, a worker's share is of one GPU, or whole GPUs.
+
+        Example:
+            >>> [ExecutionSettings("ray", threads=2, gpus=share).fit(16.0, 2.0) for share in (0.0, 0.4, 1.0, 2.0)]
+            [8, 4, 2, 1]
+        """
+        by_cpus = int(cpus // self.threads)
+        if not self.gpus:
+            return by_cpus
+        by_gpus = int(gpus) * int(1 / self.gpus + 1e-9) if self.gpus <= 1 else int(gpus // self.gpus)
+        return min(by_cpus, by_gpus)
+
 
 class Progress(NamedTuple):
     """A running job, with its steps done and in all."""
@@ -291,9 +304,8 @@ class WorkerPool(Generic[Job]):
         Raises:
             RayUnavailableError: not even one does.
         """
-        need = {"CPU": self.execution.threads, "GPU": self.execution.gpus}
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        fit = sum(int(min(node.get(kind, 0.0) // n for kind, n in need.items() if n)) for node in nodes)
+        fit = sum(self.execution.fit(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
         if not fit:
             have = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise RayUnavailableError(

@@ -77,6 +77,14 @@ def test_unreadable_pools_are_reported(place):
     assert "shapes.tsv:1: unknown column 'prmpt'" in pool[0]
 
 
+@pytest.mark.parametrize("gpus", [1.5, 2.25, 0.001, -1, "one"])
+def test_shares_of_a_gpu_that_ray_refuses_are_reported(place, gpus):
+    (problem,) = problems_of(validate_all, "mine", {"gpus_per_worker": gpus})
+    assert "gpus_per_worker" in problem
+    for right in (0, 0.25, 1, 2):
+        assert validate_all("mine", {"gpus_per_worker": right}).experiment.gpus_per_worker == right
+
+
 @pytest.mark.parametrize("address", ["localhost", "ray://host:10001", "host:port", "host:99999", "a b:1"])
 def test_malformed_ray_address_is_reported(place, monkeypatch, address):
     monkeypatch.setenv("RAY_ADDRESS", address)

@@ -37,6 +37,24 @@ def test_a_string_that_is_not_a_docstring_counts():
     assert code_hash.source_hash(b"x = 'a'") != code_hash.source_hash(b"x = 'b'")
 
 
+@pytest.mark.parametrize("cached", [None, "{", "[1]"])
+def test_remembered_modules_hash_like_parsed_ones(monkeypatch, tmp_path, cached):
+    """The second time, no module is parsed; a damaged cache is as none."""
+    monkeypatch.setenv("AVATARGEN_CACHE", str(tmp_path))
+    modules = ("avatargen.io.manifest", "eval.collect")
+    if cached:
+        (tmp_path / code_hash.CACHE).write_text(cached)
+    found = []
+    for _ in range(2):
+        clear()
+        code_hash._remembered.cache_clear()
+        code_hash.source_hash.cache_clear()
+        found.append((code_hash.code_hash(modules), code_hash.closure(modules)))
+        monkeypatch.setattr(code_hash.ast, "parse", None)
+    code_hash._remembered.cache_clear()
+    assert found[0] == found[1] and (tmp_path / code_hash.CACHE).is_file()
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Replace this project by a small one."""
@@ -73,7 +91,7 @@ def copied(tmp_path, monkeypatch):
 
 
 def clear():
-    for function in (code_hash.closure, code_hash._source, code_hash.imports_of):
+    for function in (code_hash.closure, code_hash._source, code_hash.imports_of, code_hash._code_hash):
         function.cache_clear()
 
 

@@ -32,6 +32,15 @@ class FakeCalls:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class SeenGpus:
+    """Logs the GPUs that its process may use, and waits until `count` processes have."""
+
+    def __call__(self, log: Path, count: int) -> None:
+        _write(log, os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+        while len(log.read_text().splitlines()) < count:
+            time.sleep(0.05)
+
+
 def read_log(log: Path) -> list[tuple[str, str]]:
     """Return (process, word) of each line."""
     lines = log.read_text().splitlines() if log.exists() else []

@@ -1,4 +1,6 @@
 # What all rules share: the validated study, paths, and functions of parameters.
+import gc
+import math
 import re
 import sys
 
@@ -13,21 +15,24 @@ from avatargen.io.code_hash import code_hash
 from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
 
+gc.set_threshold(200_000)  # a graph of thousands of jobs stays as it is; searching it for garbage takes 0.4 s
 launch.serve_jobs()
 if workflow.is_main_process and launch.clear_after_crash():
     print("Removed the lock of a run that was killed here.", file=sys.stderr)
 try:
-    STUDY = launch.study_of(config, check_disk=workflow.is_main_process)
+    STUDY = launch.study_of(config, check_disk=False)  # `begin_run` does; a dry run needs no disk
 except InputError as error:
     raise WorkflowError(str(error)) from None
-if workflow.is_main_process and STUDY.notes:
-    print(*STUDY.notes, sep="\n", file=sys.stderr)
+if workflow.is_main_process and (NOTES := launch.notes_of(STUDY)):
+    print(*NOTES, sep="\n", file=sys.stderr)
 
 EXPERIMENT = STUDY.experiment
 RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"{RESULTS}/logs"
 PLAN = f"{RESULTS}/plan.json"
 ASKED = launch.asked(STUDY)
+# What a job asks of an executor; a job that uses a cluster's workers needs none itself.
+GPUS = 0 if has_cluster() else math.ceil(EXPERIMENT.gpus_per_worker)
 
 
 wildcard_constraints:
@@ -71,9 +76,12 @@ def render_threads(wildcards):
 
 
 def begin_run():
-    """Start a run; see avatargen/runtime/launch.py."""
+    """Start a run; see avatargen/runtime/launch.py. Called by real runs alone, after the dry run's part."""
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
-    launch.start_run(STUDY, cores, workflow.local_exec, PLAN)
+    try:
+        launch.start_run(STUDY, cores, workflow.local_exec, PLAN)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def caption_files():

@@ -9,6 +9,8 @@ rule render:
     conda:
         "../envs/avatargen.yaml"
     threads: render_threads
+    resources:
+        gpu=min(GPUS, 1),
     params:
         plan=PLAN,
         settings=hash_of(EXPERIMENT.evaluation, STUDY.prior),

@@ -9,6 +9,8 @@ rule generate:
     conda:
         "../envs/avatargen.yaml"
     threads: generate_threads
+    resources:
+        gpu=GPUS,
     params:
         plan=PLAN,
         asked=asked_of,
