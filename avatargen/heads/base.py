@@ -29,6 +29,19 @@ class Rig:
     weights: Float[Tensor, "J N"]
 
 
+@dataclass(frozen=True)
+class FacialAction:
+    """A named movement of the face at full strength.
+
+    Attributes:
+        expression: coefficients, as in `HeadParameters`.
+        joints: rotations, axis-angle, radians.
+    """
+
+    expression: Float[Tensor, " E"]
+    joints: Float[Tensor, "J 3"]
+
+
 class HeadModel(ABC):
     """A parametric head: identity, expression, joints, and vertex offsets in canonical space.
 
@@ -60,6 +73,20 @@ class HeadModel(ABC):
     @abstractmethod
     def rig(self, shape: Float[Tensor, " S"]) -> Rig:
         """Return the joints and skinning weights of one neutral head."""
+
+    def actions(self) -> dict[str, FacialAction]:
+        """Return facial actions by their ARKit names, besides the expressions; by default none."""
+        return {}
+
+    def correctives(self, joints: Float[Tensor, "B J 3"]) -> Float[Tensor, "B N 3"]:
+        """Return what poses add to the vertices before skinning, metres; by default nothing.
+
+        Linear in the entries of R - I, the rotation of each joint minus the identity.
+
+        Args:
+            joints: rotations, axis-angle, radians.
+        """
+        return joints.new_zeros(len(joints), *self.template(1).offsets.shape[1:])
 
     @abstractmethod
     def to(self, device: torch.device | str) -> HeadModel:

@@ -34,7 +34,7 @@ from avatargen.config.prompts import (
 from avatargen.method.sources import WORLD_HEAD, source_of
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.plan import Study, reduced
-from avatargen.preflight.weight_checks import clip_problems, head_problems, prior_problems
+from avatargen.preflight.weight_checks import clip_problems, head_notes, head_problems, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -256,7 +256,7 @@ def _without_idle_methods(study: Study) -> Study:
         raise InputError([*notes, f"{study.experiment.experiment}: methods: none is left; expected another method"])
     experiment = study.experiment.model_copy(update={"methods": methods})
     runs = {name: run for name, run in study.runs.items() if name not in idle}
-    return replace(study, experiment=experiment, runs=runs, notes=notes)
+    return replace(study, experiment=experiment, runs=runs, notes=[*head_notes(experiment.head), *notes])
 
 
 def _notes_on_truth(study: Study) -> list[str]:

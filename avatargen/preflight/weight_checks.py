@@ -13,7 +13,7 @@ from avatargen.config.errors import unknown
 from avatargen.config.experiment import JudgeSettings, Library
 from avatargen.config.places import ROOT
 from avatargen.config.plugins import PRIORS
-from avatargen.heads.flame.files import flame_problems
+from avatargen.heads.flame.files import flame_notes, flame_problems
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _NONE = [None, None]
@@ -24,6 +24,11 @@ _NETWORKS = ("unet", "vae", "movq", "prior", "text_encoder", "image_encoder")
 def head_problems(name: str) -> list[str]:
     """Return what is missing of a head model whose files users bring themselves."""
     return flame_problems() if name == "flame" else []
+
+
+def head_notes(name: str) -> list[str]:
+    """Return what a user should know about a head model whose files are complete, one line each."""
+    return flame_notes() if name == "flame" else []
 
 
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:

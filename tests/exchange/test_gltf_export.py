@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import struct
 from dataclasses import replace
 
@@ -13,13 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from avatargen.cli.main import main
 from avatargen.config.plugins import HEADS, load_class
-from avatargen.exchange.gltf_export import NAME, strongest, to_glb
+from avatargen.exchange.gltf_export import NAME, SMALLEST, strongest, to_glb
 from avatargen.geometry.types import HeadParameters
 from avatargen.heads.base import Rig
-from avatargen.heads.flame.head import FlameHead
 from avatargen.heads.skinning import rotation_matrices
 from avatargen.io.avatar_file import Avatar, save_avatar
-from tests.small_flame import make_flame, write_flame
+from tests.small_flame import write_flame
 
 FORMATS = {5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4)}
@@ -27,11 +27,8 @@ WIDTHS = {"SCALAR": (), "VEC2": (2,), "VEC3": (3,), "VEC4": (4,), "MAT4": (4, 4)
 
 @pytest.fixture(scope="module", params=sorted(HEADS))
 def head(request, tmp_path_factory):
-    if request.param == "anny":
-        return load_class("head", "anny", HEADS).load()
-    model = make_flame()[0]
-    model["posedirs"] = np.zeros_like(model["posedirs"])  # glTF has no place for them
-    return FlameHead.load(write_flame(tmp_path_factory.mktemp("flame"), model))
+    kind = load_class("head", request.param, HEADS)
+    return kind.load(write_flame(tmp_path_factory.mktemp("flame"))) if request.param == "flame" else kind.load()
 
 
 @pytest.fixture(scope="module")
@@ -122,23 +119,86 @@ def corners(viewer, points):
     return points[viewer.array(viewer.primitive()["indices"])].reshape(-1, 3, points.shape[1])
 
 
-def test_a_viewer_reproduces_the_head_model(head, avatar):
-    viewer = Viewer(to_glb(avatar, head))
-    mesh, joints = viewer.scene["meshes"][0], 0.3 * torch.randn(len(head.joint_names), 3)
+def posed_like(viewer, head, avatar, expression, joints):
+    """Return the viewer's triangles and the head model's for an expression and a turn of each joint about one axis."""
+    names = viewer.scene["meshes"][0]["extras"]["targetNames"]
+    known = dict(zip(head.expression_names, expression.tolist(), strict=True)) | correctives(head, joints)
     turns = {name: turn.numpy() for name, turn in zip(head.joint_names, rotation_matrices(joints), strict=True)}
+    found = corners(viewer, viewer.posed([known.get(name, 0.0) for name in names], turns))
+    parameters = HeadParameters(avatar.shape[None], expression[None], joints[None], avatar.offsets[None])
+    return found, head.vertices(parameters)[0][head.topology.faces].numpy()
+
+
+def correctives(head, joints):
+    """Return the weights of all correctives that turns of the joints ask for, by name."""
+    angles = {
+        f"corrective_{name}_{axis}": joints[k, a].item()
+        for k, name in enumerate(head.joint_names)
+        for a, axis in enumerate("xyz")
+    }
+    return {f"{name}_sin": math.sin(t) for name, t in angles.items()} | {
+        f"{name}_cos": math.cos(t) - 1 for name, t in angles.items()
+    }
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+def test_a_viewer_reproduces_the_head_model(head, avatar, axis):
+    """The avatar as it is, and its neutral face with every joint turned about one axis; only four joints per vertex."""
+    viewer, joints = Viewer(to_glb(avatar, head)), torch.zeros(len(head.joint_names), 3)
+    mesh = viewer.scene["meshes"][0]
     names = mesh["extras"]["targetNames"]
     kept = torch.tensor([name in names for name in head.expression_names])
     expression = torch.where(kept, avatar.expression, 0.0)
-    for morphs, psi, turned, theta in (
-        ([0.0] * len(names), torch.zeros_like(expression), {}, torch.zeros_like(joints)),
-        (mesh["weights"], expression, {}, torch.zeros_like(joints)),
-        ([0.0] * len(names), torch.zeros_like(expression), turns, joints),
-    ):
-        wanted = head.vertices(HeadParameters(avatar.shape[None], psi[None], theta[None], avatar.offsets[None]))[0]
-        wanted = wanted[head.topology.faces].numpy()
-        assert (
-            np.abs(corners(viewer, viewer.posed(morphs, turned)) - wanted).max() < 2e-4
-        )  # metres; only four joints per vertex
+    assert mesh["weights"][: kept.sum()] == expression[kept].tolist() and not any(mesh["weights"][kept.sum() :])
+    if axis is not None:  # the file's joints lie where those of the neutral face do
+        expression = torch.zeros_like(expression)
+        joints[:, axis] = torch.tensor([0.4, -0.3, 0.5, -0.2, 0.3])[: len(joints)]
+    found, wanted = posed_like(viewer, head, avatar, expression, joints)
+    assert np.abs(found - wanted).max() < 2e-4
+
+
+def test_facial_actions_have_arkit_names(head, avatar):
+    viewer = Viewer(to_glb(avatar, head))
+    targets = viewer.scene["meshes"][0]["extras"]["targetNames"]
+    assert {"jawOpen", "jawLeft", "eyeLookUpLeft", "eyeLookInRight"} <= set(targets)
+    shift = viewer.array(viewer.primitive()["targets"][targets.index("jawOpen")]["POSITION"])
+    assert shift[:, 1].min() < -0.003  # metres, down
+    rest = head.vertices(avatar.parameters().neutral())[0]
+    for name, action in head.actions().items():
+        parameters = HeadParameters(
+            avatar.shape[None], action.expression[None], action.joints[None], avatar.offsets[None]
+        )
+        wanted = (head.vertices(parameters)[0] - rest)[head.topology.faces].numpy()
+        given = viewer.array(viewer.primitive()["targets"][targets.index(name)]["POSITION"])
+        assert np.abs(corners(viewer, given) - wanted).max() <= SMALLEST
+
+
+def test_the_clip_opens_the_jaw_with_its_correctives(head, avatar):
+    scene = Viewer(to_glb(avatar, head)).scene
+    if "corrective_jaw_x_sin" not in scene["meshes"][0]["extras"]["targetNames"]:
+        assert not head.correctives(torch.ones(1, len(head.joint_names), 3)).any() and "animations" not in scene
+        return
+    avatar = replace(avatar, expression=torch.zeros_like(avatar.expression))
+    viewer, jaw = Viewer(to_glb(avatar, head)), head.joint_names.index("jaw")
+    (clip,) = scene["animations"]
+    keys = {}
+    for channel in clip["channels"]:
+        sampler, target = clip["samplers"][channel["sampler"]], channel["target"]
+        keys[target["path"]] = (target["node"], viewer.array(sampler["input"]), viewer.array(sampler["output"]))
+    node, time, turns = keys["rotation"]
+    assert scene["nodes"][node]["name"] == "jaw" and (np.diff(time) > 0).all() and len(turns) == len(time)
+    mesh_node, _, weights = keys["weights"]
+    assert "mesh" in scene["nodes"][mesh_node]
+    weights = weights.reshape(len(time), -1)
+    angles = Rotation.from_quat(turns).as_rotvec()
+    assert angles[0] == pytest.approx(0, abs=1e-6) and angles[len(time) // 2] == pytest.approx([math.radians(25), 0, 0])
+    for key in range(0, len(time), 6):
+        joints = torch.zeros(len(head.joint_names), 3)
+        joints[jaw] = torch.from_numpy(angles[key]).float()
+        found = corners(viewer, viewer.posed(weights[key], {"jaw": Rotation.from_rotvec(angles[key]).as_matrix()}))
+        parameters = HeadParameters(avatar.shape[None], avatar.expression[None], joints[None], avatar.offsets[None])
+        wanted = head.vertices(parameters)[0][head.topology.faces].numpy()
+        assert np.abs(found - wanted).max() < 2e-4
 
 
 def test_texture_coordinates_and_normals_are_exported(head, avatar):

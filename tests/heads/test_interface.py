@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from avatargen.heads.skinning import joint_motions, skin
+
 FIELDS = ["shape", "expression", "joints", "offsets"]
 
 
@@ -79,6 +81,26 @@ def test_proxy_vertices_move_with_those_of_the_head(head, varied, template_point
     moved = 1e-3 * torch.randn(2, *head.offset_points().shape, generator=drawn)
     here, there = (h.vertices(replace(varied, offsets=h.interpolate_offsets(moved))) for h in (proxy, head))
     assert torch.allclose(here, there[:, own.indices], atol=1e-6)
+
+
+def test_poses_are_rig_and_correctives(head, varied):
+    """Skinning by the rig of the vertices with correctives gives the model's own; at rest there are none."""
+    parameters = replace(varied, expression=torch.zeros_like(varied.expression))
+    wanted, rest = head.vertices(parameters), head.canonical(varied.shape) + head.correctives(varied.joints)
+    for row, shape in enumerate(varied.shape):
+        rig = head.rig(shape)
+        motions = joint_motions(varied.joints[row][None], rig.pivots[None], rig.parents)
+        neutral = (rest[row] + varied.offsets[row]).T[None]
+        assert torch.allclose(skin(neutral, motions, rig.weights)[0].T, wanted[row], atol=1e-6)
+    assert not head.correctives(torch.zeros_like(varied.joints)).any()
+
+
+def test_actions_are_poses_with_names_of_their_own(head):
+    for name, action in head.actions().items():
+        assert name not in head.expression_names
+        assert action.expression.shape == (len(head.expression_names),)
+        assert action.joints.shape == (len(head.joint_names), 3)
+        assert action.expression.any() or action.joints.any()
 
 
 def test_a_head_does_not_depend_on_its_batch(head, varied):

@@ -127,7 +127,9 @@ def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(place / "flame"))
     study = validate_all("mine", flame)
     assert list(study.runs) == ["full"]
-    assert study.notes == ["'oracle' is left out: ground-truth heads are of 'anny', not 'flame'"]
+    vertices, left_out = study.notes
+    assert vertices.startswith("head 'flame': generic_model.pkl: 2,633 vertices after subdivision")
+    assert left_out == "'oracle' is left out: ground-truth heads are of 'anny', not 'flame'"
     assert list(validate_all("paper").runs) == list(load_experiment("paper").methods)
 
 

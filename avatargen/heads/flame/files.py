@@ -1,29 +1,35 @@
-"""Find and read FLAME's files, which each user downloads from flame.is.tue.mpg.de after a sign-up.
+"""Find FLAME's files, which each user downloads from flame.is.tue.mpg.de after a sign-up.
 
-A folder holds three files:
+Three files make the head, wherever they lie in the folder and up to `DEPTH` folders below it, where the zips put them:
 
 - the model: FLAME 2020, 2023 or 2023 Open, as a pickle or as an npz with the same arrays;
-- its texture layout: ``FLAME_texture.npz`` of the texture space, or an .obj of the template with texture coordinates;
-- its vertex masks: ``FLAME_masks.pkl``.
+- its texture layout: ``FLAME_texture.npz`` of the texture space, another npz with ``vt`` and ``ft``, or an .obj of the
+  template with texture coordinates;
+- its vertex masks: ``FLAME_masks.pkl``, or an npz of the same arrays.
 
-The folder is ``avatargen/weights/flame`` or the one that AVATARGEN_FLAME names; if the folder holds several models,
-AVATARGEN_FLAME names the model's file.
+A fourth may name facial actions (see `arkit`). Everything else that the downloads hold, such as landmark embeddings
+and textures, is ignored. Files count by what they hold where their names do not say; nothing is unpickled to find out.
+
+The folder is ``avatargen/weights/flame`` or the one that AVATARGEN_FLAME names. Of one release the generic model with
+a jaw is taken; where several releases remain, AVATARGEN_FLAME names the model's file.
 
 The Snakefile calls `flame_problems` while it is parsed, so this module imports neither torch nor pandas.
 """
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
+import mmap
 import os
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Float, Int
-
-from avatargen.config.errors import InputError
+from avatargen.config.errors import InputError, some_of
 from avatargen.config.places import ROOT
 
 VARIABLE = "AVATARGEN_FLAME"
@@ -31,24 +37,36 @@ VARIABLE = "AVATARGEN_FLAME"
 DEFAULT = ROOT / "avatargen" / "weights" / "flame"
 MASKS = "FLAME_masks.pkl"
 TEXTURE = "FLAME_texture.npz"
-IDENTITY, EXPRESSION = 300, 100
-"""Number of shape components and of expression components, stored in this order."""
-ARRAYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
-"""Arrays read from a model's file."""
-PARENTS = (0, 1, 1, 1)
-"""Parents of neck, jaw, left and right eye; joint 0 is the root."""
+ACTIONS = ("arkit.npz", "arkit.json")
+"""Names of the file of facial actions, in any case."""
+DEPTH = 2
+"""Folders below the given one that are searched, as in ``FLAME2020/FLAME2020/generic_model.pkl``."""
+SITE = "flame.is.tue.mpg.de"
+_MODEL_ARRAYS = ("v_template", "shapedirs")
+"""Names that every model of FLAME holds, and no landmark file or texture."""
+LARGEST = 2**30
+"""Bytes; larger files are not searched. A model has about a tenth of that."""
+_RELATED = re.compile(r"smpl|mano|supr", re.IGNORECASE)
+"""Beginnings of the names of the body models that hold arrays of the same names."""
+_GENDERED = re.compile(r"(?<![a-z])(fe)?male(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FlameFiles:
-    """Paths of the three files; see the module."""
+    """Paths of FLAME's files; see the module.
+
+    Attributes:
+        model, texture, masks: what makes the head.
+        actions: facial actions by name, which only exports use; None without such a file.
+    """
 
     model: Path
     texture: Path
     masks: Path
+    actions: Path | None = None
 
     def hash(self) -> str:
-        """Return a hash of the files' content, twelve hex digits."""
+        """Return a hash of the content of the files that make the head, twelve hex digits."""
         digest = hashlib.sha256()
         for path in (self.model, self.texture, self.masks):
             with path.open("rb") as file:
@@ -56,196 +74,199 @@ class FlameFiles:
         return digest.hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class FlameSource:
-    """FLAME as published, with V vertices and F triangles.
-
-    Attributes:
-        template: vertices of the mean head, metres.
-        faces: triangles.
-        shapes: displacement of each vertex by one standard deviation of each component, metres; shape components come
-            first, expression components last.
-        correctives: displacement by each entry of R - I of neck, jaw and eyes, row by row, metres.
-        regressor: weight of each vertex in the pivots of root, neck, jaw and eyes.
-        weights: skinning weights of the same joints.
-        uvs, face_uvs: texture coordinates, and the indices into them of each triangle's corners.
-        masks: vertex indices of each named region.
-    """
-
-    template: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "F 3"]
-    shapes: Float[np.ndarray, "V 3 K"]
-    correctives: Float[np.ndarray, "V 3 36"]
-    regressor: Float[np.ndarray, "5 V"]
-    weights: Float[np.ndarray, "V 5"]
-    uvs: Float[np.ndarray, "T 2"]
-    face_uvs: Int[np.ndarray, "F 3"]
-    masks: dict[str, np.ndarray]
-
-
 def find_flame(place: Path | None = None) -> FlameFiles:
-    """Find the three files.
+    """Find FLAME's files.
 
     Args:
         place: their folder, or the model's file; by default what AVATARGEN_FLAME names, else `DEFAULT`.
 
     Raises:
-        InputError: files are missing, or there are several models; all problems are reported at once.
+        InputError: files are missing, or several are equally good; all problems are reported at once.
     """
-    place = (place or Path(os.environ.get(VARIABLE) or DEFAULT)).absolute()
+    place = (place or Path(os.environ.get(VARIABLE) or DEFAULT)).expanduser().absolute()
     folder = place.parent if place.is_file() else place
     if not folder.is_dir():
         raise InputError([f"head 'flame': {place}: no such folder; {_WANTED}"])
-    models = [place] if place.is_file() else _models(folder)
-    textures = [path for path in (folder / TEXTURE, *sorted(folder.glob("*.obj"))) if path.is_file()]
-    masks = folder / MASKS
+    files = _files(folder)
+    models = [place] if place.is_file() else _models(files)
+    beside = models[0].parent if models else folder
+    textures, masks, actions = (
+        find(files) or (find(_files(folder.parent, depth=1)) if place.is_file() else [])
+        for find in (_textures, _masks, _actions)
+    )
     lines = []
     if not models:
-        lines.append("got no model; expected generic_model.pkl, flame2023.pkl or another FLAME as .pkl or .npz")
+        lines.append(
+            f"got no model{_seen(files, folder)}; expected generic_model.pkl, flame2023.pkl or flame2023_Open.pkl"
+        )
     if len(models) > 1:
-        names = ", ".join(path.name for path in models)
-        lines.append(f"got the models {names}; expected one; set {VARIABLE} to the file to use")
+        lines.append(f"got the models {_listed(models, folder)}; expected one; set {VARIABLE} to the file to use")
     if not textures:
-        lines.append(f"got no texture layout; expected {TEXTURE}, or an .obj of the template with texture coordinates")
-    if not masks.is_file():
-        lines.append(f"got no vertex masks; expected {MASKS}")
+        objs = [path.name for path in files if path.suffix.lower() == ".obj"]
+        without = f" ({some_of(objs)} without texture coordinates)" if objs else ""
+        lines.append(f"got no texture layout{without}; {_TEXTURES}")
+    if not masks:
+        lines.append(f"got no vertex masks; expected {MASKS} ('FLAME Vertex Masks' at {SITE})")
+    masks, actions = _nearest(masks, beside), _nearest(actions, beside)
+    for kind, found in (("vertex masks", masks), ("facial actions", actions)):
+        if len(found) > 1:
+            lines.append(f"got the {kind} {_listed(found, folder)}; expected one")
     if lines:
         raise InputError([f"head 'flame': {folder}: {line}" for line in lines])
-    return FlameFiles(models[0], textures[0], masks)
-
-
-_WANTED = (
-    f"expected there, or in the folder that {VARIABLE} names, FLAME's model, {TEXTURE} (or an .obj of the template) "
-    f"and {MASKS} from flame.is.tue.mpg.de"
-)
-
-
-def _models(folder: Path) -> list[Path]:
-    """Return the files that may be models, by name."""
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".pkl", ".npz")]
-    return [path for path in files if path.name != TEXTURE and "mask" not in path.name.lower()]
+    return FlameFiles(models[0], _nearest(textures, beside)[0], masks[0], actions[0] if actions else None)
 
 
 def flame_problems() -> list[str]:
-    """Return what is wrong with the user's FLAME, without reading the files' content."""
+    """Return what is wrong with the user's FLAME: files that are missing or, if none is, wrong content.
+
+    Reads the files at the first call, about a second, and again only when they change.
+    """
+    from avatargen.heads.flame.reading import summary
+
     try:
-        find_flame()
+        summary(find_flame())
     except InputError as error:
         return list(error.problems)
     return []
 
 
-def read_flame(files: FlameFiles) -> FlameSource:
-    """Read and check the three files.
+def flame_notes() -> list[str]:
+    """Return what a user should know about a FLAME without problems, one line each."""
+    from avatargen.heads.flame.reading import summary
 
-    Raises:
-        InputError: a file is not FLAME's; all problems of a file are reported at once.
-    """
-    from avatargen.heads.flame.pickle_reader import read_pickle
-
-    model = read_pickle(files.model) if files.model.suffix == ".pkl" else _read_npz(files.model, ARRAYS)
-    arrays = _checked(model, files.model)
-    faces = arrays["f"].astype(np.int64)
-    uvs, face_uvs = _texture_layout(files.texture, faces)
-    return FlameSource(
-        template=arrays["v_template"],
-        faces=faces,
-        shapes=arrays["shapedirs"],
-        correctives=arrays["posedirs"],
-        regressor=arrays["J_regressor"],
-        weights=arrays["weights"],
-        uvs=uvs,
-        face_uvs=face_uvs,
-        masks=_checked_masks(read_pickle(files.masks), files.masks, vertices=len(arrays["v_template"])),
-    )
+    return [f"head 'flame': {summary(find_flame())}"]
 
 
-def _checked_masks(found: dict[str, Any], path: Path, vertices: int) -> dict[str, np.ndarray]:
-    """Return the masks as vertex indices, after checking their names and range."""
-    masks = {name: np.asarray(index).astype(np.int64).ravel() for name, index in found.items()}
-    lines = [f"{path}: got no mask '{name}'" for name in ("boundary", "left_eyeball") if name not in masks]
-    lines += [
-        f"{path}: {name}: got vertex {index.max()}; expected less than the model's {vertices}"
-        for name, index in masks.items()
-        if index.size and index.max() >= vertices
-    ]
-    if lines:
-        raise InputError(lines)
-    return masks
+_TEXTURES = (
+    f"expected {TEXTURE} ('Texture Space' at {SITE}), or an .obj of the template with texture coordinates, such as "
+    "head_template.obj; both fit all releases"
+)
+_WANTED = (
+    f"expected there, or in the folder that {VARIABLE} names, FLAME's model, {TEXTURE} (or an .obj of the template) "
+    f"and {MASKS} from {SITE}"
+)
 
 
-def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the named arrays that a file has; the others, hundreds of megabytes of textures, stay unread."""
+def _files(folder: Path, depth: int = DEPTH) -> list[Path]:
+    """Return the files of a folder and of the folders in it, those nearest first; links count as what they lead to."""
+
+    def below(place: Path, level: int) -> Iterator[Path]:
+        entries = sorted(entry for entry in place.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+        yield from (entry for entry in entries if entry.is_file())
+        for entry in entries if level < depth else ():
+            if entry.is_dir() and os.access(entry, os.R_OK | os.X_OK):
+                yield from below(entry, level + 1)
+
+    found = [path for path in below(folder, 0) if path.suffix.lower() in (".pkl", ".npz", ".obj", ".json", ".zip")]
+    return sorted(found, key=lambda path: len(path.parts))
+
+
+def _models(files: Iterable[Path]) -> list[Path]:
+    """Return the models that are equally good: generic rather than of a gender, with a jaw rather than without."""
+    named = [path for path in files if _may_hold(path) and not _RELATED.match(path.name)]
+    found = [path for path in named if _holds(path, _MODEL_ARRAYS)]
+    pickles = {path.with_suffix("") for path in found if path.suffix.lower() == ".pkl"}
+    found = [path for path in found if path.suffix.lower() == ".pkl" or path.with_suffix("") not in pickles]
+    rank = {path: (bool(_GENDERED.search(path.stem)), "no_jaw" in path.stem.lower()) for path in found}
+    return _distinct(path for path in found if rank[path] == min(rank.values()))
+
+
+def _textures(files: Iterable[Path]) -> list[Path]:
+    """Return the files with a texture layout: FLAME's own first, then others with its arrays, then Wavefront files."""
+    found = []
+    for path in files:
+        if path.suffix.lower() == ".npz" and _holds(path, ("vt", "ft")):
+            found.append((path.name.lower() != TEXTURE.lower(), path))
+        elif path.suffix.lower() == ".obj" and _has_line(path, b"vt "):
+            found.append((2 + ("template" not in path.stem.lower()), path))
+    best = min((rank for rank, _ in found), default=0)
+    return [path for rank, path in found if rank == best]
+
+
+def _masks(files: Iterable[Path]) -> list[Path]:
+    """Return the files with vertex masks: by name, else by content."""
+    found = [path for path in files if _may_hold(path)]
+    named = [path for path in found if path.stem.lower() == Path(MASKS).stem.lower()]
+    return named or [path for path in found if _holds(path, ("left_eyeball", "boundary"))]
+
+
+def _actions(files: Iterable[Path]) -> list[Path]:
+    """Return the files that name facial actions."""
+    return [path for path in files if path.name.lower() in ACTIONS]
+
+
+def _nearest(found: list[Path], beside: Path) -> list[Path]:
+    """Return the files beside the model, else those nearest to the top, each content once."""
+
+    def steps(path: Path) -> int:
+        return 0 if path.parent == beside else len(path.parts)
+
+    return _distinct(path for path in found if steps(path) == min(map(steps, found)))
+
+
+def _distinct(found: Iterable[Path]) -> list[Path]:
+    """Return files that differ, without copies of and links to those before them."""
+    kept: list[Path] = []
+    for path in found:
+        if not any(path.samefile(other) or filecmp.cmp(path, other, shallow=False) for other in kept):
+            kept.append(path)
+    return kept
+
+
+def _may_hold(path: Path) -> bool:
+    return path.suffix.lower() in (".pkl", ".npz") and path.stat().st_size <= LARGEST
+
+
+def _holds(path: Path, names: tuple[str, ...]) -> bool:
+    """Return whether a pickle or an npz holds arrays of these names; a file that cannot be read holds none."""
+    facts = path.stat()
+    return _searched_names(path, names, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _searched_names(path: Path, names: tuple[str, ...], _size: int, _time: int) -> bool:
+    """Return `_holds` of a file as it was when it had this size and time."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names if name in file.files}
-    except (OSError, ValueError) as error:
-        raise InputError([f"{path}: cannot be read ({error}); expected an npz of plain arrays"]) from error
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as file:
+                return {f"{name}.npy" for name in names} <= set(file.namelist())
+        return _searched(path, lambda data: all(data.find(name.encode()) >= 0 for name in names))
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
-def _checked(model: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a model, after checking that they are finite and of the right shapes."""
-    template = model.get("v_template")
-    count = np.shape(template)[0] if template is not None and np.ndim(template) == 2 else None
-    expected = {
-        "v_template": (count, 3),
-        "f": (None, 3),
-        "shapedirs": (count, 3, IDENTITY + EXPRESSION),
-        "posedirs": (count, 3, 9 * len(PARENTS)),
-        "J_regressor": (1 + len(PARENTS), count),
-        "weights": (count, 1 + len(PARENTS)),
-    }
-    lines = [f"{path}: {line}" for name, shape in expected.items() for line in _array_problems(model, name, shape)]
-    parents = tuple(np.asarray(model.get("kintree_table", [[0, *PARENTS]]))[0][1:].tolist())
-    if parents != PARENTS:
-        lines.append(f"{path}: kintree_table: got parents {parents}; expected {PARENTS} of neck, jaw and eyes")
-    if lines:
-        raise InputError(lines)
-    return {name: np.asarray(model[name]) for name in expected}
+def _has_line(path: Path, start: bytes) -> bool:
+    """Return whether a line of a file starts with these bytes."""
+    try:
+        return _searched(path, lambda data: data.find(b"\n" + start) >= 0 or data[: len(start)] == start)
+    except OSError:
+        return False
 
 
-def _array_problems(model: dict[str, Any], name: str, shape: tuple[int | None, ...]) -> list[str]:
-    """Return what is wrong with an array; None in a shape is any size."""
-    wanted = " x ".join("any number" if size is None else str(size) for size in shape)
-    if name not in model:
-        return [f"got no '{name}'; expected an array of {wanted}"]
-    array = np.asarray(model[name])
-    fits = array.ndim == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
-    if fits and array.dtype.kind in "fiu" and np.isfinite(array).all():
-        return []
-    got = " x ".join(map(str, array.shape)) or "a single value"
-    return [f"{name}: got {got} of {array.dtype}; expected finite numbers, {wanted}"]
+def _searched(path: Path, test: Callable[[mmap.mmap], bool]) -> bool:
+    """Return the result of a test of a file's bytes, which are not copied; False for an empty file."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return test(data)
 
 
-def _texture_layout(path: Path, faces: Int[np.ndarray, "F 3"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return texture coordinates, and the indices into them of the corners of the model's faces."""
-    if path.suffix == ".obj":
-        return _layout_of_obj(path, faces)
-    found = _read_npz(path, ("vt", "ft"))
-    uvs, face_uvs = found.get("vt"), found.get("ft")
-    if uvs is None or face_uvs is None or face_uvs.shape != faces.shape or face_uvs.max() >= len(uvs):
-        wanted = f"expected texture coordinates 'vt' and their indices 'ft' for {len(faces)} faces"
-        raise InputError([f"{path}: got another layout; {wanted}"])
-    return uvs[:, :2].astype(np.float64), face_uvs.astype(np.int64)
+def _seen(files: list[Path], folder: Path) -> str:
+    """Return what there is in place of a model, for a message."""
+    dangling = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and not path.exists()]
+    if dangling:
+        return f" ({some_of(dangling)}: a link to what does not exist)"
+    zips = [path.name for path in files if path.suffix.lower() == ".zip"]
+    named = [
+        path.name for path in files if re.fullmatch(r"(generic_model|flame\d+.*|flame_neutral)", path.stem.lower())
+    ]
+    broken = [name for name in named if not name.lower().endswith(".zip")]
+    if broken:
+        return f" ({some_of(broken)} holds no model's arrays: an unfinished download, or a pointer of Git LFS?)"
+    return f" (unpack {some_of(zips)})" if zips else ""
 
 
-def _layout_of_obj(path: Path, faces: Int[np.ndarray, "F 3"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the texture layout of a Wavefront file that has the model's faces in any order."""
-    uvs: list[list[float]] = []
-    corners: dict[frozenset[int], dict[int, int]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        kind, *values = line.split() or [""]
-        if kind == "vt":
-            uvs.append([float(value) for value in values[:2]])
-        elif kind == "f":
-            pairs = [value.split("/") for value in values]
-            if any(len(pair) < 2 or not pair[1] for pair in pairs):
-                raise InputError([f"{path}: got faces without texture coordinates; expected 'f v/vt v/vt v/vt'"])
-            corner = {int(pair[0]) - 1: int(pair[1]) - 1 for pair in pairs}
-            corners[frozenset(corner)] = corner
-    strange = [face.tolist() for face in faces if frozenset(face.tolist()) not in corners]
-    if strange:
-        some = f"got no match for {len(strange)} of the model's {len(faces)} faces, such as {strange[0]}"
-        raise InputError([f"{path}: {some}; expected the template of the same FLAME, in triangles"])
-    index = [[corners[frozenset(face)][vertex] for vertex in face] for face in faces.tolist()]
-    return np.array(uvs), np.array(index)
+def _listed(found: Iterable[Path], folder: Path) -> str:
+    """Return files as a message shows them, relative to the folder where they lie in it."""
+    return ", ".join(str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in found)
