@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not os.environ.get("AVATARGEN_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # many tests compare bits, which must be the same on every machine
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # or each look-up of a missing model tries for half a minute
 
 import pytest
 
@@ -75,6 +76,9 @@ def place(workplace):
     for part in ("unet", "vae", "text_encoder"):
         (prior / part).mkdir(parents=True)
         (prior / part / "model.safetensors").write_bytes(b"x")
+        (prior / part / "config.json").write_text(json.dumps({"sample_size": 64}))
+    (prior / "scheduler").mkdir()
+    (prior / "scheduler/scheduler_config.json").write_text(json.dumps({"prediction_type": "epsilon"}))
     (prior / "model_index.json").write_text(json.dumps({"unet": [], "vae": [], "text_encoder": []}))
     judge.mkdir()
     (judge / "open_clip_config.json").write_text("{}")

@@ -5,6 +5,7 @@ A user's own files go into ``workflow/config/`` and ``prompts/`` of the working 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
 from avatargen.config.places import ROOT, config_folders, located, shipped, shown
-from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
+from avatargen.config.settings import LATENT_SIZES, Frozen, MethodSettings, PriorSettings
 
 _TABLES = ("methods", "priors", "judges")
 Model = TypeVar("Model", bound=Frozen)
@@ -74,9 +75,13 @@ def load_methods(root: Path = ROOT) -> dict[str, NamedMethod]:
 
 
 def load_priors(root: Path = ROOT) -> dict[str, PriorSettings]:
-    """Load the named priors; raise as `parse` does."""
+    """Load the named priors; raise as `parse` does.
+
+    A stanza without `latent_size` has that of its weights where they are in a folder, else that of its kind.
+    """
     priors = _load_table("priors", PriorSettings, root)
-    return {name: prior.model_copy(update={"path": located(prior.path, root)}) for name, prior in priors.items()}
+    found = {name: prior.model_copy(update=_files_of(prior, root)) for name, prior in priors.items()}
+    return {name: prior.model_copy(update=_own_latent_size(prior, root)) for name, prior in found.items()}
 
 
 def load_judges(root: Path = ROOT) -> dict[str, JudgeSettings]:
@@ -150,6 +155,27 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         both = isinstance(change, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], change) if both else change
     return result
+
+
+def _files_of(prior: PriorSettings, root: Path) -> dict[str, Any]:
+    """Return the fields of a prior that name files, as `located` has them."""
+    loras = tuple(lora.model_copy(update={"path": located(lora.path, root)}) for lora in prior.lora)
+    others = {name: located(path, root) for name in ("config", "vae") if (path := getattr(prior, name))}
+    return {"path": located(prior.path, root), "lora": loras, **others}
+
+
+def _own_latent_size(prior: PriorSettings, root: Path) -> dict[str, Any]:
+    """Return the latent size of a stanza that states none: of its UNet's configuration, else of its kind."""
+    if "latent_size" in prior.model_fields_set:
+        return {}
+    file = root / (prior.config or prior.path) / "unet" / "config.json"
+    try:
+        size = json.loads(file.read_text(encoding="utf-8")).get("sample_size")
+    except (OSError, ValueError, AttributeError):
+        size = None
+    if isinstance(size, int) and size >= 8:
+        return {"latent_size": size}
+    return {"latent_size": LATENT_SIZES[prior.kind]} if prior.kind in LATENT_SIZES else {}
 
 
 def _located(judge: JudgeSettings, root: Path) -> dict[str, Any]:

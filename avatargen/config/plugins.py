@@ -12,6 +12,7 @@ from avatargen.config.errors import InputError, unknown
 HEADS = {"anny": "avatargen.heads.anny.head:AnnyHead", "flame": "avatargen.heads.flame.head:FlameHead"}
 PRIORS = {
     "stable_diffusion": "avatargen.priors.stable_diffusion:StableDiffusionPrior",
+    "sdxl": "avatargen.priors.stable_diffusion:StableDiffusionPrior",
     "kandinsky": "avatargen.priors.kandinsky:KandinskyPrior",
 }
 RENDERERS = {

@@ -162,12 +162,37 @@ class CameraSettings(Frozen):
     close_fov: Angles = hyper((9.0, 13.0), "ours", "vertical field of view of close-ups, degrees")
 
 
+LATENT_SIZES = {"sdxl": 128}
+"""Latent size of the kinds of prior whose weights are made for another than the default."""
+
+
+class LoraSettings(Frozen):
+    """A LoRA file that is fused into a prior's networks."""
+
+    path: str = Field(description="safetensors file, relative to the repository, or absolute")
+    scale: Number = Field(1.0, description="factor of its change of the weights")
+
+
 class PriorSettings(Frozen):
     """A diffusion prior and the hyper-parameters that belong to it rather than to the method."""
 
     reason: str = Field("", exclude=True, description="one line, for `avatargen list priors`")
     kind: str = Field("stable_diffusion", description="a name in avatargen.config.plugins.PRIORS")
-    path: str = Field(description="diffusers folder (relative to the repository) or hub id")
+    path: str = Field(
+        description="diffusers folder or single .safetensors file (relative to the repository), or hub id"
+    )
+    variant: str | None = Field(
+        None, description="which files of a folder or hub id: fp16 for *.fp16.safetensors; by default what is there"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit of a hub id")
+    config: str | None = Field(
+        None, description="folder with the configuration of a single file; by default that of its family"
+    )
+    vae: str | None = Field(None, description="another autoencoder: folder, single .safetensors file or hub id")
+    lora: tuple[LoraSettings, ...] = Field((), description="LoRA files to fuse into the networks, in order")
+    prediction: Literal["epsilon", "v_prediction", "sample"] | None = Field(
+        None, description="output of the UNet; by default what the scheduler's configuration says"
+    )
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
     t_range: Fractions = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
     t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
@@ -179,7 +204,9 @@ class PriorSettings(Frozen):
     weighting: Literal["latent_paint", "dreamfusion", "uniform"] = hyper(
         "latent_paint", "borrowed", "w(t): sqrt(a)(1-a) (Latent-Paint), 1-a (DreamFusion), or 1"
     )
-    latent_size: int = hyper(64, "paper", "rows and columns of the rendered latents", ge=8)
+    latent_size: int = hyper(
+        64, "paper", "rows and columns of the rendered latents; a stanza without it has those of its weights", ge=8
+    )
     texture_size: int = hyper(512, "paper", "rows and columns of the latent texture", ge=16)
     mask_timestep: float = hyper(
         0.6, "ours", "how far renders are noised for estimates of masks, as a fraction", gt=0, lt=1
@@ -199,3 +226,8 @@ class PriorSettings(Frozen):
             return [self.path]
         place, slash, name = self.path.rstrip("/").rpartition("/")
         return [self.path, f"{place}{slash}{name.replace('decoder', 'prior')}"]
+
+    @property
+    def sources(self) -> list[str]:
+        """Everything that is loaded, as configured: `parts`, other configuration, another autoencoder, LoRA files."""
+        return [*self.parts, *(path for path in (self.config, self.vae) if path), *(lora.path for lora in self.lora)]

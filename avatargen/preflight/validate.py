@@ -34,7 +34,7 @@ from avatargen.config.prompts import (
 from avatargen.method.sources import WORLD_HEAD, source_of
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.plan import Study, reduced
-from avatargen.preflight.weight_checks import clip_problems, head_notes, head_problems, prior_problems
+from avatargen.preflight.weight_checks import clip_problems, head_notes, head_problems, prior_notes, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -74,7 +74,8 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     resolved = {method: run for method, run in runs.items() if run is not None}
     prior = library.priors[experiment.prior]
-    return _without_idle_methods(Study(experiment, resolved, reasons, prior, judges, lists, files, pool_file))
+    study = _without_idle_methods(Study(experiment, resolved, reasons, prior, judges, lists, files, pool_file))
+    return replace(study, notes=[*prior_notes(experiment.prior, library, root), *study.notes])
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,34 @@ from avatargen.config.errors import unknown
 from avatargen.config.experiment import JudgeSettings, Library
 from avatargen.config.places import ROOT
 from avatargen.config.plugins import PRIORS
+from avatargen.config.settings import PriorSettings
 from avatargen.heads.flame.files import flame_notes, flame_problems
+from avatargen.io.checkpoint_files import (
+    Facts,
+    choose_variant,
+    find_checkpoint,
+    identify,
+    identify_file,
+    identify_folder,
+    is_hub_id,
+    part_config,
+    read_index,
+    tensor_shapes,
+    variants,
+)
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-_NONE = [None, None]
-"""How ``model_index.json`` states that a pipeline lacks a part."""
-_NETWORKS = ("unet", "vae", "movq", "prior", "text_encoder", "image_encoder")
+_STABLE = ("unet", "vae", "text_encoder", "tokenizer")
+_NEEDED = {
+    "stable_diffusion": _STABLE,
+    "sdxl": (*_STABLE, "text_encoder_2", "tokenizer_2"),
+    "kandinsky": ("unet", "movq"),
+}
+"""Parts of a diffusers folder that a kind of prior loads."""
+_EMBEDDER = ("prior", "text_encoder", "image_encoder", "tokenizer")
+"""Parts of the pipeline that embeds texts for Kandinsky's decoder."""
+_NETWORKS = tuple(dict.fromkeys([part for parts in (*_NEEDED.values(), _EMBEDDER) for part in parts]))
+"""Parts that another kind of prior may load."""
 
 
 def head_problems(name: str) -> list[str]:
@@ -32,11 +52,14 @@ def head_notes(name: str) -> list[str]:
 
 
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
-    """Return what is wrong with a prior: its kind, or a folder of weights that is missing or incomplete."""
+    """Return what is wrong with a prior: its kind, weights that are missing, incomplete or of another family.
+
+    Of a model on the hub, only what is in the hub's cache is looked at.
+    """
     prior = library.priors[name]
     where = f"priors.yaml: {name}"
     if prior.kind not in PRIORS:
-        return [unknown("kind of prior", prior.kind, PRIORS, where), *_folder_problems(prior.path, where, root)]
+        return [unknown("kind of prior", prior.kind, PRIORS, where)]
     parts = prior.parts
     if len(set(parts)) < len(parts):
         return [f"{where}: path: {prior.path}; expected a decoder's, such as kandinsky-community/kandinsky-2-2-decoder"]
@@ -44,23 +67,171 @@ def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
         gone = [path for path in parts if not (root / path).is_dir()]
         if gone:
             return [f"{where}: {gone[0]}: no such folder; expected the pipeline that embeds beside the decoder"]
-    return [line for path in parts for line in _folder_problems(path, where, root)]
+    lines = [line for path in parts for line in _checkpoint_problems(path, prior, where, root)]
+    return [*lines, *_extra_problems(prior, where, root)]
 
 
-def _folder_problems(path: str, where: str, root: Path) -> list[str]:
-    """Return what is wrong with a diffusers folder, or with what may be an id on the hub."""
-    folder = root / path
-    if not folder.is_dir():
-        return _not_a_folder(path, where)
+def prior_notes(name: str, library: Library, root: Path = ROOT) -> list[str]:
+    """Return what a user should know of a prior that `prior_problems` finds nothing wrong with.
+
+    A latent size that is not the weights' own is no error, since their UNets take any: a smaller one is faster and
+    shows less, which a test of a set-up may want.
+    """
+    prior, where = library.priors[name], f"priors.yaml: {name}"
+    place = find_checkpoint(prior.path, root, prior.revision)
     try:
-        parts = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        facts = identify(place) if place else None
     except (OSError, ValueError):
-        return [f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"]
-    named = [part for part in _NETWORKS if parts.get(part, _NONE) != _NONE]
-    missing = [part for part in named if not _has_weights(folder / part)]
-    return [
+        facts = None
+    if place is None or facts is None:
+        return []
+    own, lines = _own_size(facts, prior, root), []
+    if own and own != prior.latent_size:
+        lines.append(f"{where}: latent_size: got {prior.latent_size}; the weights are made for {own}")
+    if place.is_dir() and not facts.has_scheduler and facts.kind != "kandinsky":
+        lines.append(f"{where}: no scheduler file; noise schedule and prediction type are {facts.name}'s")
+    for part in _NEEDED.get(prior.kind, ()) if place.is_dir() else ():
+        found = variants(place / part)
+        chosen = choose_variant(place / part, prior.variant)
+        if found and chosen != prior.variant:
+            lines.append(f"{where}: {part}: loads the {chosen or 'usual'} weights; there are no others that fit")
+    return lines
+
+
+def _own_size(facts: Facts, prior: PriorSettings, root: Path) -> int | None:
+    """Return the latent size that a prior's weights are made for, as far as it is known."""
+    if facts.latent_size is None and facts.name == "Stable Diffusion 2.x":
+        return {"v_prediction": 96, "epsilon": 64}.get(prior.prediction or "")
+    configured = part_config(root / prior.config, "unet").get("sample_size") if prior.config else None
+    return configured if isinstance(configured, int) else facts.latent_size
+
+
+def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path) -> list[str]:
+    """Return what is wrong with a folder, a single file, or what may be an id on the hub."""
+    place = find_checkpoint(path, root, prior.revision)
+    if place is None:
+        return _not_a_folder(path, where)
+    if place.is_file():
+        return _file_problems(path, place, prior, where)
+    cached = not (root / path).is_dir()
+    try:
+        index = read_index(place)
+    except (OSError, ValueError):
+        missing = f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"
+        return [] if cached else [missing]  # a snapshot may hold other files of the model
+    if path == prior.path:
+        facts = identify_folder(place)
+        if facts.kind != prior.kind and prior.kind in _NEEDED:
+            return [_other_kind(path, facts, prior.kind, where)]
+        if facts.name == "Stable Diffusion 2.x" and not (facts.has_scheduler or prior.prediction or cached):
+            return [f"{where}: {path}/scheduler: missing; expected it, or `prediction: epsilon` or `v_prediction`"]
+    return [] if cached else _part_problems(path, place, index, prior, where)
+
+
+def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorSettings, where: str) -> list[str]:
+    """Return which parts of a diffusers folder are missing or lack the variant that is asked for."""
+    needed = _NEEDED.get(prior.kind, _NETWORKS) if path == prior.path else _EMBEDDER
+    needed = [part for part in needed if part in index and not (part == "vae" and prior.vae)]
+    networks = [part for part in needed if not part.startswith("tokenizer")]
+    missing = [part for part in networks if not _has_weights(folder / part)]
+    lines = [
         f"{where}: {path}/{part}: no weights; `avatargen train` makes those of the embedded prior" for part in missing
     ]
+    for part in [part for part in networks if part not in missing]:
+        if not part_config(folder, part):
+            lines.append(f"{where}: {path}/{part}/config.json: missing or not JSON")
+    for part in [part for part in needed if part.startswith("tokenizer") and not any((folder / part).glob("*"))]:
+        lines.append(f"{where}: {path}/{part}: missing; expected the files of a tokenizer")
+    found = set().union(*(variants(folder / part) for part in networks))
+    if prior.variant and found and prior.variant not in found:
+        listed = ", ".join(sorted(name or "the usual one" for name in found))
+        lines.append(f"{where}: variant: got '{prior.variant}'; expected one that is in {path}: {listed}")
+    return lines
+
+
+def _file_problems(path: str, file: Path, prior: PriorSettings, where: str) -> list[str]:
+    """Return what is wrong with a single-file checkpoint."""
+    try:
+        facts = identify_file(tensor_shapes(file))
+    except (OSError, ValueError):
+        return [f"{where}: {path}: not a safetensors file; expected one, or a diffusers folder"]
+    if facts.kind != prior.kind:
+        return [_other_kind(path, facts, prior.kind, where)]
+    lines = []
+    if not facts.has_vae and not prior.vae:
+        lines.append(f"{where}: {path}: holds no autoencoder; expected `vae`, a folder, file or hub id")
+    if not (facts.has_scheduler or prior.prediction or prior.config):
+        lines.append(
+            f"{where}: prediction: missing; a single file of {facts.name} does not say it; "
+            "expected v_prediction (768 pixels) or epsilon (512 pixels, base)"
+        )
+    return lines
+
+
+def _other_kind(path: str, facts: Facts, kind: str, where: str) -> str:
+    """Return the problem that a checkpoint is of another family than its stanza says."""
+    expected = f"kind: {facts.kind}" if facts.kind else "a text-to-image model of the families in docs/priors.md"
+    return f"{where}: {path} is {facts.name}; got kind: {kind}; expected {expected}"
+
+
+def _extra_problems(prior: PriorSettings, where: str, root: Path) -> list[str]:
+    """Return what is wrong with the other files that a stanza names: configuration, autoencoder, LoRA files."""
+    lines, single = [], (root / prior.path).is_file()
+    if prior.config and not single:
+        lines.append(f"{where}: config: got {prior.config}; expected none: only a single file needs it")
+    elif prior.config and not part_config(root / prior.config, "unet"):
+        lines.append(f"{where}: config: {prior.config}/unet/config.json: missing or not JSON")
+    if prior.kind == "kandinsky" and (prior.vae or prior.lora):
+        lines.append(f"{where}: vae, lora: got one; expected none: of kind kandinsky, neither is supported")
+    if prior.vae:
+        lines += _vae_problems(prior.vae, where, root)
+    if prior.lora and find_spec("peft") is None:
+        lines.append(f"{where}: lora: needs the package peft; `pip install peft`")
+    for lora in prior.lora:
+        lines += _lora_problems(lora.path, prior, where, root)
+    return lines
+
+
+def _vae_problems(path: str, where: str, root: Path) -> list[str]:
+    """Return what is wrong with an autoencoder of its own."""
+    place = find_checkpoint(path, root)
+    if place is None:
+        return [] if is_hub_id(path) else [f"{where}: vae: {path}: no such folder or file, nor a hub id"]
+    if place.is_dir():
+        complete = (place / "config.json").is_file() and variants(place)
+        return (
+            [] if complete else [f"{where}: vae: {path}: expected config.json and diffusion_pytorch_model.safetensors"]
+        )
+    try:
+        shapes = tensor_shapes(place)
+    except (OSError, ValueError):
+        return [f"{where}: vae: {path}: not a safetensors file"]
+    if any("decoder.conv_in" in name for name in shapes):
+        return []
+    return [f"{where}: vae: {path}: holds no autoencoder"]
+
+
+def _lora_problems(path: str, prior: PriorSettings, where: str, root: Path) -> list[str]:
+    """Return what is wrong with a LoRA file, as far as its header tells."""
+    try:
+        shapes = tensor_shapes(root / path)
+    except FileNotFoundError:
+        return [f"{where}: lora: {path}: no such file"]
+    except (OSError, ValueError):
+        return [f"{where}: lora: {path}: not a safetensors file"]
+    if not any("lora" in name.lower() for name in shapes):
+        return [f"{where}: lora: {path}: holds no LoRA weights"]
+    down = ("attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight", "attn2.to_k.lora.down.weight")
+    widths = {shape[1] for name, shape in shapes.items() if name.endswith(down)}
+    place = find_checkpoint(prior.path, root, prior.revision)
+    try:
+        own = identify(place).text_width if place else None
+    except (OSError, ValueError):
+        own = None
+    if own and widths and own not in widths:
+        got = ", ".join(map(str, sorted(widths)))
+        return [f"{where}: lora: {path}: takes text embeddings of size {got}; those of the checkpoint have {own}"]
+    return []
 
 
 def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
@@ -109,9 +280,9 @@ def _open_clip_tags() -> dict[str, set[str]]:
 
 def _not_a_folder(path: str, where: str) -> list[str]:
     """Return nothing for what may be the id of a model on the hub, else a problem."""
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+    if is_hub_id(path) and not path.endswith((".safetensors", ".ckpt")):
         return []
-    return [f"{where}: {path}: no such folder; `avatargen train` makes the embedded weights"]
+    return [f"{where}: {path}: no such folder or file; `avatargen train` makes the embedded weights"]
 
 
 def _has_weights(folder: Path) -> bool:

@@ -1,7 +1,9 @@
 """The interface of diffusion priors, and how a prior is loaded.
 
 Latents are scaled as the UNet expects them; the renderer paints the same. Timesteps are integers in
-[0, len(alphas_cumprod)). Conditions are text embeddings, one for each sample.
+[0, len(alphas_cumprod)). A condition is whatever a prior makes of a text, a matrix for each sample: the method stacks
+conditions, repeats them and picks some by their first dimension, and never looks into them. So a prior that needs more
+than a sequence of embeddings packs it into further rows, as that of Stable Diffusion XL does with the pooled embedding.
 
 Tensors are on the prior's device; images to encode and plain colours may be on any device.
 """
@@ -41,9 +43,14 @@ class Prior(ABC):
         """Return the device of the networks."""
         return self.alphas_cumprod.device
 
+    @property
+    def text_encoders(self) -> tuple[torch.nn.Module, ...]:
+        """Return the networks that only `embed` uses, so that they can leave the device between its calls."""
+        return ()
+
     @abstractmethod
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
-        """Return text embeddings; that of the empty prompt is the unconditional one.
+        """Return conditions; that of the empty prompt is the unconditional one.
 
         A prompt that is too long is truncated before its view; see `truncates`.
         """
@@ -64,7 +71,7 @@ class Prior(ABC):
         Args:
             noisy: latents at the timesteps.
             timesteps: of each sample.
-            condition: text embedding of each sample.
+            condition: of each sample, see `embed`.
         """
 
     @abstractmethod

@@ -3,9 +3,12 @@
 It consists of two diffusers pipelines. `PriorSettings.path` names the decoder (UNet and MoVQ autoencoder), a folder or
 hub id; the same name with ``prior`` in place of ``decoder`` names the pipeline that embeds, as in
 ``kandinsky-community/kandinsky-2-2-decoder`` and ``kandinsky-community/kandinsky-2-2-prior``. Embeddings are sampled;
-their noise is keyed by the prompt without its view, so that all views show one head.
+their noise is keyed by the prompt without its view, so that all views show one head. The pipeline that embeds is three
+times as large as the decoder, so it is on the device only while it embeds.
 """
 
+# diffusers loads its public names lazily, which hides them from pyright
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 import hashlib
@@ -13,20 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-# diffusers loads its public names lazily, which hides them from pyright
-from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline  # pyright: ignore[reportPrivateImportUsage]
+from diffusers import (
+    KandinskyV22Pipeline,
+    KandinskyV22PriorPipeline,
+    PriorTransformer,
+    UnCLIPScheduler,
+    UNet2DConditionModel,
+    VQModel,
+)
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
 from avatargen.config.errors import InputError
 from avatargen.config.settings import PriorSettings
-from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import exceeds, truncate_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
+from avatargen.priors.pipelines import FAULTS, Parts, check_kind, checkpoint_id, quieten
 from avatargen.priors.precision import network_dtype
-from avatargen.priors.stable_diffusion import quieten
+from avatargen.priors.schedule import finite_levels
 
 STEPS, GUIDANCE = 25, 4.0
 """Steps and guidance of the sampling of an embedding: the defaults of diffusers' `KandinskyV22PriorPipeline`."""
@@ -44,11 +53,11 @@ class KandinskyPrior(Prior):
         fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
         self._movq = decoder.movq.to(device, **fast).eval().requires_grad_(False)
         self._unet = decoder.unet.to(device, **fast).eval().requires_grad_(False)
-        self._embedder = embedder.to(device)
+        self._embedder = embedder
         self._embedder.set_progress_bar_config(disable=True)
         self.latent_channels = decoder.unet.config.in_channels
         self.downscale = decoder.movq_scale_factor
-        self.alphas_cumprod = decoder.scheduler.alphas_cumprod.to(device)
+        self.alphas_cumprod = finite_levels(decoder.scheduler.alphas_cumprod).to(device)
 
     @classmethod
     def load(cls, settings: PriorSettings, root: Path) -> KandinskyPrior:
@@ -59,28 +68,34 @@ class KandinskyPrior(Prior):
             root: folder that relative paths start at.
 
         Raises:
-            InputError: a pipeline cannot be loaded.
+            InputError: a pipeline cannot be loaded, or is of another family.
         """
         quieten()
+        check_kind(settings, root)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         loaded: list[Any] = []
-        names: list[str] = []
-        for kind, path in zip((KandinskyV22Pipeline, KandinskyV22PriorPipeline), settings.parts, strict=True):
-            folder = root / path
+        for make, path in zip((_decoder, _embedder), settings.parts, strict=True):
             try:
-                loaded.append(kind.from_pretrained(str(folder if folder.is_dir() else path), dtype=dtype))
-            except (OSError, ValueError) as error:
+                loaded.append(make(Parts.find(path, settings, root), settings, dtype))
+            except FAULTS as error:
                 where = f"(a folder below {root}, or a hub id)"
                 raise InputError([f"prior: cannot load '{path}' {where}: {error}"]) from error
-            names.append(weights_id(str(folder))[:12] if folder.is_dir() else "hub")
         decoder, embedder = loaded
-        return cls(decoder, embedder, f"{Path(settings.path).name}-{'-'.join(dict.fromkeys(names))}", device)
+        return cls(decoder, embedder, checkpoint_id(settings, root), device)
+
+    @property
+    def text_encoders(self) -> tuple[torch.nn.Module, ...]:
+        """See the base class; on the CPU but for the duration of `embed`."""
+        return (self._embedder.prior, self._embedder.text_encoder, self._embedder.image_encoder)
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N 1 D"]:
         """See the base class; the empty prompt has the embedding of a black image, as in the pipeline."""
-        return torch.stack([self._embed(prompt) for prompt in prompts])
+        self._embedder.to(self.device)
+        made = torch.stack([self._embed(prompt) for prompt in prompts])
+        self._embedder.to("cpu")
+        return made
 
     def _embed(self, prompt: str) -> Float[Tensor, "1 D"]:
         if not prompt:
@@ -122,6 +137,29 @@ class KandinskyPrior(Prior):
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._movq.dtype, memory_format=torch.channels_last)
         return self._movq.encode(signed).latents.float()
+
+
+def _decoder(parts: Parts, settings: PriorSettings, dtype: torch.dtype) -> KandinskyV22Pipeline:
+    """Return the pipeline that decodes, from its parts."""
+    return KandinskyV22Pipeline(
+        unet=parts.load(UNet2DConditionModel, "unet", dtype),
+        movq=parts.load(VQModel, "movq", dtype),
+        scheduler=parts.scheduler(settings.prediction),  # pyright: ignore[reportArgumentType]  # only its levels count
+    )
+
+
+def _embedder(parts: Parts, settings: PriorSettings, dtype: torch.dtype) -> KandinskyV22PriorPipeline:
+    """Return the pipeline that embeds, from its parts."""
+    absent: Any = None  # would process images
+    scheduler: Any = UnCLIPScheduler.from_pretrained(parts.source, subfolder="scheduler", revision=parts.revision)
+    return KandinskyV22PriorPipeline(
+        prior=parts.load(PriorTransformer, "prior", dtype),
+        image_encoder=parts.load(CLIPVisionModelWithProjection, "image_encoder", dtype),
+        text_encoder=parts.load(CLIPTextModelWithProjection, "text_encoder", dtype),
+        tokenizer=parts.tokenizer("tokenizer"),
+        scheduler=scheduler,
+        image_processor=absent,
+    )
 
 
 def seed_of(prompt: str) -> int:

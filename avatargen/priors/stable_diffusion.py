@@ -1,85 +1,80 @@
-"""Priors in Stable Diffusion's format: the mini prior, SD 1.x and SD 2.x (epsilon and v prediction)."""
+"""Priors in Stable Diffusion's format: the mini prior, SD 1.x, SD 2.x (epsilon and v prediction) and SDXL."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import diffusers
 import torch
-import transformers
 
 # diffusers loads its public names lazily, which hides them from pyright
-from diffusers import AutoencoderTiny, StableDiffusionPipeline  # pyright: ignore[reportPrivateImportUsage]
+from diffusers import AutoencoderTiny  # pyright: ignore[reportPrivateImportUsage]
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from avatargen.config.errors import InputError
 from avatargen.config.settings import PriorSettings
-from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
-from avatargen.priors.long_prompts import exceeds, truncate_to_fit
+from avatargen.priors.conditioning import Conditioning, conditioning_of
+from avatargen.priors.latent_scale import LatentScale
 from avatargen.priors.offload import brought_to, is_short
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
+from avatargen.priors.pipelines import Pipeline, checkpoint_id, load_pipeline
 from avatargen.priors.precision import network_dtype
+from avatargen.priors.schedule import finite_levels
 
 
 class StableDiffusionPrior(Prior):
-    """Wraps a diffusers ``StableDiffusionPipeline``; only its networks are used, not its sampling loop."""
+    """Wraps a diffusers pipeline; only its networks are used, not its sampling loop."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, name: str, device: torch.device):
+    def __init__(self, pipeline: Pipeline, text: Conditioning, name: str, device: torch.device, float32_vae: bool):
         self.id = name
         fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
-        self._vae = pipeline.vae.to(device, **fast).eval().requires_grad_(False)
+        exact = {**fast, "dtype": torch.float32} if float32_vae else fast
+        self._vae = pipeline.vae.to(device, **exact).eval().requires_grad_(False)
         self._unet = pipeline.unet.to(device, **fast).eval().requires_grad_(False)
-        self._text = pipeline.text_encoder.to(device).eval().requires_grad_(False)
-        self._tokenizer = pipeline.tokenizer
-        self._scaling = pipeline.vae.config.scaling_factor
+        self._text = text
+        for encoder in text.encoders:
+            encoder.eval().requires_grad_(False)
+        self._scale = LatentScale.of(pipeline.vae, device)
         self.latent_channels = pipeline.vae.config.latent_channels
         self.downscale = pipeline.vae_scale_factor
         self.prediction = pipeline.scheduler.config.prediction_type
-        self.alphas_cumprod = pipeline.scheduler.alphas_cumprod.to(device)
+        self.alphas_cumprod = finite_levels(pipeline.scheduler.alphas_cumprod).to(device)
 
     @classmethod
     def load(cls, settings: PriorSettings, root: Path) -> StableDiffusionPrior:
-        """Load from a folder below `root`, or by id from the hub or its cache.
+        """Load from a folder or file below `root`, or by id from the hub or its cache.
+
+        SDXL's autoencoder overflows in half precision, so it runs in float32 unless its configuration says that it need
+        not (``force_upcast``, which is false for the repaired one that a stanza can name as `vae`).
 
         Args:
-            settings: `path` is the folder or id.
+            settings: `path` is the folder, file or id.
             root: folder that relative paths start at.
 
         Raises:
-            InputError: the pipeline cannot be loaded.
+            InputError: the pipeline cannot be loaded, or is of another family.
         """
-        folder = root / settings.path
-        source = folder if folder.is_dir() else settings.path
-        quieten()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(source), safety_checker=None, requires_safety_checker=False, dtype=dtype
-            )
-        except (OSError, ValueError) as error:
-            raise InputError(
-                [f"prior: cannot load '{settings.path}' (a folder below {root}, or a hub id): {error}"]
-            ) from error
-        return cls(
-            pipeline,
-            f"{Path(settings.path).name}-{weights_id(str(folder))[:12] if folder.is_dir() else 'hub'}",
-            device,
-        )
+        large = settings.kind == "sdxl"
+        pipeline = load_pipeline(settings, root, dtype, vae_dtype=torch.float32 if large else dtype)
+        text, upcast = conditioning_of(settings.kind, pipeline), large and pipeline.vae.config.force_upcast
+        return cls(pipeline, text, checkpoint_id(settings, root), device, float32_vae=upcast)
+
+    @property
+    def text_encoders(self) -> tuple[torch.nn.Module, ...]:
+        """See the base class."""
+        return self._text.encoders
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "N L D"]:
         """See the base class."""
-        prompts = [truncate_to_fit(prompt, lambda text: not self.truncates([text])[0]) for prompt in prompts]
-        tokens = self._tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        with brought_to(self.device, self._text):
-            return self._text(tokens.to(self.device))[0].float()
+        with brought_to(self.device, *self._text.encoders):
+            return self._text.embed(prompts, self.device)
 
     def truncates(self, prompts: list[str]) -> list[bool]:
         """See the base class."""
-        return exceeds(self._tokenizer, prompts)
+        return self._text.truncates(prompts)
 
     @torch.no_grad()
     def predict(
@@ -90,8 +85,10 @@ class StableDiffusionPrior(Prior):
 
     def _predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         dtype = self._unet.dtype
+        size = (noisy.shape[-2] * self.downscale, noisy.shape[-1] * self.downscale)
         noisy = noisy.to(dtype).contiguous(memory_format=torch.channels_last)
-        return self._unet(noisy, timesteps, condition.to(dtype)).sample.float().contiguous()
+        given = self._text.unet_inputs(condition, size, dtype)
+        return self._unet(noisy, timesteps, **given).sample.float().contiguous()
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
@@ -99,7 +96,7 @@ class StableDiffusionPrior(Prior):
             return in_parts(self._decode, DECODED, latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
-        scaled = (latents / self._scaling).to(self._vae.dtype, memory_format=torch.channels_last)
+        scaled = self._scale.remove(latents).to(self._vae.dtype, memory_format=torch.channels_last)
         images = self._vae.decode(scaled).sample.float().contiguous()
         return (images / 2 + 0.5).clamp(0, 1)
 
@@ -110,11 +107,4 @@ class StableDiffusionPrior(Prior):
         with brought_to(self.device, self._vae, and_back=is_short(self.device)):
             encoded = self._vae.encode(signed)
         tiny = isinstance(self._vae, AutoencoderTiny)  # its latents have no distribution
-        return (encoded.latents if tiny else encoded.latent_dist.mean).float() * self._scaling
-
-
-def quieten() -> None:
-    """Silence progress bars and hints of diffusers and transformers; their errors are raised anyway."""
-    for logging in (diffusers.utils.logging, transformers.utils.logging):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        return self._scale.apply((encoded.latents if tiny else encoded.latent_dist.mean).float())

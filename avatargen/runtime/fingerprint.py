@@ -84,7 +84,7 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
         generate_code(run),
         run.model_dump(mode="json"),
         head_id(run.head, root),
-        [weights_id(path, root) for path in run.prior.parts],
+        [weights_id(path, root) for path in run.prior.sources],
         clip_id(run.clip, root) if run.clip else None,
     )
 

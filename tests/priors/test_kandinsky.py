@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import KandinskyV22Pipeline, KandinskyV22PriorPipeline, UNet2DConditionModel
 
 from avatargen.config.errors import InputError
 from avatargen.config.loading import load_library
@@ -14,11 +14,13 @@ from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.content_hash import weights_id
 from avatargen.method.generator import Generator
 from avatargen.preflight.weight_checks import prior_problems
+from avatargen.priors import kandinsky
 from avatargen.priors.base import grey_response, load_prior
 from avatargen.priors.kandinsky import KandinskyPrior, seed_of
 from avatargen.priors.precision import network_dtype
 from avatargen.priors.view_prompts import LATENT_PAINT, with_view
 from avatargen.runtime import fingerprint
+from tests.pretend_gpu import is_marked, pretended_gpu
 from tests.small_kandinsky import WIDTH, write_kandinsky
 
 
@@ -78,6 +80,37 @@ def test_shapes_and_ranges(prior, folder):
         whole = unet(latents.to(fast), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": given}).sample
     assert whole.shape[1] == 8 and torch.allclose(output, whole[:, :4].float(), atol=1e-2)
     assert grey_response(prior, levels=3).shape == (3, 4)
+
+
+def test_what_embeds_is_on_the_device_only_while_it_embeds(settings, monkeypatch):
+    monkeypatch.setattr(kandinsky, "network_dtype", lambda _: torch.float32)
+    seen = []
+    embed = KandinskyPrior._embed
+    monkeypatch.setattr(KandinskyPrior, "_embed", lambda prior, text: seen.append(places(prior)) or embed(prior, text))
+    with pretended_gpu(monkeypatch):
+        prior = load_prior(settings)
+        assert prior.text_encoders[0].dtype == torch.float16 and places(prior) == {False}
+        embeddings = prior.embed(["a man", ""])
+        assert is_marked(embeddings) and is_marked(prior.alphas_cumprod)
+    assert seen == [{True}] * 2 and places(prior) == {False}
+
+
+def places(prior: KandinskyPrior) -> set[bool]:
+    """Return whether the networks that embed are on the GPU."""
+    return {is_marked(weights) for network in prior.text_encoders for weights in network.parameters()}
+
+
+@pytest.mark.parametrize("options", [{"variant": "fp16"}, {"safe_serialization": False}])
+def test_other_forms_of_the_folders_have_the_same_weights(prior, folder, options, tmp_path):
+    kinds = (KandinskyV22Pipeline, KandinskyV22PriorPipeline)
+    for kind, name in zip(kinds, ("small-decoder", "small-prior"), strict=True):
+        kind.from_pretrained(folder.with_name(name)).save_pretrained(tmp_path / name, **options)
+    (tmp_path / "small-prior/image_processor/preprocessor_config.json").unlink()  # processes images, of which are none
+    other = load_prior(PriorSettings(kind="kandinsky", path=str(tmp_path / "small-decoder")))
+    for networks in zip((prior._unet, *prior.text_encoders), (other._unet, *other.text_encoders), strict=True):
+        one, again = (network.state_dict() for network in networks)
+        assert one.keys() == again.keys() and all(torch.equal(one[name], again[name]) for name in one)
+    assert torch.equal(*(each.embed(["a man", ""]) for each in (prior, other)))
 
 
 def test_the_method_runs_on_kandinsky(settings, tmp_path, make_run):
