@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from eval.columns import where
+from avatargen.config.crossing import split_name
+from eval.columns import column, where
 
 P = 0.05
 HIGHER_IS_BETTER = {"r_at_1": True, "clip_score": True, "mean_rank": False, "geometry_mm": False}
@@ -61,10 +62,12 @@ def check_claims(paired: pd.DataFrame) -> pd.DataFrame:
     Args:
         paired: differences to the baseline, see :func:`eval.summaries.paired`.
     """
+    names = {name: column(paired, name).map(lambda run: split_name(run)[0]) for name in ("method", "baseline")}
     rows = []
     for claim in CLAIMS:
+        compared = paired.loc[(names["method"] == claim.method) & (names["baseline"] == "full"), :]
         for metric in claim.metrics:
-            same = where(paired, method=claim.method, baseline="full", track=claim.track, metric=metric)
+            same = where(compared, track=claim.track, metric=metric)
             for line in same.to_dict("records"):
                 facts = {name: line[name] for name in ("method", "judge", "track", "metric", "n", "difference", "p")}
                 rows.append(ClaimRow(claim.text, **facts, verdict=verdict(metric, line["difference"], line["p"])))

@@ -11,24 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avatargen.config.crossing import split_name
 from avatargen.config.errors import Problems
 from avatargen.config.experiment import Experiment
 from avatargen.config.settings import PriorSettings
 from avatargen.io.atomic import write_json
 from avatargen.io.manifest import Row
 from eval.captions import CaptionEmbeddings
+from eval.consistency import PRIORS, consistency
 from eval.images import view_protocol
 from eval.load import judges_of, load_avatar_files
 from eval.pools import Pool
 from eval.records import Protocol
 from eval.score import AvatarScores, Score, score_avatar
-from eval.tables import write_table
+from eval.tables import remove_table, split_runs, write_table
 from eval.tabulate import list_records, tabulate
 
 
 def collect(
     experiment: Experiment,
-    prior: PriorSettings,
+    priors: Mapping[str, PriorSettings],
     rows: Sequence[Row],
     pools: Mapping[str, Pool],
     captions: Mapping[str, CaptionEmbeddings],
@@ -40,7 +42,7 @@ def collect(
 
     Args:
         experiment: whose tables they are.
-        prior: its settings decide how latents are shown.
+        priors: by the name of the run; their settings decide how latents are shown.
         rows: of all manifests, in the order of :func:`eval.pools.in_method_order`.
         pools: of both tracks, see :func:`eval.pools.read_pools`.
         captions: their embeddings, by judge.
@@ -56,15 +58,20 @@ def collect(
     for name, embeddings in captions.items():
         problems.of(lambda name=name, e=embeddings: e.check(name, pools, [row.prompt for row in rows]))
     problems.check()
-    avatars = score_avatars(rows, captions, pools, view_protocol(experiment.evaluation, prior), root, guides or {})
+    views = {name: view_protocol(experiment.evaluation, prior) for name, prior in priors.items()}
+    avatars = score_avatars(rows, captions, pools, views, root, guides or {})
     judges = list(captions)
     scores = [score for avatar in avatars for score in avatar.scores]
     scores.sort(key=lambda score: judges.index(score.record.judge))  # stable: avatars keep their order
     baseline = "full" if "full" in experiment.methods else experiment.methods[0]
+    crossed = experiment.priors is not None
     for name, table in tabulate(avatars, scores, baseline).items():
-        write_table(table, tables, name)
+        write_table(split_runs(table) if crossed else table, tables, name)
     for name, table in list_records(avatars, scores).items():
-        write_table(table, tables, name, readable=False)
+        write_table(split_runs(table) if crossed else table, tables, name, readable=False)
+    remove_table(tables, PRIORS)  # of an earlier run with other priors
+    if experiment.priors:
+        write_table(consistency(avatars, experiment.priors), tables, PRIORS)
     write_json(tables / "protocols.json", protocol_facts(scores, captions))
 
 
@@ -72,7 +79,7 @@ def score_avatars(
     rows: Iterable[Row],
     captions: Mapping[str, CaptionEmbeddings],
     pools: Mapping[str, Pool],
-    views: dict[str, Any],
+    views: Mapping[str, dict[str, Any]],
     root: Path,
     guides: Mapping[str, Sequence[str]],
 ) -> list[AvatarScores]:
@@ -86,15 +93,24 @@ def score_avatars(
         judges = judges_of(row, captions, guides)
         files = problems.of(lambda row=row, judges=judges: load_avatar_files(row, root, judges))
         if files:
-            found.append(score_avatar(files, captions, pools, views))
+            found.append(score_avatar(files, captions, pools, views[row.method]))
     problems.check()
     return found
 
 
 def protocol_facts(scores: Iterable[Score], captions: Mapping[str, CaptionEmbeddings]) -> dict[str, dict[str, Any]]:
-    """Return each protocol by its hash, spelt out, with the captions that its judge truncates."""
+    """Return each protocol by its hash, spelt out, with the captions that its judge truncates.
+
+    The texture track of methods that are crossed with priors has a protocol for each decoder; it names these priors.
+    """
     names = {embeddings.judge: name for name, embeddings in captions.items()}
-    protocols: dict[str, Protocol] = {score.protocol.hash: score.protocol for score in scores}
+    protocols: dict[str, Protocol] = {}
+    decoders: dict[str, dict[str, None]] = {}
+    for protocol, record in scores:
+        protocols[protocol.hash] = protocol
+        prior = split_name(record.method)[1]
+        if prior and protocol.track == "texture":
+            decoders.setdefault(protocol.hash, {})[prior] = None
     return {
         key: {
             "judge": protocol.judge,
@@ -105,6 +121,7 @@ def protocol_facts(scores: Iterable[Score], captions: Mapping[str, CaptionEmbedd
             "captions": list(protocol.captions),
             "truncated": list(captions[names[protocol.judge]].truncated[protocol.track]),
             "views": protocol.views,
+            **({"priors": list(decoders[key])} if key in decoders else {}),
         }
         for key, protocol in protocols.items()
     }

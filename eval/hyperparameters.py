@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from avatargen.config.crossing import split_name
 from avatargen.config.settings import Frozen, PriorSettings, Provenance
+from eval.tables import MISSING
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class ComparedSetting:
-    """One hyper-parameter of several methods.
+    """One hyper-parameter of several methods or priors.
 
     Attributes:
-        first: of the first method.
+        first: of the first of them.
         name: as shown.
-        values: of each method, and whether it differs from the first's.
+        values: of each, and whether it differs from the first's.
     """
 
     first: Hyperparameter
@@ -66,19 +68,34 @@ def provenance_table(settings: Frozen) -> list[Hyperparameter]:
     return rows
 
 
-def compare_methods(settings: Mapping[str, Frozen]) -> list[ComparedSetting]:
-    """Return one row for each hyper-parameter, with its value in each method."""
+def compare_settings(settings: Mapping[str, Frozen]) -> list[ComparedSetting]:
+    """Return one row for each hyper-parameter, with its value in each method or prior."""
     tables = map(provenance_table, settings.values())
-    return [_compare(same[0].name, same) for same in zip(*tables, strict=True)]
+    return [_compare(same) for same in zip(*tables, strict=True)]
 
 
-def compare_priors(priors: Mapping[str, PriorSettings]) -> list[ComparedSetting]:
-    """Return one row for each setting of the prior that not all methods share, with its value in each method."""
-    tables = map(provenance_table, priors.values())
-    rows = [_compare(f"prior.{same[0].name}", same) for same in zip(*tables, strict=True)]
-    return [row for row in rows if any(differs for _, differs in row.values)]
+def compare_priors(priors: Mapping[str, PriorSettings], methods: Sequence[str]) -> list[ComparedSetting]:
+    """Return one row for each setting of a prior that not all methods share, with its value in each method.
+
+    Where methods are crossed with priors, each prior has rows of its own, without values of methods that use none.
+
+    Args:
+        priors: settings of the prior in each run, by its name.
+        methods: names, in order.
+    """
+    names = list(dict.fromkeys(split_name(run)[1] for run in priors))
+    crossed = [name for name in names if name]
+    rows = []
+    for name in crossed or names:
+        runs = {split_name(run)[0]: prior for run, prior in priors.items() if split_name(run)[1] == name}
+        for row in compare_settings({method: runs[method] for method in methods if method in runs}):
+            if any(differs for _, differs in row.values):
+                values = dict(zip([method for method in methods if method in runs], row.values, strict=True))
+                cells = [values.get(method, (MISSING, False)) for method in methods]
+                rows.append(ComparedSetting(row.first, f"{name or 'prior'}.{row.name}", cells))
+    return rows
 
 
-def _compare(name: str, same: tuple[Hyperparameter, ...]) -> ComparedSetting:
+def _compare(same: tuple[Hyperparameter, ...]) -> ComparedSetting:
     first = same[0]
-    return ComparedSetting(first, name, [(str(row.value), row.value != first.value) for row in same])
+    return ComparedSetting(first, first.name, [(str(row.value), row.value != first.value) for row in same])

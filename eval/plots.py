@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
+from avatargen.config.crossing import split_name
 from avatargen.io.atomic import replacing
 from eval.columns import column, groups, numbers, where
 from eval.images import TRACKS
@@ -30,8 +31,8 @@ PLOTS = {
 }
 """Caption of each plot in the report."""
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
-DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-"""Line styles: methods beyond the end of the palette repeat its colours, dashed, then dotted."""
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+"""Line styles: of a method's priors, or of methods beyond the end of the palette, which repeat its colours."""
 MANY = 6
 """With more methods than this, quartile bands are left out."""
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
@@ -94,7 +95,7 @@ def _drawings(tables: Path) -> dict[str, Callable[[], Figure]]:
         "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
         "ranks": lambda: plot_ranks(read_table(tables, "records")),
     }
-    if column(curves, "step").nunique() > 1:
+    if _lasting(curves):
         drawings["convergence"] = lambda: plot_convergence(curves, _unique(costs, "method"))
     if len(confused):
         drawings["confusions"] = lambda: plot_confusions(confused)
@@ -187,9 +188,7 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         table: see :func:`eval.convergence.convergence`.
         methods: of the experiment, in order, which decides their colours.
     """
-    lengths = cast(pd.Series, table.groupby("measure")["step"].nunique())
-    lasting = [str(name) for name, length in lengths.items() if length > 1]
-    measures = sorted(lasting, key=lambda name: (not name.startswith("clip_score"), name))
+    measures = sorted(_lasting(table), key=lambda name: (not name.startswith("clip_score"), name))
     figure = Figure(figsize=(9.6, 2.5 * -(-len(measures) // 3)))
     axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
     for axis, measure in zip(axes, measures, strict=False):
@@ -206,6 +205,12 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     handles = {label: line for pairs in drawn for line, label in pairs}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), fontsize=9)
     return figure
+
+
+def _lasting(table: pd.DataFrame) -> list[str]:
+    """Return the measures of a table of learning curves that have more than one step."""
+    lengths = cast(pd.Series, table.groupby("measure")["step"].nunique())
+    return [str(name) for name, length in lengths.items() if length > 1]
 
 
 def plot_confusions(table: pd.DataFrame) -> Figure:
@@ -297,13 +302,19 @@ def _unique(table: pd.DataFrame, name: str) -> list[str]:
     return list(dict.fromkeys(column(table, name).astype(str)))
 
 
-def _colour(method: str, methods: Sequence[str]) -> str:
-    return PALETTE[methods.index(method) % len(PALETTE)]
+def _colour(run: str, runs: Sequence[str]) -> str:
+    """Return a run's colour: that of its method, under all priors."""
+    methods = list(dict.fromkeys(split_name(name)[0] for name in runs))
+    return PALETTE[methods.index(split_name(run)[0]) % len(PALETTE)]
 
 
-def _line(method: str, methods: Sequence[str]) -> dict[str, Any]:
-    """Return the colour and style of a method's line."""
-    return {"color": _colour(method, methods), "ls": DASHES[methods.index(method) // len(PALETTE) % len(DASHES)]}
+def _line(run: str, runs: Sequence[str]) -> dict[str, Any]:
+    """Return the colour and style of a run's line."""
+    priors = list(dict.fromkeys(split_name(name)[1] for name in runs if split_name(name)[1]))
+    methods = list(dict.fromkeys(split_name(name)[0] for name in runs))
+    method, prior = split_name(run)
+    style = priors.index(prior) if prior else methods.index(method) // len(PALETTE)
+    return {"color": _colour(run, runs), "ls": DASHES[style % len(DASHES)]}
 
 
 def _positions(names: pd.Series, methods: Sequence[str]) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import pandas as pd
 
+from avatargen.config.crossing import split_name
 from avatargen.io.manifest import Row
 from eval.columns import column
 from eval.retrieval import Retrieval
@@ -130,12 +131,15 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 def check_protocols(records: pd.DataFrame) -> None:
     """Check that a table of records has one protocol for each judge and track.
 
+    Where methods are crossed with priors, the texture track has one for each prior, which decodes its own latents.
+
     Raises:
         ProtocolError: it has more; the message lists the methods of each.
     """
-    for key, group in records.groupby(["judge", "track"]):
+    decoder = column(records, "method").map(lambda name: split_name(name)[1]).where(records["track"] == "texture", "")
+    for key, group in records.groupby(["judge", "track", decoder.rename("decoder")]):
         if column(group, "protocol").nunique() > 1:
-            judge, track = cast(tuple[str, str], key)
+            judge, track, _ = cast(tuple[str, str, str], key)
             sides = group.groupby("protocol")["method"].unique()
             listing = "; ".join(f"{name}: {', '.join(sorted(methods))}" for name, methods in sides.items())
             raise ProtocolError(

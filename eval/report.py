@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from avatargen.config.crossing import split_name
 from avatargen.config.experiment import Experiment
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
 from eval.columns import groups, where
 from eval.gallery import gallery
-from eval.hyperparameters import compare_methods, compare_priors, provenance_table
+from eval.hyperparameters import compare_priors, compare_settings
 from eval.images import TRACKS
 from eval.plots import PLOTS
+from eval.prior_section import prior_section
 from eval.tables import MISSING, heading, numeric_columns, read_table, rounded
 from eval.thumbnails import file_uri
 
@@ -79,11 +81,11 @@ class ReportInputs:
     Attributes:
         experiment: its configuration.
         rows: of all manifests.
-        methods: resolved settings of each method.
-        prior: settings of the experiment's prior.
+        methods: resolved settings of each run, by its name.
+        priors: settings of each prior of the experiment.
         root: what the rows' folders are relative to.
         tables, plots: folders that hold them.
-        priors: settings of the prior in each method, which may change some of them.
+        run_priors: settings of the prior in each run, whose method may change some of them.
         reasons: one line on each method.
         judges: the model of each judge.
         versions: of code, packages and machine, see :func:`eval.versions.versions`.
@@ -93,11 +95,11 @@ class ReportInputs:
     experiment: Experiment
     rows: Sequence[Row]
     methods: Mapping[str, MethodSettings]
-    prior: PriorSettings
+    priors: Mapping[str, PriorSettings]
     root: Path
     tables: Path
     plots: Path
-    priors: Mapping[str, PriorSettings] = field(default_factory=dict)
+    run_priors: Mapping[str, PriorSettings] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     judges: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -165,25 +167,31 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
 
 def context(inputs: ReportInputs) -> dict[str, Any]:
     """Return the variables of the template."""
-    made = {row.method for row in inputs.rows}
-    names = [name for name in inputs.experiment.methods if name in made]
+    experiment, made = inputs.experiment, {row.method for row in inputs.rows}
+    runs = [name for name in inputs.methods if name in made]
+    methods = {split_name(name)[0]: inputs.methods[name] for name in reversed(runs)}
+    names = [name for name in experiment.methods if name in methods]
     found = protocols(inputs.tables)
     return {
-        "experiment": inputs.experiment,
+        "experiment": experiment,
         "heading": heading,
         "counts": counts(inputs.rows),
         "truncated": truncated_texts(inputs.rows, found),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
-        "gallery": gallery(inputs.rows, names, inputs.root, inputs.tables),
+        "gallery": gallery(inputs.rows, runs, inputs.root, inputs.tables),
+        "across": prior_section(inputs.rows, experiment.priors, experiment.judges[0], inputs.root, inputs.tables)
+        if experiment.priors
+        else None,
         "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
         "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
         "hyperparameters": [
-            *compare_methods({name: inputs.methods[name] for name in names if name in inputs.methods}),
-            *compare_priors({name: inputs.priors[name] for name in names if name in inputs.priors}),
+            *compare_settings({name: methods[name] for name in names}),
+            *compare_priors({name: inputs.run_priors[name] for name in runs if name in inputs.run_priors}, names),
         ],
-        "prior": provenance_table(inputs.prior),
+        "priors": compare_settings(inputs.priors),
+        "priors_named": list(inputs.priors),
         "protocols": found,
         "judges": dict(inputs.judges),
         "versions": dict(inputs.versions),
@@ -192,13 +200,14 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
 
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:
-    """Return how many prompts, methods and avatars the report is about, and how many avatars failed."""
+    """Return how many prompts, methods, runs and avatars the report is about, and how many avatars failed."""
     return {
         "avatars": len(rows),
         "made": sum(row.status == "ok" for row in rows),
         "failed": sum(row.status != "ok" for row in rows),
         "prompts": len({(row.list, row.item) for row in rows}),
-        "methods": len({row.method for row in rows}),
+        "methods": len({split_name(row.method)[0] for row in rows}),
+        "runs": len({row.method for row in rows}),
     }
 
 
@@ -218,9 +227,18 @@ def headline(table: pd.DataFrame) -> list[HeadlinePart]:
 
 
 def protocols(tables: Path) -> list[dict[str, Any]]:
-    """Return the protocols of ``protocols.json``, each with its hash."""
+    """Return the protocols of ``protocols.json``, each with its hash; those of several priors' decoders as one.
+
+    `hashes` has one hash, or (where methods are crossed with priors) one for each decoder, with the priors' names.
+    """
     facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
-    return [{"hash": name, **value} for name, value in facts.items()]
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in facts.items():
+        same = json.dumps([value[part] for part in ("judge", "track", "pool", "captions")])
+        hashes = found.setdefault(same, {**value, "hashes": []})["hashes"]
+        hashes.append((name, ", ".join(value.get("priors", ()))))
+        hashes.sort(key=lambda pair: pair[1])
+    return list(found.values())
 
 
 def truncated_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Truncated]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from avatargen.config.crossing import split_name
 from avatargen.io.manifest import Row
 from eval.captions import CaptionEmbeddings
 from eval.convergence import CurvePoint, curve_points
@@ -38,6 +39,7 @@ class AvatarScores:
         scores: one for each judge and track.
         curve: losses and CLIP scores on the way.
         diagnosis, truth: see :class:`eval.load.AvatarFiles`.
+        means: mean embedding of its views by judge and track, where its method is crossed with priors.
     """
 
     row: Row
@@ -46,6 +48,7 @@ class AvatarScores:
     curve: list[CurvePoint]
     diagnosis: Diagnosis | None
     truth: Mapping[str, Any]
+    means: Mapping[tuple[str, str], Float[np.ndarray, " D"]] = field(default_factory=dict)
 
 
 def score_avatar(
@@ -68,7 +71,8 @@ def score_avatar(
         for track in TRACKS
     ]
     curve = curve_points(files, captions)
-    return AvatarScores(files.row, files.folder, scores, curve, files.diagnosis, files.truth)
+    means = _means(files) if split_name(files.row.method)[1] else {}
+    return AvatarScores(files.row, files.folder, scores, curve, files.diagnosis, files.truth, means)
 
 
 def _score(
@@ -90,6 +94,17 @@ def _score(
     if embeddings and not found[track]:
         row = row.model_copy(update={"status": "not_finite"})
     return Score(protocol, make_record(row, protocol, judge, own, found.get(track), found.get("baked")))
+
+
+def _means(files: AvatarFiles) -> dict[tuple[str, str], Float[np.ndarray, " D"]]:
+    """Return the mean embedding of an avatar's views, by judge and track; without broken renders."""
+    found = {
+        (judge, track): embeddings.kinds[KINDS_OF_TRACK[track][0]].mean(axis=0)
+        for judge, embeddings in files.embeddings.items()
+        if embeddings
+        for track in TRACKS
+    }
+    return {key: mean for key, mean in found.items() if np.isfinite(mean).all()}
 
 
 def _retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int) -> Retrieval | None:

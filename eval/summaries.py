@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from avatargen.config.crossing import split_name
 from avatargen.io.manifest import Row
 from eval.columns import column, groups, means, numbers, where
 from eval.findings import FINDINGS
@@ -165,7 +166,7 @@ def _bounds(name: str, interval: Interval) -> dict[str, float]:
 
 
 def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    """Return differences of each method to the baseline on the same prompts and seeds.
+    """Return differences of each method to the baseline on the same prompts and seeds; see `baseline_of`.
 
     Args:
         records: columns as in :class:`eval.records.Record`.
@@ -185,11 +186,38 @@ def paired(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> pd.Dat
 
 def _paired_rows(group: pd.DataFrame, metric: str, judge: str, track: str, baseline: str) -> Iterator[Paired]:
     table = group.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="mean", sort=False)
-    for method in [name for name in table.columns if name != baseline and baseline in table.columns]:
-        both = (column(table, method) - column(table, baseline)).dropna()
+    for method in table.columns:
+        against = baseline_of(method, baseline, list(table.columns))
+        if against is None or against == method:
+            continue
+        both = (column(table, method) - column(table, against)).dropna()
         differences = cast(pd.Series, both.groupby(level=PROMPT, sort=False).mean()).to_numpy(dtype=np.float64)
         mean, p = bootstrap_mean(differences), paired_p(differences)
-        yield Paired(method, baseline, judge, track, metric, len(differences), mean.value, mean.low, mean.high, p)
+        yield Paired(method, against, judge, track, metric, len(differences), mean.value, mean.low, mean.high, p)
+
+
+def baseline_of(run: str, baseline: str, runs: Sequence[str]) -> str | None:
+    """Return the run of the baseline that a run is compared with: under the same prior, where both are crossed.
+
+    A run that uses no prior is compared under the first prior, which shows it.
+
+    Args:
+        run: its name, see :mod:`avatargen.config.crossing`.
+        baseline: name of a method.
+        runs: names of all runs, in the order of the priors.
+
+    Returns:
+        None where the baseline has no such run.
+
+    Example:
+        >>> runs = ["full@a", "full@b", "bare@b", "template"]
+        >>> baseline_of("bare@b", "full", runs), baseline_of("template", "full", runs)
+        ('full@b', 'full@a')
+    """
+    prior = split_name(run)[1]
+    same = {split_name(name)[1]: name for name in reversed(runs) if split_name(name)[0] == baseline}
+    first = next(reversed(same.values()), None)
+    return same.get(prior, same.get("") if prior else first)
 
 
 def truth(truths: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,14 @@ from typing import cast
 
 import pandas as pd
 
+from avatargen.config.crossing import run_name, split_name
 from avatargen.io.atomic import replacing
 from eval.columns import numbers
 
 MISSING = "–"
 NAMES = frozenset(
     {
-        *("method", "baseline", "judge", "other", "list", "item", "prompt", "caption", "taken_for"),
+        *("method", "prior", "baseline", "judge", "other", "list", "item", "prompt", "caption", "taken_for"),
         *("pool_name", "protocol", "message"),
     }
 )
@@ -23,6 +24,8 @@ DIGITS = {
     "r_at_5": 3,
     "chance": 3,
     "mean_rank": 2,
+    "agreement": 3,
+    "style_share": 3,
     "clip_score": 4,
     "geometry_mm": 2,
     "mm_": 2,
@@ -56,6 +59,10 @@ LABELS = {
     "expression_error": "expression, mm",
     "colour_error": "colour",
     "missed": "not first",
+    "agreement_low": "95 % low",
+    "agreement_high": "95 % high",
+    "style_share_low": "95 % low",
+    "style_share_high": "95 % high",
     "n_methods": "methods",
     "kendall_tau": "Kendall's tau-b",
     "masks": "mask change",
@@ -68,6 +75,34 @@ LABELS = {
     "peak_memory_mb_max": "peak memory, MB",
 }
 """Headings of columns for people; others are their names."""
+
+
+def split_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the method and the prior of each run in columns of their own.
+
+    Example:
+        >>> split_runs(pd.DataFrame({"method": ["full@sd15", "template"], "n": [2, 2]})).values.tolist()
+        [['full', 'sd15', 2], ['template', '', 2]]
+    """
+    if "method" not in table.columns or "prior" in table.columns:
+        return table
+    parts = [split_name(name) for name in table["method"]]
+    result = table.assign(method=[method for method, _ in parts])
+    result.insert(list(table.columns).index("method") + 1, "prior", [prior for _, prior in parts])
+    return result
+
+
+def join_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of :func:`split_runs` with the names of runs as its methods.
+
+    Example:
+        >>> join_runs(pd.DataFrame({"method": ["full"], "prior": ["sd15"]})).values.tolist()
+        [['full@sd15']]
+    """
+    if not {"method", "prior"} <= set(table.columns):
+        return table
+    names = [run_name(*parts) for parts in zip(table["method"], table["prior"], strict=True)]
+    return table.assign(method=names).drop(columns="prior")
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = True) -> None:
@@ -88,14 +123,26 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
         path.write_text(to_latex(text, numeric_columns(table)), encoding="utf-8")
 
 
-def read_table(folder: Path, name: str) -> pd.DataFrame:
+def remove_table(folder: Path, name: str) -> None:
+    """Remove what :func:`write_table` wrote, if it did."""
+    for kind in ("csv", "md", "tex"):
+        (folder / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def read_table(folder: Path, name: str, joined: bool = True) -> pd.DataFrame:
     """Return a table that :func:`write_table` wrote; empty cells of text columns are empty strings.
+
+    Args:
+        folder: of the tables.
+        name: of the table.
+        joined: methods are the names of runs, see :func:`join_runs`.
 
     Raises:
         FileNotFoundError: there is no such table.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
-    return cast(pd.DataFrame, table.apply(_read_column))
+    table = cast(pd.DataFrame, table.apply(_read_column))
+    return join_runs(table) if joined else table
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:

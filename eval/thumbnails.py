@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-STILL, SHEET = 160, 1280  # pixels: side of each half of a still, width of a contact sheet
+STILL, SMALL, SHEET = 160, 128, 1280  # pixels: side of half of a still and of a stack, width of a contact sheet
 LARGEST_VIDEO = 400_000  # bytes; a larger turntable is left out of the report
 
 
@@ -51,6 +51,16 @@ def still(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, EOFError):
         return None
     return _webp(Image.fromarray(pair).resize((2 * STILL, STILL), Image.Resampling.LANCZOS), quality=80)
+
+
+def front_stack(folder: Path) -> str | None:
+    """Return the front view, colour above clay; None for an avatar that was not rendered."""
+    try:
+        with np.load(folder / "views.npz") as views:
+            pair = np.concatenate((views["texture"][0], views["geometry"][0]))
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    return _webp(Image.fromarray(pair).resize((SMALL, 2 * SMALL), Image.Resampling.LANCZOS), quality=80)
 
 
 def contact_sheet(folder: Path) -> str | None:

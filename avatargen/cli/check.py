@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 from avatargen.cli.run import add_fields, stated_fields
@@ -47,19 +47,18 @@ def costs(study: Study) -> dict[str, str]:
     experiment = study.experiment
     results = Path("results") / experiment.experiment
     total = sum(len(study.items(name, method)) for name in study.lists for method in study.runs)
-    left = list(waiting(study))
+    steps = {name: list(waiting(study.part_of(name))) for name in study.priors}
+    left = [one for some in steps.values() for one in some]
     prompts = {name: len({item.item for item in items}) for name, items in study.lists.items()}
     lists = ", ".join(f"{count} prompt{'s' * (count != 1)} of '{name}'" for name, count in prompts.items())
     seeds = counted(experiment.seeds, "seed")
-    seconds = _seconds_per_step(study, results)
-    worker = "one GPU" if experiment.gpus_per_worker else f"a worker of {experiment.cpus_per_worker} cores"
-    known = f"about {duration((seconds or 0.0) * sum(left))} of {worker}"
-    time = known if seconds else SECONDS_UNKNOWN.format(name=experiment.experiment)
+    methods = counted(experiment.methods, "method")
+    priors = f", {counted(study.priors, 'prior')}" if experiment.priors else ""
     return {
-        "prompts": f"{lists}; {seeds}, {counted(study.runs, 'method')}, {counted(study.judges, 'judge')}",
+        "prompts": f"{lists}; {seeds}, {methods}{priors}, {counted(study.judges, 'judge')}",
         "avatars": f"{len(left)} to make, {total - len(left)} finished",
         "steps": f"{sum(left):,.0f}, in units of a step of phase 1 (a step of phase 2 with masks counts as 2)",
-        "time": time if left else "nothing to make",
+        "time": _time(study, steps, results) if left else "nothing to make",
         "disk": f"{size_text(needed_bytes(study, results))} needed, {size_text(free_bytes(results))} free",
     }
 
@@ -72,6 +71,19 @@ def counted(things: Sized, noun: str) -> str:
         ('2 seeds', '1 judge')
     """
     return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+
+
+def _time(study: Study, steps: Mapping[str, Sequence[float]], results: Path) -> str:
+    """Return the time that steps take, which are given by the prior, as text."""
+    experiment = study.experiment
+    worker = "one GPU" if experiment.gpus_per_worker else f"a worker of {experiment.cpus_per_worker} cores"
+    rates = {name: _seconds_per_step(study.part_of(name), results) for name, some in steps.items() if sum(some)}
+    unknown = [name for name, rate in rates.items() if rate is None]
+    if len(unknown) == len(rates):
+        return SECONDS_UNKNOWN.format(name=experiment.experiment)
+    known = sum(sum(steps[name]) * (rate or 0.0) for name, rate in rates.items())
+    beside = f", beside that of {', '.join(unknown)}: unknown until an avatar is finished" if unknown else ""
+    return f"about {duration(known)} of {worker}{beside}"
 
 
 def _seconds_per_step(study: Study, results: Path) -> float | None:

@@ -123,7 +123,7 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     library = load_library()
     experiment = load_experiment(options.experiment).model_copy(update={"batch_size": 1})
     config = resolve(experiment, options.method, library)
-    problems = prior_problems(experiment.prior, library) + head_problems(config.head)
+    problems = prior_problems(config.prior_name, library) + head_problems(config.head)
     source = source_of(config)
     if source.needs_truth and config.head != WORLD_HEAD:
         problems.append(

@@ -6,10 +6,11 @@ it hold the named methods, priors and judges that it refers to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from avatargen.config.batch_size import BatchSize
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
@@ -51,6 +52,8 @@ class Reduced(Frozen):
 class Experiment(Frozen):
     """One benchmark run."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["prior", "priors"]}})
+
     reason: str = Field("", exclude=True, description="one line, for `avatargen list experiments`")
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
     lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
@@ -61,6 +64,9 @@ class Experiment(Frozen):
     head: str = Field("anny", description="a name in avatargen.config.plugins.HEADS")
     renderer: str = Field("warp", description="a name in avatargen.config.plugins.RENDERERS")
     prior: str = Field("mini", description="a name in priors.yaml")
+    priors: tuple[str, ...] | None = Field(
+        None, min_length=1, description="instead of `prior`: every method that uses a prior runs with each of these"
+    )
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
@@ -86,12 +92,30 @@ class Experiment(Frozen):
             )
         return gpus
 
+    @model_validator(mode="after")
+    def _one_way_to_name_priors(self) -> Experiment:
+        if self.priors is not None and "prior" in self.model_fields_set:
+            raise ValueError(f"prior, priors: got '{self.prior}' and {list(self.priors)}; expected one of the fields")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_other(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out the field that is not used, so that what is written can be read, and hashes stay."""
+        unused = "priors" if self.priors is None else "prior"
+        return {name: value for name, value in write(self).items() if name != unused}
+
+    @property
+    def prior_names(self) -> tuple[str, ...]:
+        """Names of the priors, one or several; the first decodes and encodes for methods that use none."""
+        return (self.prior,) if self.priors is None else self.priors
+
 
 class RunConfig(Frozen):
-    """Everything that decides one method's avatars: an experiment resolved for one method.
+    """Everything that decides one method's avatars: an experiment resolved for one method, and one prior.
 
     Attributes:
-        method_name, method: name and settings of the method.
+        method_name: of the run: the method's, or ``{method}@{prior}`` (:mod:`avatargen.config.crossing`).
+        method: settings of the method.
         prior_name, prior: name and settings of the diffusion prior.
         head, renderer: names in the plug-in tables; avatars are made with this renderer, and shown by the
             experiment's.
@@ -117,7 +141,7 @@ class NamedMethod(Frozen):
 
     reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
     overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
-    prior: dict[str, Any] = Field({}, description="settings of the experiment's prior that differ")
+    prior: dict[str, Any] = Field({}, description="settings of the experiment's priors that differ")
     renderer: str | None = Field(None, description="optimises with another renderer than the experiment's")
 
     @field_validator("prior")

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
+from avatargen.config.crossing import run_name
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
 from avatargen.config.places import ROOT, config_folders, located, shipped, shown
 from avatargen.config.settings import LATENT_SIZES, Frozen, MethodSettings, PriorSettings
 
 _TABLES = ("methods", "priors", "judges")
+_PRIOR_FIELDS = ("prior", "priors")
+"""Fields of an experiment of which one is stated."""
 Model = TypeVar("Model", bound=Frozen)
 
 
@@ -60,7 +63,9 @@ def valid_part(
     try:
         Experiment.model_validate(stated)
     except ValidationError as error:
-        wrong = {str(fault["loc"][0]) for fault in error.errors()}
+        faults = [fault["loc"] for fault in error.errors()]
+        wrong = {str(place[0]) for place in faults if place}
+        wrong |= set() if all(faults) else set(_PRIOR_FIELDS)  # the one fault of a whole experiment: both are stated
     if "seeds" in wrong:
         wrong.add("reduced")  # which chooses some of them
     empty = {key: value for key, value in {"experiment": path.stem, "lists": (), "methods": ()}.items() if key in wrong}
@@ -110,8 +115,15 @@ def load_library(root: Path = ROOT) -> Library:
     )
 
 
-def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
+def resolve(experiment: Experiment, method: str, library: Library, prior: str | None = None) -> RunConfig:
     """Resolve an experiment for one method.
+
+    Args:
+        experiment: whose settings to use.
+        method: its name.
+        library: what the experiment may name.
+        prior: that the method is crossed with; by default the run is the method's only one, with the experiment's first
+            prior.
 
     Raises:
         InputError: the method or the prior is unknown, or the overrides give invalid settings.
@@ -119,8 +131,8 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     problems = []
     if method not in library.methods:
         problems.append(unknown("method", method, library.methods, f"{experiment.experiment}: methods"))
-    if experiment.prior not in library.priors:
-        problems.append(unknown("prior", experiment.prior, library.priors, f"{experiment.experiment}: prior"))
+    prior_name = prior or experiment.prior_names[0]
+    problems += unknown_priors(experiment, [prior_name], library)
     if problems:
         raise InputError(problems)
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
@@ -129,18 +141,25 @@ def resolve(experiment: Experiment, method: str, library: Library) -> RunConfig:
     if settings.meshes is not None:
         meshes = settings.meshes.model_copy(update={"folder": located(settings.meshes.folder, ROOT)})
         settings = settings.model_copy(update={"meshes": meshes})
-    prior = merged(library.priors[experiment.prior].model_dump(), library.methods[method].prior)
+    changed = merged(library.priors[prior_name].model_dump(), library.methods[method].prior)
     return RunConfig(
-        method_name=method,
+        method_name=run_name(method, prior or ""),
         method=settings,
-        prior_name=experiment.prior,
-        prior=parse(PriorSettings, prior, f"methods.yaml: {method}: prior"),
+        prior_name=prior_name,
+        prior=parse(PriorSettings, changed, f"methods.yaml: {method}: prior"),
         head=experiment.head,
         renderer=library.methods[method].renderer or experiment.renderer,
         batch_size=experiment.batch_size,
         threads=experiment.cpus_per_worker,
         **_clip_guide(experiment, settings, library),
     )
+
+
+def unknown_priors(experiment: Experiment, names: Iterable[str], library: Library) -> list[str]:
+    """Return one line for each of these names that stands for no prior."""
+    field = "prior" if experiment.priors is None else "priors"
+    where = f"{experiment.experiment}: {field}"
+    return [unknown("prior", name, library.priors, where) for name in names if name not in library.priors]
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +273,9 @@ def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str
         path = next((path for path in found if path.is_file()), None)
         if path is None or name in _TABLES:
             raise InputError([unknown("experiment", name, experiment_names(root), "experiment")])
-    stated = read_yaml(path)
+    stated, changed = read_yaml(path), [field for field in _PRIOR_FIELDS if field in changes]
+    if changed:  # the command line's way to name priors takes the place of the file's
+        stated = {field: value for field, value in stated.items() if field not in _PRIOR_FIELDS}
     return {"experiment": path.stem, **merged(stated, changes)}, path
 
 

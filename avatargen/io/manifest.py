@@ -28,7 +28,8 @@ class Row(BaseModel):
         tags: of the prompt, ``key=value``.
         geometry: caption for the geometry track that the list states; see :mod:`eval.pools`.
         seed: of noise and cameras.
-        method: name of the method.
+        method: name of the run: the method's, or ``{method}@{prior}`` (:mod:`avatargen.config.crossing`).
+        prior: name of the diffusion prior that made the avatar; empty for methods that use none.
         status: ``ok``, or the kind of failure.
         message: what went wrong, in words.
         seconds, peak_memory_mb: cost, see :class:`avatargen.io.avatar_file.Avatar`; None where unknown.
@@ -47,6 +48,7 @@ class Row(BaseModel):
     geometry: str | None = None
     seed: int = 0
     method: str
+    prior: str = ""
     status: str = "ok"
     message: str = ""
     seconds: float | None = None

@@ -34,12 +34,14 @@ class Source:
 
     Attributes:
         optimises: avatars take optimisation steps; `Generator` makes them in batches, and `make` is not called.
+        uses_prior: avatars depend on the diffusion prior; an experiment with several runs the method with each.
         needs_truth: only prompts whose ground-truth head is known can be made.
         is_external: another system made the avatars: they have another topology than the ground-truth heads, and their
             failures are results rather than mishaps of a run.
     """
 
     optimises = False
+    uses_prior = False
     needs_truth = False
     is_external = False
 
@@ -65,6 +67,7 @@ class Optimise(Source):
     """Optimised with the prior."""
 
     optimises = True
+    uses_prior = True
 
 
 class Template(Source):

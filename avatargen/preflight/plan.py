@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from avatargen.config.crossing import split_name
 from avatargen.config.experiment import Experiment, JudgeSettings, RunConfig
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
@@ -23,9 +24,10 @@ class Study:
 
     Attributes:
         experiment: as the user wrote it.
-        runs: resolved configuration of each method, in order.
+        runs: resolved configuration of each run, by its name and in order: one for each method, or one for each prior
+            that a method is crossed with.
         reasons: one line per method.
-        prior: settings of the prior.
+        priors: settings of each prior, as priors.yaml has them.
         judges: settings of each judge.
         lists: prompts × seeds of each list, in order.
         files: where each list lies.
@@ -36,13 +38,21 @@ class Study:
     experiment: Experiment
     runs: dict[str, RunConfig]
     reasons: dict[str, str]
-    prior: PriorSettings
+    priors: dict[str, PriorSettings]
     judges: dict[str, JudgeSettings]
     lists: dict[str, tuple[PromptItem, ...]]
     files: dict[str, Path]
     pool: Path | None
     notes: Sequence[str] = ()
     _items: dict[tuple[str, str], tuple[PromptItem, ...]] = field(default_factory=dict, init=False, repr=False)
+
+    def prior_of(self, method: str) -> PriorSettings:
+        """Return the prior of a run without what its method changes: the one that all avatars are shown with."""
+        return self.priors[self.runs[method].prior_name]
+
+    def part_of(self, prior: str) -> Study:
+        """Return the study with the runs of one prior alone."""
+        return replace(self, runs={name: run for name, run in self.runs.items() if run.prior_name == prior})
 
     def has_truth(self, item: PromptItem) -> bool:
         """Return whether the ground-truth head of a prompt is known, for this experiment's head model."""
@@ -65,9 +75,9 @@ class Study:
 
 
 def reduced(experiment: Experiment, method: str, items: tuple[PromptItem, ...]) -> tuple[PromptItem, ...]:
-    """Return the items, or the part of them that the experiment reduces a method to."""
+    """Return the items, or the part of them that the experiment reduces a method, or a run of it, to."""
     part = experiment.reduced
-    if part is None or method not in part.methods:
+    if part is None or split_name(method)[0] not in part.methods:
         return items
     first = set(list(dict.fromkeys(item.item for item in items))[: part.prompts])
     return tuple(item for item in items if item.item in first and item.seed in part.seeds)
@@ -83,7 +93,7 @@ def write_plan(study: Study, path: Path) -> None:
         "experiment": study.experiment.model_dump(mode="json"),
         "runs": {name: run.model_dump(mode="json") for name, run in study.runs.items()},
         "reasons": study.reasons,
-        "prior": study.prior.model_dump(mode="json"),
+        "priors": {name: prior.model_dump(mode="json") for name, prior in study.priors.items()},
         "judges": {name: judge.model_dump(mode="json") for name, judge in study.judges.items()},
         "lists": {name: [item.facts() for item in items] for name, items in study.lists.items()},
         "files": {name: str(file) for name, file in study.files.items()},
@@ -103,7 +113,7 @@ def read_plan(path: str | Path) -> Study:
         experiment=Experiment.model_validate(facts["experiment"]),
         runs={name: RunConfig.model_validate(run) for name, run in facts["runs"].items()},
         reasons=facts["reasons"],
-        prior=PriorSettings.model_validate(facts["prior"]),
+        priors={name: PriorSettings.model_validate(prior) for name, prior in facts["priors"].items()},
         judges={name: JudgeSettings.model_validate(judge) for name, judge in facts["judges"].items()},
         lists={name: tuple(map(PromptItem.from_facts, items)) for name, items in facts["lists"].items()},
         files={name: Path(file) for name, file in facts["files"].items()},

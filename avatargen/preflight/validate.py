@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from avatargen.config.batch_size import job_size
+from avatargen.config.crossing import run_name, split_name
 from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
-from avatargen.config.loading import load_experiment, load_library, resolve, valid_part
+from avatargen.config.loading import load_experiment, load_library, resolve, unknown_priors, valid_part
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.places import ROOT, list_folders
@@ -31,6 +32,7 @@ from avatargen.config.prompts import (
     read_list,
     with_seeds,
 )
+from avatargen.config.settings import PriorSettings
 from avatargen.method.sources import WORLD_HEAD, source_of
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.plan import Study, reduced
@@ -63,19 +65,18 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.add(_ray_address_problems(experiment) if "backend" not in wrong else ())
     if library is None:
         raise InputError(problems.lines)
-    runs = {name: problems.of(partial(resolve, experiment, name, library)) for name in experiment.methods}
+    runs = _runs(experiment, library, problems)
     judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
     problems.add(_renderer_problems(experiment, runs) if "renderer" not in wrong else ())
     problems.add(_guide_problems(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
     problems.add(_source_problems(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
-    if experiment.prior in library.priors and "prior" not in wrong:
-        problems.add(prior_problems(experiment.prior, library, root))
+    priors = _priors(experiment, library, root, problems) if not wrong & {"prior", "priors"} else {}
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     resolved = {method: run for method, run in runs.items() if run is not None}
-    prior = library.priors[experiment.prior]
-    study = _without_idle_methods(Study(experiment, resolved, reasons, prior, judges, lists, files, pool_file))
-    return replace(study, notes=[*prior_notes(experiment.prior, library, root), *study.notes])
+    study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files, pool_file))
+    notes = [note for name in priors for note in prior_notes(name, library, root)]
+    return replace(study, notes=[*notes, *study.notes])
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:
@@ -166,6 +167,28 @@ def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Pa
     return path
 
 
+def _runs(experiment: Experiment, library: Library, problems: Problems) -> dict[str, RunConfig | None]:
+    """Return the runs by name: a method that uses a prior runs with each of `priors`, the others run once."""
+    runs: dict[str, RunConfig | None] = {}
+    for method in experiment.methods:
+        one = problems.of(partial(resolve, experiment, method, library))
+        if one is None or experiment.priors is None or not source_of(one).uses_prior:
+            runs[method] = one
+            continue
+        for prior in experiment.priors:
+            runs[run_name(method, prior)] = problems.of(partial(resolve, experiment, method, library, prior))
+    return runs
+
+
+def _priors(experiment: Experiment, library: Library, root: Path, problems: Problems) -> dict[str, PriorSettings]:
+    """Return the priors that are known, whose weights are validated."""
+    problems.add(unknown_priors(experiment, experiment.prior_names, library))
+    found = {name: library.priors[name] for name in experiment.prior_names if name in library.priors}
+    for name in found:
+        problems.add(prior_problems(name, library, root))
+    return found
+
+
 def _judges(experiment: Experiment, library: Library, root: Path, problems: Problems) -> dict[str, JudgeSettings]:
     """Return the judges that are known and whose weights are there."""
     found = {}
@@ -204,7 +227,8 @@ def _guide_problems(
         lines += clip_problems(str(run.clip_guide), run.clip, root)
         if all(library.judges.get(name) == run.clip for name in experiment.judges):
             lines.append(
-                f"{experiment.experiment}: judges: got only '{run.clip_guide}', which guides method '{method}'; "
+                f"{experiment.experiment}: judges: got only '{run.clip_guide}', which guides method "
+                f"'{split_name(method)[0]}'; "
                 "expected another judge as well: a guide is never its own judge"
             )
     return list(dict.fromkeys(lines))
@@ -217,8 +241,8 @@ def _name_problems(experiment: Experiment) -> list[str]:
         lines = head_problems(experiment.head)
     else:
         lines = [unknown("head", experiment.head, HEADS, f"{where}: head")]
-    for kind in ("lists", "methods", "judges", "seeds"):
-        values = getattr(experiment, kind)
+    for kind in ("lists", "methods", "priors", "judges", "seeds"):
+        values = getattr(experiment, kind) or ()
         lines += [f"{where}: {kind}: duplicate '{value}'" for value in {v for v in values if values.count(v) > 1}]
     for kind in ("methods", "seeds") if experiment.reduced else ():
         known = getattr(experiment, kind)
@@ -252,7 +276,8 @@ def _without_idle_methods(study: Study) -> Study:
     """
     notes = _notes_on_truth(study)
     idle = {name for name in study.runs if not any(study.items(each, name) for each in study.lists)}
-    methods = tuple(name for name in study.experiment.methods if name not in idle)
+    left = {split_name(name)[0] for name in study.runs.keys() - idle}
+    methods = tuple(name for name in study.experiment.methods if name in left)
     if not methods:
         raise InputError([*notes, f"{study.experiment.experiment}: methods: none is left; expected another method"])
     experiment = study.experiment.model_copy(update={"methods": methods})

@@ -97,7 +97,7 @@ def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSett
         status: the avatar's status, since an avatar that failed and is made later keeps its fingerprint.
         run: the method.
         settings: the protocol of evaluation.
-        prior: the experiment's prior; its latent size and samples hold for the renders of all methods.
+        prior: the experiment's, without what a method changes: its latent size and samples hold for all methods.
     """
     return digest(avatar, status, render_code(run), settings.model_dump(mode="json"), prior.latent_size, prior.samples)
 

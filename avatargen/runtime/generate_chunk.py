@@ -16,6 +16,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.prompts import PromptItem
 from avatargen.io.manifest import Row
+from avatargen.method.sources import source_of
 from avatargen.runtime.faults import cause_line
 from avatargen.runtime.fingerprint import of_avatars
 from avatargen.runtime.progress import Board, Made, Running, weight
@@ -113,6 +114,7 @@ def _row(run: RunConfig, task: Task, folder: Path) -> Row:
         id=task.item.id,
         **task.item.facts(),
         method=run.method_name,
+        prior=run.prior_name if source_of(run).uses_prior else "",
         status=facts.get("status", "error"),
         message=facts.get("message", "no outcome was recorded"),
         seconds=facts.get("seconds"),

@@ -272,7 +272,7 @@ def _guard(state: Path) -> Iterator[None]:
 
 def _as_tuple(key: str, value: Any) -> Any:
     """Split ``methods=full,template`` on the command line into a list; ``methods=full`` is a list of one."""
-    if key not in ("lists", "methods", "judges", "seeds") or isinstance(value, list | tuple):
+    if key not in ("lists", "methods", "priors", "judges", "seeds") or isinstance(value, list | tuple):
         return value
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
     return [int(part) if key == "seeds" and str(part).isdigit() else part for part in parts]

@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from avatargen.config.crossing import run_name
+
 TRACKS = ("texture", "geometry")
 
 
@@ -55,9 +57,9 @@ def _number(text: str, digits: int) -> str:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file; none where it is missing."""
+    """Return the rows of a CSV file, with the names of runs as methods; none where it is missing."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return [{**row, "method": run_name(row["method"], row.get("prior", ""))} for row in csv.DictReader(file)]
     except OSError:
         return []

@@ -226,9 +226,9 @@ def run_collect(experiment, prior_settings, rows, judge, tmp_path):
     """A function that embeds the captions and collects the tables; returns the folder of the tables."""
 
     def run(judges=(judge,), negatives=(), guides=None) -> Path:
-        pools = build_pools(rows, negatives)
+        pools, priors = build_pools(rows, negatives), {row.method: prior_settings for row in rows}
         captions = {each.name: embed_captions(each, pools, [row.prompt for row in rows]) for each in judges}
-        collect(experiment, prior_settings, rows, pools, captions, tmp_path, tmp_path / "tables", guides)
+        collect(experiment, priors, rows, pools, captions, tmp_path, tmp_path / "tables", guides)
         return tmp_path / "tables"
 
     return run

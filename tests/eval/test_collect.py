@@ -144,9 +144,9 @@ def test_methods_come_in_the_order_of_the_experiment(make_row):
 
 def test_embeddings_of_other_captions_are_refused(experiment, prior_settings, rows, judge, tmp_path):
     captions = embed_captions(judge, build_pools(rows), [row.prompt for row in rows])
-    other = build_pools(rows, ["one more"])
+    other, priors = build_pools(rows, ["one more"]), {row.method: prior_settings for row in rows}
     with pytest.raises(InputError, match=r"judge 'tiny': got embeddings of other captions .*texture pool"):
-        collect(experiment, prior_settings, rows, other, {"tiny": captions}, tmp_path, tmp_path / "tables")
+        collect(experiment, priors, rows, other, {"tiny": captions}, tmp_path, tmp_path / "tables")
     fewer = replace(captions, prompts={EVIL: captions.prompts[EVIL]})
     with pytest.raises(InputError, match="prompt 'head b'"):
         fewer.check("tiny", build_pools(rows), ["head b"])

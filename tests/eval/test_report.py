@@ -21,13 +21,13 @@ def inputs(tables, experiment, prior_settings, rows, tmp_path) -> ReportInputs:
         experiment=experiment,
         rows=rows,
         methods={"full": MethodSettings(), "template": MethodSettings(source="template")},
-        prior=prior_settings,
+        priors={"mini": prior_settings},
         root=tmp_path,
         tables=tables,
         plots=tmp_path / "plots",
         reasons={"full": "everything"},
         versions={"torch": "<2>"},
-        priors={"full": prior_settings, "template": prior_settings.model_copy(update={"guidance": 6.5})},
+        run_priors={"full": prior_settings, "template": prior_settings.model_copy(update={"guidance": 6.5})},
     )
 
 
@@ -52,6 +52,15 @@ def test_plots_of_earlier_tables_are_removed(tables, tmp_path):
     pd.read_csv(tables / "truth_records.csv").iloc[:0].to_csv(tables / "truth_records.csv", index=False)
     assert "truth" not in write_plots(tables, plots)
     assert not list(plots.glob("truth.*")) and (plots / "clip_r.png").is_file()
+
+
+def test_curves_of_one_step_are_not_drawn(tables, tmp_path):
+    """Each measure may have one step although the steps of all measures differ."""
+    curves = pd.read_csv(tables / "convergence.csv")
+    first = curves.groupby(["method", "measure"], as_index=False).first()
+    first["step"] = range(len(first))
+    first.to_csv(tables / "convergence.csv", index=False)
+    assert "convergence" not in write_plots(tables, tmp_path / "plots")
 
 
 def test_the_report_escapes_text_from_outside(inputs):

@@ -212,7 +212,7 @@ def test_relative_paths_start_at_the_working_directory_too(place):
     for item in items:
         (place / "theirs" / f"{mesh_name(item)}.ply").touch()
     study = validate_all("mine", {"methods": ["full", "theirs"]})
-    assert study.prior.path == str(place / "prior") and study.judges["own"].model == str(place / "judge")
+    assert study.prior_of("full").path == str(place / "prior") and study.judges["own"].model == str(place / "judge")
     assert study.runs["theirs"].method.meshes.folder == str(place / "theirs")
     assert load_library().priors["mini"].path == "avatargen/weights/prior"
 

@@ -14,6 +14,7 @@ from avatargen.config.prompts import negatives_of, read_captions, read_list
 from avatargen.io.code_hash import code_hash
 from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
+from snakemake.rules import Rule
 
 gc.set_threshold(200_000)  # a graph of thousands of jobs stays as it is; searching it for garbage takes 0.4 s
 launch.serve_jobs()
@@ -75,6 +76,19 @@ def render_threads(wildcards):
     return max(1, cores // 2) if own_gpu else 1
 
 
+def one_prior_after_another(base):
+    """Return the priority of a stage's jobs, from `base` times the number of priors upwards.
+
+    The first prior comes first and the others wait, so that workers seldom load another one. A Snakemake without
+    functions of priorities takes jobs in any order.
+    """
+    names = EXPERIMENT.prior_names
+    if len(names) == 1 or not hasattr(Rule, "expand_priority"):
+        return base * len(names)
+    latest = {name: len(names) - names.index(run.prior_name) - 1 for name, run in STUDY.runs.items()}
+    return lambda wildcards: base * len(names) + latest[wildcards.method]
+
+
 def begin_run():
     """Start a run; see avatargen/runtime/launch.py. Called by real runs alone, after the dry run's part."""
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
@@ -98,4 +112,4 @@ def caption_hash(wildcards):
     """Return a hash of what decides the captions of the pools and their order, beside the manifests."""
     negatives = [read_captions(Path(file)) for file in caption_files()]
     items = [item.facts() for file in pool_files() for item in read_list(Path(file))]
-    return digest(EXPERIMENT.methods, EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)
+    return digest(list(STUDY.runs), EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)

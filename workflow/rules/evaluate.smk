@@ -6,6 +6,7 @@ rule render:
         f"{RESULTS}/{{list}}/{{method}}/render/{{chunk}}.jsonl",
     log:
         f"{LOGS}/render/{{list}}-{{method}}-{{chunk}}.log",
+    priority: one_prior_after_another(0)
     conda:
         "../envs/avatargen.yaml"
     threads: render_threads
@@ -13,7 +14,7 @@ rule render:
         gpu=min(GPUS, 1),
     params:
         plan=PLAN,
-        settings=hash_of(EXPERIMENT.evaluation, STUDY.prior),
+        settings=lambda wildcards: hash_of(EXPERIMENT.evaluation, STUDY.prior_of(wildcards.method)),
         code=lambda wildcards: fingerprint.render_code(STUDY.runs[wildcards.method]),
         truth_code=lambda wildcards: fingerprint.truth_code(STUDY.runs[wildcards.method]),
     script:
@@ -76,6 +77,7 @@ rule collect:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "diagnosis", "cost", "failures"]),
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records", "diagnosis_records"]),
         f"{RESULTS}/tables/protocols.json",
+        [f"{RESULTS}/tables/priors.csv"] if EXPERIMENT.priors else [],
     log:
         f"{LOGS}/collect.log",
     conda:
@@ -83,7 +85,7 @@ rule collect:
     threads: 1
     params:
         plan=PLAN,
-        settings=hash_of(EXPERIMENT, STUDY.prior, *STUDY.judges.values()),
+        settings=hash_of(EXPERIMENT, *STUDY.priors.values(), *STUDY.judges.values()),
         captions=caption_hash,
         guides=digest(guiding_judges(STUDY)),
         code=fingerprint.table_code(),

@@ -5,7 +5,7 @@ rule generate:
         f"{RESULTS}/{{list}}/{{method}}/generate/{{chunk}}.jsonl",
     log:
         f"{LOGS}/generate/{{list}}-{{method}}-{{chunk}}.log",
-    priority: 1  # it fills the machine; renders wait and then fill it, too
+    priority: one_prior_after_another(1)  # it fills the machine; renders wait and then fill it, too
     conda:
         "../envs/avatargen.yaml"
     threads: generate_threads

@@ -33,7 +33,7 @@ rule report:
     threads: 1
     params:
         plan=PLAN,
-        settings=hash_of(EXPERIMENT, STUDY.prior, *STUDY.runs.values(), *STUDY.judges.values()),
+        settings=hash_of(EXPERIMENT, *STUDY.priors.values(), *STUDY.runs.values(), *STUDY.judges.values()),
         descriptions=digest(RunConfig.model_json_schema()),  # with the provenance of each hyper-parameter
         reasons=digest(STUDY.reasons),
         guides=digest(guiding_judges(STUDY)),

@@ -12,11 +12,11 @@ from eval.pools import in_method_order, read_pools
 
 with job(snakemake.log[0], snakemake.threads):
     study = read_plan(snakemake.params.plan)
-    rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), study.experiment.methods)
+    rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
     captions = map(CaptionEmbeddings.load, map(Path, snakemake.input.captions))
     collect(
         experiment=study.experiment,
-        prior=study.prior,
+        priors={name: study.prior_of(name) for name in study.runs},
         rows=rows,
         pools=read_pools(study.experiment, rows, map(Path, snakemake.input.negatives), map(Path, snakemake.input.pool)),
         captions=dict(zip(study.judges, captions, strict=True)),

@@ -15,18 +15,18 @@ from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES, is_current
 
 with job(snakemake.log[0], snakemake.threads):
     study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
-    experiment = study.experiment
+    experiment, prior = study.experiment, study.prior_of(method)
     run = study.runs[method].model_copy(update={"renderer": experiment.renderer})  # shows all methods alike
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
     comparable = run.head == WORLD_HEAD and not source_of(run).is_external
     calls, rows = [], []
     for row in map(Row.model_validate, read_rows(snakemake.input[0])):
         folder = Path(row.folder)
-        render = fingerprint.of_render(row.fingerprint, row.status, run, experiment.evaluation, study.prior)
+        render = fingerprint.of_render(row.fingerprint, row.status, run, experiment.evaluation, prior)
         truth = digest(fingerprint.of_truth(row.fingerprint, row.status, run), comparable)
         if not (is_current(folder, RENDER_FACTS, render, VIEW_FILES) and is_current(folder, TRUTH_FACTS, truth)):
             calls.append(RemoteCall(row.id, (row, folder.absolute(), comparable, render, truth)))
         rows.append(RenderRow(id=row.id, folder=row.folder, render_fingerprint=render))
-    tools = (run.head, run.renderer, study.prior, experiment.evaluation)
+    tools = (run.head, run.renderer, prior, experiment.evaluation)
     call_each("eval.stages:Renders", tools, calls, execution, Tally(f"render · {method}", len(calls)), gpu=True)
     write_rows(snakemake.output[0], rows)
