@@ -31,9 +31,11 @@ PRIORS = "priors"
 """Name of the table."""
 ALL = "all"
 """Stands for all priors together in the table."""
-RESAMPLES = 1999
+RESAMPLES = 999
 BATCH = 200
 """Resamples that are computed together; bounds memory."""
+TINY = 1e-12
+"""Squared lengths below this are the rounding of equal vectors."""
 FEWEST = 3
 """Least number of prompts with an interval: resamples of fewer mostly repeat one prompt."""
 MEASURES = ("same_prompt", "other_prompts", "agreement", "style_share")
@@ -129,8 +131,8 @@ def measure(vectors: Float[np.ndarray, "P n D"]) -> dict[str, Float[np.ndarray, 
         >>> float(measure(content)["agreement"][0, 0])
         1.0
     """
-    count = vectors.shape[1]
-    values = _weighted(vectors, np.ones((1, count)))
+    cells, count = _Cells.of(vectors), vectors.shape[1]
+    values = _weighted(cells, np.ones((1, count)))
     result = {name: np.full((len(vectors) + 1, 3), np.nan) for name in MEASURES}
     for name in MEASURES:
         result[name][:, 0] = values[name][0]
@@ -138,7 +140,7 @@ def measure(vectors: Float[np.ndarray, "P n D"]) -> dict[str, Float[np.ndarray, 
         generator = np.random.default_rng(SEED)
         sizes = [min(BATCH, RESAMPLES - start) for start in range(0, RESAMPLES, BATCH)]
         drawn = [
-            _weighted(vectors, generator.multinomial(count, np.full(count, 1 / count), size=size).astype(float))
+            _weighted(cells, generator.multinomial(count, np.full(count, 1 / count), size=size).astype(float))
             for size in sizes
         ]
         for name in MEASURES:
@@ -146,28 +148,48 @@ def measure(vectors: Float[np.ndarray, "P n D"]) -> dict[str, Float[np.ndarray, 
     return result
 
 
-def _weighted(
-    vectors: Float[np.ndarray, "P n D"], weights: Float[np.ndarray, "R n"]
-) -> dict[str, Float[np.ndarray, "R priors"]]:
+class _Cells(NamedTuple):
+    """What resamples are computed from.
+
+    Attributes:
+        vectors: of each prompt and prior.
+        across: mean cosine of a prompt's vector by each prior with those by the others.
+        spread: squared length of each residual.
+    """
+
+    vectors: Float[np.ndarray, "n P D"]
+    across: Float[np.ndarray, "n P"]
+    spread: Float[np.ndarray, "n P"]
+
+    @classmethod
+    def of(cls, vectors: Float[np.ndarray, "P n D"]) -> _Cells:
+        found = np.ascontiguousarray(vectors.transpose(1, 0, 2))
+        spread = ((found - found.mean(1, keepdims=True)) ** 2).sum(-1)
+        return cls(found, _with_others(found), np.where(spread < TINY, 0.0, spread))
+
+
+def _weighted(cells: _Cells, weights: Float[np.ndarray, "R n"]) -> dict[str, Float[np.ndarray, "R priors"]]:
     """Return `MEASURES` of each resample, in which a prompt counts as often as its weight says.
 
-    Sums over pairs of prompts are squares of sums over prompts, less the pairs of a prompt with itself.
+    Sums over pairs of prompts are products of sums over prompts, less the pairs of a prompt with itself.
     """
-    others = len(vectors) - 1
+    vectors, across, spread = cells
     count, squares = weights.sum(1, keepdims=True), weights**2
     pairs = count**2 - squares.sum(1, keepdims=True)
+    sums = (weights @ vectors.reshape(len(vectors), -1)).reshape(-1, *vectors.shape[1:])
+    residuals = sums - sums.mean(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        sums = np.einsum("rn,pnd->rpd", weights, vectors, optimize=True)
-        across = (vectors * (vectors.sum(0) - vectors)).sum(-1).T / others
-        between = (sums * (sums.sum(1, keepdims=True) - sums)).sum(-1) / others
-        same, other = weights @ across / count, (between - squares @ across) / pairs
-        residuals, sums = vectors - vectors.mean(0), sums - sums.mean(1, keepdims=True)
-        sizes = (residuals**2).sum(-1).T
-        sizes[sizes < 1e-12] = 0.0  # rounding of equal vectors
-        spread, shared = weights @ sizes / count, ((sums**2).sum(-1) - squares @ sizes) / pairs
+        same, other = weights @ across / count, (_with_others(sums) - squares @ across) / pairs
+        own, shared = weights @ spread / count, ((residuals**2).sum(-1) - squares @ spread) / pairs
         same, other = (np.column_stack((part.mean(1), part)) for part in (same, other))
-        style = np.column_stack((shared.sum(1) / spread.sum(1), shared / spread))
+        own, shared = (np.column_stack((part.sum(1), part)) for part in (own, shared))
+        style = np.where(own > 0, shared / own, np.nan)
     return dict(zip(MEASURES, (same, other, same - other, style), strict=True))
+
+
+def _with_others(vectors: Float[np.ndarray, "N P D"]) -> Float[np.ndarray, "N P"]:
+    """Return the mean product of each prior's vector with those of the others."""
+    return (vectors * (vectors.sum(1, keepdims=True) - vectors)).sum(-1) / (vectors.shape[1] - 1)
 
 
 def _bounds(values: Float[np.ndarray, "R priors"]) -> Float[np.ndarray, "priors 2"]:

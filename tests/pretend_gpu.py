@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,8 @@ from warp._src import torch as warp_torch
 from avatargen.render.visibility import MeshBatch
 
 MARK = "_on_pretended_gpu"
+MEMORY = 8 * 2**30
+"""Memory of the pretended card, bytes: one that is short of it."""
 MOVES = ("to", "cpu", "cuda")
 INDEXING = ("__getitem__", "__setitem__", "index_put", "index_put_")
 ANYWHERE = ("copy_", "__set__", "backward")
@@ -189,8 +192,11 @@ def _moved(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Te
 def pretended_gpu(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make torch say that there is a GPU, and track devices, until the block ends."""
     patch.setattr(torch.cuda, "is_available", lambda: True)
-    for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
+    for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated", "memory_reserved", "empty_cache"):
         patch.setattr(torch.cuda, name, lambda *_: 0)
+    patch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=MEMORY))
+    patch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 6))
+    patch.setattr(torch.cuda, "mem_get_info", lambda *_: (MEMORY, MEMORY))
     patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda _: None)
     _pretend_in_warp(patch)
     with PassOn(), PretendedGpu():

@@ -82,7 +82,7 @@ def cached_snapshot(hub_id: str, revision: str | None = None) -> Path | None:
         hub_id: ``OWNER/NAME``.
         revision: branch, tag or commit; by default ``main``.
     """
-    cache = _hub_cache() / f"models--{hub_id.replace('/', '--')}"
+    cache = hub_cache() / f"models--{hub_id.replace('/', '--')}"
     wanted = revision or "main"
     try:
         commit = (cache / "refs" / wanted).read_text(encoding="utf-8").strip()
@@ -271,7 +271,7 @@ def _other_file(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return "no checkpoint of Stable Diffusion"
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
     """Return the folder of the hub's cache, by the environment variables of huggingface_hub."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if stated := os.environ.get(variable):

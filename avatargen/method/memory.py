@@ -88,7 +88,7 @@ def largest_that_fits(most: int, trial: Callable[[int], int], free: Callable[[],
         8
     """
     one = _tried(trial, 1)
-    two = _tried(trial, 2) if one and most > 1 else None
+    two = _tried(trial, 2) if one is not None and most > 1 else None
     if one is None or two is None:
         return 1
     slope = max(two - one, 1)

@@ -125,6 +125,8 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
             return [_other_kind(path, facts, prior.kind, where)]
         if facts.name == "Stable Diffusion 2.x" and not (facts.has_scheduler or prior.prediction or cached):
             return [f"{where}: {path}/scheduler: missing; expected it, or `prediction: epsilon` or `v_prediction`"]
+        if facts.kind == "kandinsky" and not (facts.has_scheduler or cached):
+            return [f"{where}: {path}/scheduler/scheduler_config.json: missing or not JSON"]
     return [] if cached else _part_problems(path, place, index, prior, where)
 
 
@@ -133,7 +135,7 @@ def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorS
     needed = _NEEDED.get(prior.kind, _NETWORKS) if path == prior.path else _EMBEDDER
     needed = [part for part in needed if part in index and not (part == "vae" and prior.vae)]
     networks = [part for part in needed if not part.startswith("tokenizer")]
-    missing = [part for part in networks if not _has_weights(folder / part)]
+    missing = [part for part in networks if not has_weights(folder / part)]
     lines = [
         f"{where}: {path}/{part}: no weights; `avatargen train` makes those of the embedded prior" for part in missing
     ]
@@ -241,7 +243,7 @@ def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
         return _open_clip_problems(clip, where, root)
     if not (folder / "open_clip_config.json").is_file():
         return [f"{where}: {clip.model}/open_clip_config.json: missing"]
-    if not _has_weights(folder):
+    if not has_weights(folder):
         return [f"{where}: {clip.model}: no weights; `avatargen train` makes the embedded judge's"]
     return []
 
@@ -250,7 +252,7 @@ def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str
     """Return what is wrong with a CLIP that is not a folder: open_clip's name for it, or its weights."""
     if clip.model.startswith("hf-hub:"):
         return []
-    tags, name = _open_clip_tags(), clip.model.replace("/", "-")
+    tags, name = open_clip_weights(), clip.model.replace("/", "-")
     if name not in tags and "/" in clip.model:
         return [
             f"{where}: model: {clip.model}: no such folder, nor a model of open_clip's; "
@@ -265,17 +267,26 @@ def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str
     return [unknown("file of weights, nor a tag", clip.pretrained, tags[name], f"{where}: pretrained")]
 
 
-def _open_clip_tags() -> dict[str, set[str]]:
-    """Return open_clip's models with the tags of their weights, read from its files: importing it would load torch."""
+def open_clip_weights() -> dict[str, dict[str, str]]:
+    """Return open_clip's models: tags of their weights, and the hub ids that these come from (empty: a plain address).
+
+    They are read from its files, since importing it would load torch.
+    """
     package = Path(str(getattr(find_spec("open_clip"), "origin", ""))).parent
     body = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")).body
     tables: dict[str, Any] = {ast.unparse(n.targets[0]): n.value for n in body if isinstance(n, ast.Assign)}
     named = tables["_PRETRAINED"]
-    tags = {file.stem: set() for file in (package / "model_configs").glob("*.json")}
+    tags: dict[str, dict[str, str]] = {file.stem: {} for file in (package / "model_configs").glob("*.json")}
     for key, value in zip(named.keys, named.values, strict=True):
         call = tables.get(getattr(value, "id", ""), value)
-        tags[key.value] = {tag.arg for tag in call.keywords}
+        tags[key.value] = {tag.arg: _hub_id(tag.value) for tag in call.keywords}
     return tags
+
+
+def _hub_id(weights: ast.Call) -> str:
+    """Return the hub id in a call that describes weights, such as ``_pcfg(hf_hub='OWNER/NAME/')``."""
+    stated = {field.arg: field.value for field in weights.keywords}.get("hf_hub")
+    return "/".join(str(stated.value).split("/")[:2]) if isinstance(stated, ast.Constant) else ""
 
 
 def _not_a_folder(path: str, where: str) -> list[str]:
@@ -285,5 +296,6 @@ def _not_a_folder(path: str, where: str) -> list[str]:
     return [f"{where}: {path}: no such folder or file; `avatargen train` makes the embedded weights"]
 
 
-def _has_weights(folder: Path) -> bool:
+def has_weights(folder: Path) -> bool:
+    """Return whether a folder holds a file of weights that is not empty."""
     return any(file.suffix in _WEIGHTS and file.stat().st_size > 0 for file in folder.glob("*"))

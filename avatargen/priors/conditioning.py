@@ -111,7 +111,7 @@ class TwoEncoders(Conditioning):
         Size conditioning is that of an uncropped image of the size that is rendered, which is what the pipeline of
         diffusers states by default: (rows, columns) of the original, (0, 0) of the crop, (rows, columns) of the target.
         """
-        ids = torch.cat([condition.new_full((1,), value) for value in (*size, 0, 0, *size)])  # copies nothing from the host
+        ids = torch.cat([condition.new_full((1,), value) for value in (*size, 0, 0, *size)])  # nothing leaves the host
         added = {"text_embeds": condition[:, -1, : self._pooled].to(dtype), "time_ids": ids.expand(len(condition), -1)}
         return {"encoder_hidden_states": condition[:, :-1, : self._width].to(dtype), "added_cond_kwargs": added}
 

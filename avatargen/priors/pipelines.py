@@ -110,8 +110,10 @@ class Parts:
         if self.folder is None:
             config: Any = DDIMScheduler.load_config(self.source, subfolder="scheduler", revision=self.revision)
             return schedule(config, prediction)
-        config = part_config(self.folder, "scheduler")
-        if not config and prediction is None and identify(self.folder).name == "Stable Diffusion 2.x":
+        config, facts = part_config(self.folder, "scheduler"), identify(self.folder)
+        if not config and facts.kind == "kandinsky":
+            raise ValueError("no scheduler file")
+        if not config and prediction is None and facts.name == "Stable Diffusion 2.x":
             raise ValueError("no scheduler file, which Stable Diffusion 2.x needs: state `prediction` in its stanza")
         return schedule(config, prediction)
 
@@ -200,7 +202,10 @@ def _from_parts(
     if settings.kind != "sdxl":
         unused: Any = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         return StableDiffusionPipeline(**shared, **unused)
-    index: Any = read_index(parts.folder) if parts.folder else StableDiffusionXLPipeline.load_config(parts.source)
+    where: Any = {"revision": parts.revision}
+    index: Any = (
+        read_index(parts.folder) if parts.folder else StableDiffusionXLPipeline.load_config(parts.source, **where)
+    )
     return StableDiffusionXLPipeline(
         **shared,
         text_encoder_2=parts.load(CLIPTextModelWithProjection, "text_encoder_2", dtype),

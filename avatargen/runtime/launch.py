@@ -51,8 +51,7 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     """
     known = set(Experiment.model_fields)
     bad = [unknown("key", key, known, "--config") for key in config if key not in known]
-    name = str(config.get("experiment", DEFAULT_EXPERIMENT))
-    changes = {key: _as_tuple(key, config[key]) for key in config if key in known and key != "experiment"}
+    name, changes = stated_changes(config)
     try:
         study = validate_all(name, changes, root)
     except InputError as error:
@@ -62,6 +61,12 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     if check_disk:
         check_space(study, _results(study))
     return study
+
+
+def stated_changes(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the experiment that Snakemake's ``--config`` names, and the fields of it that it changes."""
+    changes = {key: _as_tuple(key, value) for key, value in config.items() if key in Experiment.model_fields}
+    return str(changes.pop("experiment", DEFAULT_EXPERIMENT)), changes
 
 
 def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:

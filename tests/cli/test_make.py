@@ -74,7 +74,9 @@ def test_failed_rendering_is_reported_and_the_avatar_stands(made, capsys, monkey
     said = capsys.readouterr()
     assert "rendering it failed: RuntimeError: no encoder" in said.err and "Traceback" not in said.err
     ((_, task),) = made
-    assert said.out.split() == [str(task.folder / name) for name in ("avatar.safetensors", "avatar.json")]
+    assert said.out.split() == [
+        str(task.folder / name) for name in ("avatar.safetensors", "texture.png", "avatar.json")
+    ]
     assert "Traceback" in (task.folder / "show.log").read_text()
 
 

@@ -81,7 +81,7 @@ def test_shipped_experiment_is_valid(path):
     [
         ({"batchsize": 4}, "mine: unknown key 'batchsize'; did you mean 'batch_size'?"),
         ({"evaluation": {"veiws": 4}}, "mine: evaluation: unknown key 'veiws'; did you mean 'views'?"),
-        ({"batch_size": 0}, "mine: batch_size: Input should be greater than or equal to 1; got '0'"),
+        ({"batch_size": 0}, "mine: batch_size: got 0; expected a whole number from 1 to 256, or auto"),
         ({"experiment": "../x"}, "experiment: String should match pattern"),
         ({"lists": []}, "lists: Tuple should have at least 1 item"),
         ({"evaluation": {"background": [128, 128, 128]}}, "background.0: Input should be less than or equal to 1"),

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from avatargen.config.experiment import JudgeSettings, RunConfig
+from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings
+from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings, SoftRasterSettings
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io.avatar_file import GREY
 from avatargen.io.history import History
@@ -83,6 +84,20 @@ def test_flame_goes_through_the_same_method(generator, tmp_path, monkeypatch):
     assert avatar.status == "ok" and avatar.head_id == flame.head.id and len(avatar.shape) == 300
     for moved in (avatar.shape, avatar.expression, avatar.offsets):
         assert moved.isfinite().all() and moved.abs().max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(pytorch3d_problem() is not None, reason=str(pytorch3d_problem()))
+def test_pytorch3d_goes_through_the_same_method(generator, tmp_path):
+    """Both phases, masks, snapshots and baking; the avatar is another one than Warp's."""
+    soft = Generator.load("anny", "pytorch3d", generator.settings, 1, SoftRasterSettings(faces_per_pixel=10))
+    run = run_config(generator).model_copy(update={"renderer": "pytorch3d"})
+    (avatar,) = make(soft, run, [MAN], tmp_path)
+    assert avatar.status == "ok" and soft.proxy_renderer.soft.faces_per_pixel == 10
+    (other,) = make(generator, run_config(generator), [MAN], tmp_path / "warp")
+    for name in ("shape", "expression", "offsets", "latent_texture"):
+        moved, by_warp = getattr(avatar, name), getattr(other, name)
+        assert moved.isfinite().all() and moved.abs().max() > 0 and not torch.equal(moved, by_warp)
 
 
 @pytest.mark.parametrize("frozen", ["shape", "expression", "offsets"])

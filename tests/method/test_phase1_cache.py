@@ -20,7 +20,7 @@ from avatargen.method.generator import Generator
 from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, checkpoint_place, initial_state
 from avatargen.preflight import disk_estimate
-from avatargen.preflight.validate import check_space
+from avatargen.preflight.validate import needed_bytes
 from avatargen.runtime import launch
 from avatargen.runtime.generate_chunk import PHASE1, make_chunk, tasks_of
 from avatargen.runtime.progress import weight
@@ -193,11 +193,11 @@ def test_remaining_work_counts_a_shared_phase1_once(workplace):
 
 def test_needed_space_counts_a_shared_phase1_once(workplace, monkeypatch):
     needed = []
-    monkeypatch.setattr(disk_estimate, "space_problem", lambda count, folder: needed.append(count))
+    monkeypatch.setattr(disk_estimate, "report_bytes", lambda runs, units: 0)
     for methods in (["full"], ["added_cue"], ["full", "added_cue"], ["full", "no_segmentation", "no_offsets"]):
         study = launch.study_of({"experiment": "embedded", "methods": methods}, check_disk=False)
-        check_space(study, workplace / "results")
+        needed.append(needed_bytes(study, workplace / "results"))
     one, other, apart, together = needed
-    run, batch = study.runs["full"], study.experiment.batch_size
+    run = study.runs["full"]
     assert apart == one + other
-    assert together == 3 * one + (len(study.items("embedded", "full")) - batch) * disk_estimate.checkpoint_bytes(run)
+    assert together == 3 * one + len(study.items("embedded", "full")) * disk_estimate.phase1_bytes(run)

@@ -5,12 +5,13 @@ import socket
 import pytest
 
 from avatargen.config import packages
+from avatargen.config.errors import InputError
 from avatargen.config.loading import load_experiment, load_library
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.preflight import disk_estimate
-from avatargen.preflight.validate import check_space, guiding_judges, validate_all
-from avatargen.runtime.launch import study_of
+from avatargen.preflight.validate import check_space, guiding_judges, needed_bytes, running_bytes, validate_all
+from avatargen.runtime.launch import notes_of, start_run, study_of
 from tests.small_flame import write_flame
 from tests.user_folder import problems_of, write_yaml
 
@@ -144,10 +145,20 @@ def test_silent_ray_address_is_reported(place, monkeypatch):
 
 def test_too_little_disk_is_reported(place, monkeypatch):
     study = validate_all("mine")
-    needed = 4 * disk_estimate.avatar_bytes(study.runs["full"], study.experiment.evaluation)
-    monkeypatch.setattr(disk_estimate, "free_bytes", lambda folder: needed)
+    needed = needed_bytes(study, place / "results/mine")
+    judges = study.judges.values()
+    assert needed > 4 * disk_estimate.avatar_bytes(study.runs["full"], study.experiment.evaluation, judges)
+    enough = needed + running_bytes(study) + disk_estimate.MARGIN
+    monkeypatch.setattr(disk_estimate, "free_bytes", lambda folder: enough)
+    check_space(study, place / "results/mine")
+    monkeypatch.setattr(disk_estimate, "free_bytes", lambda folder: enough - 1)
     (problem,) = problems_of(check_space, study, place / "results/mine")
     assert "too little disk" in problem and "needed" in problem
+    assert notes_of(study) == [problem.replace(str(place) + "/", "")], "a dry run says it"
+    (place / "results/mine").mkdir(parents=True)
+    with pytest.raises(InputError, match="too little disk"):
+        start_run(study, 1, True, "plan.json")
+    assert not (place / "plan.json").exists()
     for item in study.lists["few"]:
         done = place / "results/mine/few/full/avatars" / item.id / "done.json"
         done.parent.mkdir(parents=True)

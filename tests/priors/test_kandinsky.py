@@ -137,6 +137,12 @@ def test_both_folders_are_checked_and_fingerprinted(folder, settings, tmp_path, 
     run = make_run().model_copy(update={"prior": mine})
     assert problems(mine) == []
     before = fingerprint.of_method(run, tmp_path)
+    noise = tmp_path / "small-decoder/scheduler"
+    noise.rename(tmp_path / "elsewhere")
+    assert "small-decoder/scheduler/scheduler_config.json: missing" in problems(mine)[0]
+    with pytest.raises(InputError, match="no scheduler file"):
+        load_prior(mine, tmp_path)
+    (tmp_path / "elsewhere").rename(noise)
     (tmp_path / "small-prior/model_index.json").write_text('{"prior": []}')
     assert fingerprint.of_method(run, tmp_path) != before
     shutil.rmtree(tmp_path / "small-prior/prior")

@@ -147,6 +147,7 @@ def test_what_an_avatar_depends_on(make_run, tmp_path):
         (run, replace(item, tags=())),
         (make_run(steps=3), item),
         (make_run(batch_size=3), item),
+        (make_run(batch_size="auto"), item),
         (run.model_copy(update={"threads": 2}), item),
         (run.model_copy(update={"head": "flame"}), item),
     ]

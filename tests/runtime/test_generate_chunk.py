@@ -79,18 +79,25 @@ def test_phase1_folders_reach_the_generator(workplace, make_run):
     assert len(list((workplace / "list/.phase1").iterdir())) == 2
 
 
-def test_out_of_memory_fails_the_whole_batch(workplace, make_run):
-    """A single avatar is padded to the batch's size, so it would need as much memory by itself."""
+def test_out_of_memory_fails_one_avatar(workplace, make_run):
+    """The generator halves batches, so what reaches the job is an avatar that does not fit alone."""
     avatars = workplace / "avatars"
     rows = make_chunk(make_run(), items("mate", "memory", "next"), avatars, SERIAL)
-    assert statuses(rows) == ["out_of_memory", "out_of_memory", "ok"]
-    assert rows[0].message == rows[1].message
+    assert statuses(rows) == ["ok", "out_of_memory", "ok"]
     assert re.fullmatch(
-        r"batch_size: got 2, which needs more than \d+ MB; expected a lower one. MemoryError: no memory for this one",
-        rows[0].message,
+        r"one avatar at a time needs more than \d+ MB; use a machine with more memory, or lower the prior's "
+        r"texture_size or the method's views. MemoryError: no memory for this one",
+        rows[1].message,
     )
-    assert (avatars / rows[0].id / "error.txt").is_file()
-    assert steps_of(avatars) == make_run().method.steps  # of "next" alone
+    assert (avatars / rows[1].id / "error.txt").is_file()
+    assert steps_of(avatars) == 2 * make_run().method.steps  # of "mate" and "next"
+
+
+def test_auto_gives_workers_a_fixed_number_on_cpus(workplace, make_run):
+    avatars = workplace / "avatars"
+    rows = make_chunk(make_run(batch_size="auto"), items(*"abcdefgh"), avatars, SERIAL)
+    sizes = [int(line.split()[2]) for line in (avatars / "steps.log").read_text().splitlines()]
+    assert statuses(rows) == ["ok"] * 8 and sorted(set(sizes)) == [2, 6]
 
 
 def test_finished_avatars_are_not_made_again(workplace, make_run, capsys):
