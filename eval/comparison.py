@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from avatargen.io.manifest import Row
 from eval.contact_sheet import FAINT, GAP, INK, MARGIN, PAPER, font, wrap
+from eval.images import read_views
 
 WIDE, TALL = ((("texture", 0), ("texture", 1), ("geometry", 0)),), ((("texture", 0),), (("geometry", 0),))
 """Lines of views in a cell, each a (track, index of the view): three views side by side, or two below each other."""
@@ -96,8 +97,7 @@ def _cell(row: Row | None, root: Path, views: Sequence[Sequence[tuple[str, int]]
     if row.status != "ok":
         return row.status
     try:
-        with np.load(root / row.folder / "views.npz") as file:
-            tracks = {name: file[name] for name in ("texture", "geometry")}
+        tracks = read_views(root / row.folder / "views.npz", ("texture", "geometry"))
     except (OSError, ValueError, KeyError):
         return "not rendered"
     lines = [[tracks[name][min(view, len(tracks[name]) - 1)] for name, view in line] for line in views]

@@ -106,7 +106,9 @@ def _rows(
     """Return the rows of one method, judge and track; `cells` hold the embeddings of each prior and prompt."""
     method, judge, track = key
     whole = [prompt for prompt in asked if all((prior, prompt) in cells for prior in priors)]
-    vectors = [[_unit(np.mean(cells[prior, prompt], axis=0)) for prompt in whole] for prior in priors]
+    vectors = [
+        [_unit(np.stack(cells[prior, prompt]).astype(np.float64).mean(axis=0)) for prompt in whole] for prior in priors
+    ]
     measured = measure(np.array(vectors)) if whole else dict.fromkeys(MEASURES, np.full((len(priors) + 1, 3), np.nan))
     rows = []
     for index, prior in enumerate((ALL, *priors)):
@@ -184,7 +186,8 @@ def _weighted(cells: _Cells, weights: Float[np.ndarray, "R n"]) -> dict[str, Flo
         same, other = (np.column_stack((part.mean(1), part)) for part in (same, other))
         own, shared = (np.column_stack((part.sum(1), part)) for part in (own, shared))
         style = np.where(own > 0, shared / own, np.nan)
-    return dict(zip(MEASURES, (same, other, same - other, style), strict=True))
+    agreement = np.round(same - other, 12) + 0.0  # without the rounding of equal vectors, and its sign
+    return dict(zip(MEASURES, (same, other, agreement, style), strict=True))
 
 
 def _with_others(vectors: Float[np.ndarray, "N P D"]) -> Float[np.ndarray, "N P"]:

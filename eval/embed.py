@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
+from torch.backends import cudnn
 from torch.nn.functional import normalize
 
 from avatargen.config.errors import InputError
@@ -26,7 +27,7 @@ from avatargen.io.content_hash import clip_id, digest
 from avatargen.io.history import History
 from avatargen.priors.clip import is_truncated, load_clip
 from eval.embeddings import embeddings_path, is_embedded
-from eval.images import KINDS
+from eval.images import KINDS, unpacked
 
 Encoder = Callable[[Tensor], Tensor]
 """A method of an open_clip model; torch's annotations take it for a tensor or a module."""
@@ -52,12 +53,14 @@ class Judge:
 
     @classmethod
     def load(cls, name: str, settings: JudgeSettings, root: Path) -> Judge:
-        """Load a judge; a `settings.model` that is a folder below `root` is loaded from there.
+        """Load a judge onto the GPU if there is one, else on the CPU; a folder as `settings.model` is one below `root`.
 
         Raises:
             InputError: no such model, or its weights are missing or do not fit.
         """
-        return cls(name, judge_id(settings, root), *load_clip(name, settings, root))
+        model, preprocess, tokenize = load_clip(name, settings, root)
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(name, judge_id(settings, root), model, preprocess, tokenize)
 
     @torch.inference_mode()
     def embed_images(self, images: UInt8[np.ndarray, "N H W 3"], batch: int = 32) -> Float[np.ndarray, "N D"]:
@@ -66,7 +69,8 @@ class Judge:
         encode, parts = cast(Encoder, self.model.encode_image), []
         for start in range(0, len(images), batch):
             pixels = [self.preprocess(Image.fromarray(image)) for image in images[start : start + batch]]
-            parts.append(encode(torch.stack(pixels).to(device)))
+            with cudnn.flags(enabled=True, allow_tf32=False):  # float32 on a GPU, too
+                parts.append(encode(torch.stack(pixels).to(device)))
         return normalize(torch.cat(parts).float(), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
@@ -118,7 +122,7 @@ def embed_avatar(folder: Path, judge: Judge, fingerprint: str) -> Path:
         return path
     try:
         with np.load(folder / "views.npz") as file:
-            views, protocol = {kind: file[kind] for kind in KINDS}, str(file["protocol"])
+            views, protocol = {kind: unpacked(file[kind]) for kind in KINDS}, str(file["protocol"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError([f"{folder / 'views.npz'}: not readable ({error}); render the avatar first"]) from error
     stacked = judge.embed_images(np.concatenate(list(views.values())))

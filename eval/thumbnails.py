@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eval.images import read_views
+
 STILL, SMALL, SHEET = 160, 128, 1280  # pixels: side of half of a still and of a stack, width of a contact sheet
 LARGEST_VIDEO = 400_000  # bytes; a larger turntable is left out of the report
 
@@ -46,8 +48,8 @@ def file_uri(path: Path, mime: str) -> str:
 def still(folder: Path) -> str | None:
     """Return the front view, colour beside clay; None for an avatar that was not rendered."""
     try:
-        with np.load(folder / "views.npz") as views:
-            pair = np.concatenate((views["texture"][0], views["geometry"][0]), axis=1)
+        views = read_views(folder / "views.npz", ("texture", "geometry"))
+        pair = np.concatenate((views["texture"][0], views["geometry"][0]), axis=1)
     except (OSError, ValueError, KeyError, EOFError):
         return None
     return _webp(Image.fromarray(pair).resize((2 * STILL, STILL), Image.Resampling.LANCZOS), quality=80)
@@ -56,8 +58,8 @@ def still(folder: Path) -> str | None:
 def front_stack(folder: Path) -> str | None:
     """Return the front view, colour above clay; None for an avatar that was not rendered."""
     try:
-        with np.load(folder / "views.npz") as views:
-            pair = np.concatenate((views["texture"][0], views["geometry"][0]))
+        views = read_views(folder / "views.npz", ("texture", "geometry"))
+        pair = np.concatenate((views["texture"][0], views["geometry"][0]))
     except (OSError, ValueError, KeyError, EOFError):
         return None
     return _webp(Image.fromarray(pair).resize((SMALL, 2 * SMALL), Image.Resampling.LANCZOS), quality=80)

@@ -25,7 +25,7 @@ from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.heads.base import HeadModel
 from avatargen.headworld.truth import TrueHead, true_head
 from avatargen.io.atomic import read_json
-from avatargen.io.avatar_file import load_avatar, zero_avatar_tensors
+from avatargen.io.avatar_file import as_stored, load_avatar, zero_avatar_tensors
 from avatargen.io.manifest import Row
 from eval.artifacts import TRUTH_FACTS, is_current, write_facts
 from eval.surface import align_rigidly, distance_to_surface, faces_within
@@ -81,6 +81,7 @@ def measure_avatar(row: Row, folder: Path, head: HeadModel | None, fingerprint: 
     else:
         parameters = head.template(1)
         texture = zero_avatar_tensors(parameters, FAILED_TEXTURE)["baked_texture"]
+    truth = replace(truth, texture=as_stored(truth.texture))  # as files hold every texture, so that equal ones are
     score = compare_heads(parameters, texture, truth, head)
     return write_facts(folder, TRUTH_FACTS, fingerprint, score=asdict(score))
 

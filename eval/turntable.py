@@ -1,7 +1,7 @@
 """Render what people and judges look at into an avatar's folder.
 
-views.npz      the images of the protocol (see :mod:`eval.images`): arrays ``texture``, ``baked``, ``geometry``, each
-               (V, H, W, 3) 8-bit, and ``protocol``, the JSON of how they were made
+views.npz      the images of the protocol (see :mod:`eval.images`): ``texture``, ``baked``, ``geometry``, each the bytes
+               of a PNG with the V views one below the other, and ``protocol``, the JSON of how they were made
 turntable.mp4  one turn of the head: exported colours beside clay (H.264, yuv420p, faststart)
 sheet.png      the contact sheet: neural colours, exported colours and clay from all sides
 render.json    the fingerprint, the seconds that it took, and the avatar's diagnosis (see :mod:`eval.findings`); written
@@ -31,7 +31,7 @@ from avatargen.io.history import History
 from eval.artifacts import RENDER_FACTS, VIEW_FILES, is_current, write_facts
 from eval.contact_sheet import CELL, contact_sheet
 from eval.diagnosis import diagnose
-from eval.images import Images, view_protocol
+from eval.images import Images, packed, view_protocol
 from eval.views import RenderTools, colour_and_clay, decode_views, neural_colour, protocol_cameras, render_views
 
 SHEET_SAMPLES = 2
@@ -66,9 +66,9 @@ def render_avatar(
     decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
     views = render_views(avatar, tools, settings, decoded)
     protocol = json.dumps(view_protocol(settings, tools.prior_settings), sort_keys=True)
-    arrays: dict[str, Any] = {"protocol": np.array(protocol), **views}
+    arrays: dict[str, Any] = {"protocol": np.array(protocol), **{kind: packed(views[kind]) for kind in views}}
     with replacing(folder / "views.npz") as path:
-        np.savez_compressed(path, **arrays)
+        np.savez(path, **arrays)
     with replacing(folder / "sheet.png") as path:
         sheet_of(avatar, tools, settings, decoded).save(path)
     with replacing(folder / "turntable.mp4") as path:

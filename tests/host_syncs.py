@@ -98,10 +98,11 @@ class Found:
 
 
 def _caller() -> str:
-    """Return file, line and function of the innermost call from this repository."""
+    """Return file, line and function of the innermost call from this repository, which may hold an environment."""
     for frame in reversed(traceback.extract_stack()):
-        if frame.filename.startswith(str(ROOT)) and frame.filename not in TOOLS:
-            return f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno} in {frame.name}"
+        path = Path(frame.filename)
+        if path.is_relative_to(ROOT) and "site-packages" not in path.parts and frame.filename not in TOOLS:
+            return f"{path.relative_to(ROOT)}:{frame.lineno} in {frame.name}"
     return "outside the repository"
 
 

@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class PromptItem:
     geometry: str | None = None
     seed: int = 0
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Slug of the prompt and a short hash of prompt and seed; safe as a file name."""
         digest = hashlib.sha256(f"{self.prompt}\n{self.seed}".encode()).hexdigest()

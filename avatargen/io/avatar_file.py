@@ -3,15 +3,13 @@
 A folder holds ``avatar.safetensors`` (parameters), ``texture.png`` (the baked texture, 8 bits) and ``avatar.json``
 (everything else). Each is written atomically, JSON last, so that a folder with a JSON file is complete.
 
-Offsets and latents are 16-bit integers times a power of two, the tensor ``NAME.step``. The largest error is half a
-step, at most 1/32767 of the largest value, and saving what was loaded changes nothing. A mesh of another system keeps
-its vertices as they are. Version 1 holds 32-bit floats, the baked texture among them, and is still read.
+Parameters, offsets and latents are 32-bit floats: with 16 bits, neural colours change by a level here and there, and
+single views change ranks. Version 1 holds the baked texture as 32-bit floats too, and is still read.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,9 +35,6 @@ judged views (`eval.images`), before which a head of the same grey would be a bl
 TEXTURE = "texture.png"
 _TENSORS = ("shape", "expression", "joints", "offsets", "latent_texture")
 _BAKED = "baked_texture"
-_FIXED = ("offsets", "latent_texture")
-_STEP = ".step"
-_MOST = torch.iinfo(torch.int16).max
 _TOPOLOGY = ("faces", "uvs", "face_uvs")
 
 
@@ -104,8 +99,6 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     tensors = {name: getattr(avatar, name) for name in _TENSORS if getattr(avatar, name) is not None}
     if avatar.topology is not None:
         tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
-    else:
-        tensors |= {name: part for one in _FIXED if one in tensors for name, part in _packed(one, tensors[one]).items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     others = (*_TENSORS, _BAKED, "topology")
     facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in others}
@@ -138,7 +131,6 @@ def load_avatar(folder: Path) -> Avatar:
     if version not in READABLE:
         known = " or ".join(map(str, READABLE))
         raise AvatarFileError(f"{folder}: avatar file of version {version}; expected {known}")
-    tensors = {name: _unpacked(name, tensors) for name in tensors if not name.endswith(_STEP)}
     missing = [name for name in (*_TENSORS, _BAKED) if name not in tensors and name != "latent_texture"]
     if missing:
         raise AvatarFileError(f"{folder}/avatar.safetensors: lacks {', '.join(missing)}")
@@ -160,26 +152,19 @@ def texture_bytes(texture: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]
     return (texture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _read_texture(path: Path) -> Float[Tensor, "3 H W"]:
-    """Return the texture of an image file, in [0, 1]."""
-    with Image.open(path) as image:
-        pixels = np.array(image.convert("RGB"))
+def as_stored(texture: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
+    """Return a texture in [0, 1] as it is read from a file: rounded to 8 bits."""
+    return _in_unit_range(texture_bytes(texture))
+
+
+def _in_unit_range(pixels: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).float().div(255).contiguous()
 
 
-def _packed(name: str, values: Tensor) -> dict[str, Tensor]:
-    """Return values as 16-bit integers and their step; as they are if they are not finite."""
-    largest = float(values.detach().abs().max()) if values.numel() else 0.0
-    if not math.isfinite(largest):
-        return {name: values}
-    step = 2.0 ** max(math.frexp(largest / _MOST)[1], -100)  # as float32 holds it
-    return {name: (values.detach() / step).round().to(torch.int16), name + _STEP: torch.tensor(step)}
-
-
-def _unpacked(name: str, tensors: dict[str, Tensor]) -> Tensor:
-    """Return a tensor of a file; one of 16-bit integers times its step."""
-    values, step = tensors[name], tensors.get(name + _STEP)
-    return values if step is None else values.float() * step
+def _read_texture(path: Path) -> Float[Tensor, "3 H W"]:
+    """Return the texture of an image file, in [0, 1]."""
+    with Image.open(path) as image:
+        return _in_unit_range(np.array(image.convert("RGB")))
 
 
 def zero_avatar_tensors(template: HeadParameters, texture_size: int) -> dict[str, Any]:

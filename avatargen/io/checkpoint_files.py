@@ -101,7 +101,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     if not isinstance(index, dict):
         raise ValueError("not a JSON object")
-    return {name: value for name, value in index.items() if value != [None, None] and value is not None}
+    return _present(index)
 
 
 def part_config(folder: Path, part: str) -> dict[str, Any]:
@@ -163,13 +163,21 @@ def identify(place: Path) -> Facts:
 
 
 def identify_folder(folder: Path) -> Facts:
-    """Return what a diffusers folder is, by its index and the configuration of its parts; raise as `read_index` does.
+    """Return what a diffusers folder is, see `identify_parts`; raise as `read_index` does."""
+    return identify_parts(read_index(folder), part_config(folder, "unet"), part_config(folder, "scheduler"))
+
+
+def identify_parts(index: Mapping[str, Any], unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> Facts:
+    """Return what a pipeline in diffusers' format is.
 
     What counts are the networks: a text-to-image model saved by an image-to-image pipeline is one nevertheless.
+
+    Args:
+        index: ``model_index.json``.
+        unet, scheduler: configuration of these parts; empty if there is none.
     """
-    index, unet = read_index(folder), part_config(folder, "unet")
+    index = _present(index)
     name = str(index.get("_class_name", "a pipeline"))
-    scheduler = part_config(folder, "scheduler")
     if "transformer" in index:
         return Facts(None, f"{name}, a diffusion transformer")
     if "unet" not in index:
@@ -218,6 +226,11 @@ def identify_file(shapes: Mapping[str, tuple[int, ...]]) -> Facts:
     if any(name.startswith("cond_stage_model.transformer.") for name in shapes):
         return Facts("stable_diffusion", "Stable Diffusion 1.x", latent_size=64, **facts)
     return Facts(None, "a UNet without its text encoder")
+
+
+def _present(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an index without the parts that it states to be absent."""
+    return {name: value for name, value in index.items() if value not in (None, [None, None], (None, None))}
 
 
 def _other_unet(unet: Mapping[str, Any], index: Mapping[str, Any]) -> str | None:

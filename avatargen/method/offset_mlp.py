@@ -21,6 +21,8 @@ Layers = dict[str, Tensor]
 def encode_positions(positions: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
     """Return Fourier features (NeRF, arXiv 2003.08934, eq. 4) of positions scaled to [-1, 1].
 
+    The lowest octave is half that of NeRF, whose features of -1 and 1 are equal: both ends of a head would be.
+
     Args:
         positions: any unit; the largest absolute coordinate is scaled to 1.
 

@@ -50,7 +50,7 @@ _FILES = 12
 """Number of files of an avatar."""
 REPORTED = 40
 """Prompts and seeds with a gallery in the report: `eval.gallery.MAX_PROMPTS`."""
-_REPORT = 3 * 2**20
+_REPORT = 3 * 2**19
 """Plots, the comparison picture, and the page of the report without avatars."""
 _ROWS = 2 * 2**10
 """An avatar's rows in manifests and tables, and its share of Snakemake's metadata."""
@@ -77,9 +77,9 @@ class Look:
     report: int
 
 
-PAINTED = Look(texture=0.56, views=0.81, sheet=0.44, turntable=0.012, snapshots=0.70, report=170_000)
-TRUTH = Look(texture=0.27, views=0.44, sheet=0.34, turntable=0.011, snapshots=0.0, report=140_000)
-GREY = Look(texture=0.06, views=0.27, sheet=0.22, turntable=0.0075, snapshots=0.20, report=90_000)
+PAINTED = Look(texture=0.56, views=0.52, sheet=0.44, turntable=0.012, snapshots=0.70, report=170_000)
+TRUTH = Look(texture=0.27, views=0.39, sheet=0.34, turntable=0.011, snapshots=0.0, report=140_000)
+GREY = Look(texture=0.06, views=0.25, sheet=0.22, turntable=0.0075, snapshots=0.20, report=90_000)
 PHOTOGRAPH = Look(texture=1.7, views=1.7, sheet=1.4, turntable=0.03, snapshots=1.7, report=450_000)
 
 
@@ -105,8 +105,8 @@ def avatar_parts(
     """
     look, method = look_of(run), run.method
     side = LARGEST if method.meshes else BAKED
-    geometry = _MESH_BYTES if method.meshes else 6 * VERTICES.get(run.head, _MOST_VERTICES)
-    latents = 2 * CHANNELS * run.prior.texture_size**2 if method.optimises else 0
+    geometry = _MESH_BYTES if method.meshes else 12 * VERTICES.get(run.head, _MOST_VERTICES)
+    latents = 4 * CHANNELS * run.prior.texture_size**2 if method.optimises else 0
     pixels = KINDS * settings.views * settings.size**2
     frames = 2 * settings.turntable_frames * settings.turntable_size**2
     rows = KINDS * settings.views + _snapshots(run)

@@ -61,8 +61,8 @@ def gpu_problems(experiment: Experiment) -> list[str]:
         return []
     return [
         f"{experiment.experiment}: gpus_per_worker: got {asked:g}; nvidia-smi finds {found} GPUs on this machine; "
-        "expected a machine with an NVIDIA GPU and its driver, a cluster (docs/clusters.md), or 0 for the CPU, which is "
-        "fast enough for the embedded prior alone"
+        "expected a machine with an NVIDIA GPU and its driver, a cluster (docs/clusters.md), or 0 for the CPU, which "
+        "is fast enough for the embedded prior alone"
     ]
 
 

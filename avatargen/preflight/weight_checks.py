@@ -78,11 +78,7 @@ def prior_notes(name: str, library: Library, root: Path = ROOT) -> list[str]:
     shows less, which a test of a set-up may want.
     """
     prior, where = library.priors[name], f"priors.yaml: {name}"
-    place = find_checkpoint(prior.path, root, prior.revision)
-    try:
-        facts = identify(place) if place else None
-    except (OSError, ValueError):
-        facts = None
+    place, facts = find_checkpoint(prior.path, root, prior.revision), _facts(prior, root)
     if place is None or facts is None:
         return []
     own, lines = _own_size(facts, prior, root), []
@@ -96,6 +92,18 @@ def prior_notes(name: str, library: Library, root: Path = ROOT) -> list[str]:
         if found and chosen != prior.variant:
             lines.append(f"{where}: {part}: loads the {chosen or 'usual'} weights; there are no others that fit")
     return lines
+
+
+def _facts(prior: PriorSettings, root: Path) -> Facts | None:
+    """Return what a prior's checkpoint is; None if it is not on this machine, or not enough of it."""
+    place = find_checkpoint(prior.path, root, prior.revision)
+    if place is None:
+        return None
+    try:
+        facts = identify(place)
+    except (OSError, ValueError):
+        return None
+    return facts if place.is_file() or facts.kind is None or part_config(place, "unet") else None
 
 
 def _own_size(facts: Facts, prior: PriorSettings, root: Path) -> int | None:
@@ -119,7 +127,7 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
     except (OSError, ValueError):
         missing = f"{where}: {path}/model_index.json: missing or not JSON; expected a diffusers folder"
         return [] if cached else [missing]  # a snapshot may hold other files of the model
-    if path == prior.path:
+    if path == prior.path and (part_config(place, "unet") or "unet" not in index or not cached):
         facts = identify_folder(place)
         if facts.kind != prior.kind and prior.kind in _NEEDED:
             return [_other_kind(path, facts, prior.kind, where)]
@@ -225,11 +233,8 @@ def _lora_problems(path: str, prior: PriorSettings, where: str, root: Path) -> l
         return [f"{where}: lora: {path}: holds no LoRA weights"]
     down = ("attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight", "attn2.to_k.lora.down.weight")
     widths = {shape[1] for name, shape in shapes.items() if name.endswith(down)}
-    place = find_checkpoint(prior.path, root, prior.revision)
-    try:
-        own = identify(place).text_width if place else None
-    except (OSError, ValueError):
-        own = None
+    facts = _facts(prior, root)
+    own = facts.text_width if facts else None
     if own and widths and own not in widths:
         got = ", ".join(map(str, sorted(widths)))
         return [f"{where}: lora: {path}: takes text embeddings of size {got}; those of the checkpoint have {own}"]

@@ -28,12 +28,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-from avatargen.config.errors import InputError
 from avatargen.config.settings import PriorSettings
 from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import exceeds, truncate_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
-from avatargen.priors.pipelines import FAULTS, Parts, check_kind, checkpoint_id, quieten
+from avatargen.priors.pipelines import FAULTS, Parts, cannot_load, check_kind, checkpoint_id, quieten
 from avatargen.priors.precision import network_dtype
 from avatargen.priors.schedule import finite_levels
 
@@ -79,8 +78,7 @@ class KandinskyPrior(Prior):
             try:
                 loaded.append(make(Parts.find(path, settings, root), settings, dtype))
             except FAULTS as error:
-                where = f"(a folder below {root}, or a hub id)"
-                raise InputError([f"prior: cannot load '{path}' {where}: {error}"]) from error
+                raise cannot_load(path, root, error) from error
         decoder, embedder = loaded
         return cls(decoder, embedder, checkpoint_id(settings, root), device)
 

@@ -31,9 +31,11 @@ from avatargen.config.settings import PriorSettings
 from avatargen.io.checkpoint_files import (
     UNET,
     VAE,
+    Facts,
     choose_variant,
     find_checkpoint,
     identify,
+    identify_parts,
     part_config,
     read_index,
     tensor_shapes,
@@ -140,8 +142,7 @@ def load_pipeline(settings: PriorSettings, root: Path, dtype: torch.dtype, vae_d
         else:
             pipeline = _from_parts(Parts.find(settings.path, settings, root), settings, dtype, vae_dtype, own)
     except FAULTS as error:
-        where = f"(a folder or file below {root}, or a hub id)"
-        raise InputError([f"prior: cannot load '{settings.path}' {where}: {error}"]) from error
+        raise cannot_load(settings.path, root, error) from error
     fuse_loras(pipeline, settings.lora, root)
     return pipeline
 
@@ -150,16 +151,47 @@ def check_kind(settings: PriorSettings, root: Path) -> None:
     """Check that a checkpoint is of the kind that its stanza says, as far as its files tell.
 
     Raises:
-        InputError: it is of another family.
+        InputError: it is of another family, or neither on this machine nor on the hub.
     """
     place = find_checkpoint(settings.path, root, settings.revision)
+    if place is not None and not (root / settings.path).exists() and not _is_whole(place, bool(settings.vae)):
+        place = None
     try:
-        facts = identify(place) if place is not None else None
-    except (OSError, ValueError):
-        return  # loading it says what is wrong
-    if facts is not None and facts.kind != settings.kind:
+        facts = identify(place) if place is not None else hub_facts(settings)
+    except FAULTS as error:
+        raise cannot_load(settings.path, root, error) from error
+    if facts.kind != settings.kind:
         fitting = f"kind: {facts.kind}" if facts.kind else "a text-to-image model of the families in docs/priors.md"
         raise InputError([f"prior: '{settings.path}' is {facts.name}; got kind: {settings.kind}; expected {fitting}"])
+
+
+def hub_facts(settings: PriorSettings) -> Facts:
+    """Return what a model on the hub is, from its small files, before any weights are fetched.
+
+    Args:
+        settings: `path` is its id.
+
+    Raises:
+        OSError: the model or one of the files is not there.
+    """
+    where: Any = {"revision": settings.revision}
+    index: Any = StableDiffusionPipeline.load_config(settings.path, **where)
+    parts: list[Any] = [{}, {}]
+    if "unet" in index:
+        kinds = {"unet": UNet2DConditionModel, "scheduler": DDIMScheduler}
+        parts = [kind.load_config(settings.path, subfolder=part, **where) for part, kind in kinds.items()]
+    return identify_parts(index, *parts)
+
+
+def cannot_load(path: str, root: Path, error: Exception) -> InputError:
+    """Return the error of a checkpoint that cannot be loaded.
+
+    Args:
+        path: as configured.
+        root: folder that relative paths start at.
+        error: what went wrong.
+    """
+    return InputError([f"prior: cannot load '{path}' (a folder or file below {root}, or a hub id): {error}"])
 
 
 def checkpoint_id(settings: PriorSettings, root: Path) -> str:

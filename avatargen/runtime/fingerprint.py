@@ -74,8 +74,8 @@ def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -
         items: prompts and seeds.
         root: folder that relative paths of weights and meshes start from.
     """
-    shared, source = of_method(run, root), source_of(run)
-    return [digest(*shared, *source.ingredients(run, item, root)) for item in items]
+    shared, source = digest(*of_method(run, root)), source_of(run)  # one hash for all of a long list
+    return [digest(shared, *source.ingredients(run, item, root)) for item in items]
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:

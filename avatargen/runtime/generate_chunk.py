@@ -82,9 +82,9 @@ def tasks_of(
     """Return the avatars to make, done ones included; arguments as in `make_chunk`."""
     shared, fingerprints = shared_phase1(run, methods), of_avatars(run, items)
     phases = of_avatars(shared, items) if shared else [None] * len(items)
-    phase1 = (avatars.parents[1] / PHASE1).absolute()
+    phase1, avatars = (avatars.parents[1] / PHASE1).absolute(), avatars.absolute()
     return [
-        Task(item, (avatars / item.id).absolute(), fingerprint, phase1 / phase if phase else None)
+        Task(item, avatars / item.id, fingerprint, phase1 / phase if phase else None)
         for item, fingerprint, phase in zip(items, fingerprints, phases, strict=True)
     ]
 

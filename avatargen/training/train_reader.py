@@ -268,7 +268,7 @@ def train_reader(
         InputError: the checkpoint is of another training.
     """
     torch.manual_seed(seed)
-    reader = Reader(latents.shape[1]).to(memory_format=torch.channels_last)
+    reader = Reader(latents.shape[1]).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     loss = ReaderLoss(latents, relatives, answers, signal, seed, budget.batch)
     facts = {"seed": seed, "code": code("training.train_reader"), **made_from}
     Trainer("reader", work, {"reader": reader}, budget, facts).run(lambda step: loss(reader, step))

@@ -25,6 +25,7 @@ def test_schema_accepts_every_shipped_experiment(name):
 def test_schema_refuses_unknown_keys_and_wrong_types():
     valid = {"experiment": "x", "lists": ["a"], "methods": ["full"]}
     jsonschema.validate(valid, json.loads(schema_text()))
-    for wrong in ({"sed": [0]}, {"batch_size": 0}, {"evaluation": {"views": "many"}}):
+    both = {"prior": "a", "priors": ["a"]}
+    for wrong in ({"sed": [0]}, {"batch_size": 0}, {"evaluation": {"views": "many"}}, both):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(valid | wrong, json.loads(schema_text()))

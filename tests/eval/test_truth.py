@@ -8,6 +8,7 @@ import torch
 from avatargen.config.errors import InputError
 from avatargen.headworld.truth import TrueHead
 from avatargen.io.atomic import read_json
+from avatargen.io.avatar_file import save_avatar
 from eval import truth
 from eval.load import load_avatar_files
 from eval.score import AvatarScores
@@ -86,6 +87,14 @@ def test_a_failed_avatar_counts_as_the_template_in_grey(head, make_row, monkeypa
     assert facts["score"]["geometry_mm"] == pytest.approx(12.0, rel=0.01)
     monkeypatch.setattr(truth, "true_head", lambda *_: pytest.fail("measured again"))
     assert measure_avatar(row, tmp_path / "none", head, "f") == facts == read_json(tmp_path / "none" / "truth.json")
+
+
+def test_the_truth_itself_has_no_colour_error(head, avatar, make_row, monkeypatch, tmp_path):
+    """Files hold textures as 8 bits, so the ground truth is compared as 8 bits, too."""
+    painted = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(truth, "true_head", lambda prompt, tags, head: true_head(head, texture=painted))
+    save_avatar(tmp_path, replace(avatar, baked_texture=painted))
+    assert measure_avatar(make_row(), tmp_path, head, "f")["score"]["colour_error"] == 0.0
 
 
 def test_unmeasured_avatars_are_an_error_and_others_left_out(head, make_row, monkeypatch, tmp_path):

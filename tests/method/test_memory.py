@@ -157,7 +157,7 @@ def test_auto_on_a_gpu_is_measured_and_not_padded(prior, tmp_path, monkeypatch):
         generator = Generator.load("anny", "warp", prior, threads=1)
         with room_for(2) as seen:
             made = make(generator, run_config(prior, "auto"), tmp_path)
-    tried = [1, 1, 2, 2, 4, 2, 2]  # the first step of each phase; with 4, not even the first one
+    tried = [1, 1, 2, 2, 4]  # the first step of each phase; with 4, not even the first one
     assert seen == [*tried, *[2] * 4, *[1] * 4] and sizes(made) == [2, 2, 1]
 
 

@@ -5,6 +5,7 @@ import torch
 
 from avatargen.config.experiment import JudgeSettings
 from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.io.history import History
 from avatargen.method.context import Batch, embed_prompts
 from avatargen.method.generator import Generator
 from avatargen.method.optimise import take_step
@@ -20,15 +21,17 @@ from tests.small_prior import write_pipeline
 FAST = {"phase1_steps": 4, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
 
 
-@pytest.fixture
-def generator(monkeypatch, tmp_path):
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """One for all tests: a card with enough memory, which keeps its autoencoder."""
     torch.manual_seed(0)
-    folder = write_pipeline(tmp_path / "prior", prediction="epsilon")
+    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
     settings = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=2, adam_eps=1e-8)
-    monkeypatch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)  # autocast cannot be pretended
-    monkeypatch.setattr(offload, "SHORT", 0)  # a small card waits for its autoencoder at each refresh of the masks
-    with pretended_gpu(monkeypatch):
-        yield Generator.load("anny", "warp", settings, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)  # autocast cannot be pretended
+        patch.setattr(offload, "SHORT", 0)
+        with pretended_gpu(patch):
+            yield Generator.load("anny", "warp", settings, threads=1)
 
 
 def begin(generator: Generator, clip: ClipGuide | None = None, **method):
@@ -73,7 +76,7 @@ def test_no_step_guided_by_clip_waits(generator, tmp_path):
     assert waits(batch, state, 2) == []
 
 
-def test_a_diverged_avatar_does_not_wait(generator, monkeypatch):
+def test_a_diverged_avatar_does_not_wait(generator):
     batch, state = begin(generator, phase1_steps=0)
     take_step(batch, state)
     with torch.no_grad():
@@ -83,13 +86,12 @@ def test_a_diverged_avatar_does_not_wait(generator, monkeypatch):
 
 
 def test_losses_are_read_at_checkpoints_alone(generator):
-    batch, state = begin(generator, phase1_steps=20, phase2_steps=0)
-    take_step(batch, state)
-    recorder = Recorder([])
+    losses, recorder = take_step(*begin(generator)), Recorder([History()])
     with host_syncs() as found:
-        for _ in range(10):
-            recorder.add(state.step + 1, take_step(batch, state))
+        for step in range(1, 11):
+            recorder.add(step, losses)
     assert found.syncs == []
     with host_syncs() as found:
         recorder.flush()
     assert len(found.syncs) == 1
+    assert recorder.histories[0].entries[0][1]["coverage"] == pytest.approx(float(losses["coverage"][0]))

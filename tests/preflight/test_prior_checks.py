@@ -138,6 +138,8 @@ def test_cached_hub_model_is_looked_into(tmp_path, monkeypatch):
     assert "OWNER/NAME is Stable Diffusion XL" in problem
     assert found(settings("OWNER/NAME", "sdxl", latent_size=128), tmp_path)[0] == []  # the hub has what is missing
     assert found(settings("OWNER/NAME", revision="other"), tmp_path) == ([], [])
+    (place / "snapshots/abc/unet/config.json").unlink()  # then nothing tells what it is
+    assert found(settings("OWNER/NAME"), tmp_path) == ([], [])
 
 
 def test_other_latent_size_is_noted(tmp_path):

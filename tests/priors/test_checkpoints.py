@@ -19,7 +19,7 @@ from avatargen.io.content_hash import weights_id
 from avatargen.priors import families
 from avatargen.priors.base import load_prior
 from avatargen.priors.families import clip_tokenizer
-from avatargen.priors.pipelines import Parts, load_pipeline
+from avatargen.priors.pipelines import Parts, hub_facts, load_pipeline
 from avatargen.runtime import fingerprint
 from tests.small_families import FAMILIES, KIND, PREDICTION, ldm_vae, small_pipeline, small_vae, write_lora
 from tests.small_families import write_single_file as write_file
@@ -252,6 +252,16 @@ def test_folder_of_another_family_is_refused_at_loading(family_folders, kind):
     else:
         with pytest.raises(InputError, match="is Stable Diffusion XL; got kind: stable_diffusion; expected kind: sdxl"):
             load_prior(PriorSettings(kind=kind, path=str(family_folders["sdxl"])))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_model_on_the_hub_is_known_before_its_weights_are_fetched(family_folders, family, tmp_path):
+    """diffusers reads the small files of a hub id and of a folder alike."""
+    for file in ("model_index.json", "unet/config.json", "scheduler/scheduler_config.json"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(family_folders[family] / file, tmp_path / file)
+    facts = hub_facts(PriorSettings(path=str(tmp_path)))
+    assert facts == identify(family_folders[family]) and facts.kind == KIND[family]
 
 
 def test_folder_without_scheduler_has_its_familys(pipelines, family_folders, tmp_path):

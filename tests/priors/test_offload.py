@@ -31,9 +31,9 @@ def watch(module: torch.nn.Module) -> list[bool]:
 
 
 def test_text_encoder_is_on_the_gpu_only_while_it_reads(prior):
-    seen = watch(prior._text)
+    seen = watch(prior.text_encoders[0])
     first = prior.embed(["a man"])
-    assert seen == [True] and not on_gpu(prior._text) and is_marked(first)
+    assert seen == [True] and not on_gpu(prior.text_encoders[0]) and is_marked(first)
     assert torch.equal(prior.embed(["a man"]), first) and seen == [True, True]
 
 

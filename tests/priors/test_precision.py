@@ -20,5 +20,9 @@ def test_bfloat16_is_chosen_on_cpus_where_it_is_faster(monkeypatch, capabilities
     assert network_dtype(torch.device("cpu")) == dtype
 
 
-def test_networks_run_in_half_precision_on_a_gpu():
-    assert network_dtype(torch.device("cuda")) == torch.float16
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((9, 0), torch.float16), ((7, 0), torch.float16), ((6, 1), torch.float32)]
+)
+def test_a_gpu_with_tensor_cores_runs_in_half_precision(capability, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert network_dtype(torch.device("cuda")) == dtype

@@ -26,7 +26,7 @@ cpus_per_worker: 1
 max_failed_fraction: 0
 evaluation: {views: 2, size: 64, samples: 1, turntable_frames: 4, turntable_size: 64}
 """
-PROMPTS = ("an old man with a white beard", "a bald man with horns", "a girl with a pink bun")
+PROMPTS = ("an old man with a white beard", "a girl with a pink bun")
 RESULTS = "results/tiny/few/full"
 TARGET = f"{RESULTS}/render/0000.jsonl"
 
@@ -109,7 +109,7 @@ def running(place, environment, *changes):
         process = subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield process
-        assert process.wait(300) == 0, (place / "output.txt").read_text()[-6000:]
+        assert process.wait(500) == 0, (place / "output.txt").read_text()[-6000:]
     finally:
         process.kill()
         process.wait()

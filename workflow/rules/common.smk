@@ -70,7 +70,7 @@ def generate_threads(wildcards):
 
 
 def render_threads(wildcards):
-    """Return one; half of the cores where the prior decodes on this machine's GPU, so that two jobs share it at most."""
+    """Return one; half of the cores where prior or judges run on this machine's GPU: two jobs share it at most."""
     cores = workflow.resource_settings.cores or 2
     own_gpu = EXPERIMENT.gpus_per_worker and workflow.local_exec and not has_cluster()
     return max(1, cores // 2) if own_gpu else 1

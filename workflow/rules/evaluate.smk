@@ -30,7 +30,9 @@ rule embed:
         f"{LOGS}/embed/{{list}}-{{method}}-{{chunk}}.log",
     conda:
         "../envs/avatargen.yaml"
-    threads: 1
+    threads: render_threads
+    resources:
+        gpu=min(GPUS, 1),
     params:
         plan=PLAN,
         judges=digest({name: hash_of(judge) for name, judge in STUDY.judges.items()}),

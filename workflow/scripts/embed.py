@@ -25,5 +25,5 @@ with job(snakemake.log[0], snakemake.threads):
         if missing:
             calls.append(RemoteCall(row.id, (folder.absolute(), missing)))
         rows.append(EmbedRow(id=row.id, folder=row.folder, embedding_fingerprints=asked))
-    call_each("eval.stages:Judges", (judges,), calls, execution, Tally(f"embed · {method}", len(calls)))
+    call_each("eval.stages:Judges", (judges,), calls, execution, Tally(f"embed · {method}", len(calls)), gpu=True)
     write_rows(snakemake.output[0], rows)
