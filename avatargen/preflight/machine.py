@@ -84,7 +84,7 @@ def hub_models(experiment: Experiment, library: Library, root: Path) -> list[Hub
         if is_hub_id(path) and not (root / path).exists()
     ]
     weights = open_clip_weights()
-    for name in experiment.judges:
+    for name in dict.fromkeys((*experiment.judges, *_clip_guides(experiment, library))):
         judge = library.judges.get(name)
         if judge is None or (root / judge.model).is_dir():
             continue
@@ -96,6 +96,13 @@ def hub_models(experiment: Experiment, library: Library, root: Path) -> list[Hub
     return found
 
 
+def _clip_guides(experiment: Experiment, library: Library) -> list[str]:
+    """Return the CLIP that guides methods, if one of the experiment's methods asks for it."""
+    methods = [library.methods[name] for name in experiment.methods if name in library.methods]
+    guides = [{**experiment.overrides, **method.overrides}.get("guide") for method in methods]
+    return [experiment.clip_guide] if "clip" in guides else []
+
+
 def hub_problems(models: Iterable[HubModel]) -> list[str]:
     """Return the models that are neither in the hub's cache nor can be downloaded to it."""
     missing = [model for model in models if not model.is_cached()]
@@ -103,8 +110,8 @@ def hub_problems(models: Iterable[HubModel]) -> list[str]:
     if reason is None:
         return []
     return [
-        f"{model.where}: {model.id}: got no copy in {hub_cache()}, and {reason}; expected one there, filled by a run "
-        f"elsewhere, or a stanza with the path of a folder that holds {_address()}/{model.id}"
+        f"{model.where}: {model.id}: got no copy in {hub_cache()}, and {reason}; expected one or the other; "
+        f"download {_address()}/{model.id} elsewhere and copy the cache, or put the path of a folder into the stanza"
         for model in missing
     ]
 

@@ -89,6 +89,13 @@ def test_every_prior_and_its_autoencoder_are_looked_for(paper):
     ]
 
 
+def test_clip_that_guides_is_looked_for_where_a_method_asks_for_it(paper):
+    asked = paper.model_copy(update={"judges": ("b16",), "clip_guide": "b32", "priors": ()})
+    guided = asked.model_copy(update={"methods": ("clip_guided",)})
+    names = [[model.where for model in hub_models(each, load_library(), ROOT)] for each in (asked, guided)]
+    assert names == [["judge 'b16'"], ["judge 'b16'", "judge 'b32'"]]
+
+
 def test_models_that_can_be_downloaded_are_no_problem(hub):
     assert hub_problems([HubModel("judge 'a'", "o/a")]) == []
 
@@ -109,7 +116,7 @@ def test_a_hub_that_does_not_answer_is_named(hub, monkeypatch):
         port = server.getsockname()[1]
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     (line,) = hub_problems([HubModel("judge 'b'", "o/b")])
-    assert "nothing answers at 127.0.0.1" in line and line.endswith(f"http://127.0.0.1:{port}/o/b")
+    assert "nothing answers at 127.0.0.1" in line and f"download http://127.0.0.1:{port}/o/b elsewhere" in line
 
 
 def test_gpu_and_hub_are_reported_together(paper, hub, monkeypatch):
