@@ -198,9 +198,9 @@ def begin(generator: Generator, method: MethodSettings, avatars: int) -> tuple[B
     items = (read_list(ROOT / "prompts/embedded.tsv") * avatars)[:avatars]
     texts, words = [item.prompt for item in items], generator.settings.view_words
     prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
-    seeds, size = torch.arange(avatars), 2 * generator.settings.latent_size
-    state = initial_state(generator.head, method, generator.settings, generator.context.start, seeds.tolist(), size)
-    return Batch(generator.context, method, prompts, seeds), state
+    keys, size = torch.tensor([item.key for item in items]), 2 * generator.settings.latent_size
+    state = initial_state(generator.head, method, generator.settings, generator.context.start, keys.tolist(), size)
+    return Batch(generator.context, method, prompts, keys), state
 
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
@@ -245,7 +245,8 @@ def seconds_of_run(found: dict[str, float], method: MethodSettings) -> float:
     """Return the seconds of a batch over all steps of a method, without loading and baking."""
     cued = method.shading_until * method.phase1_steps
     refreshes = -(-method.phase2_steps // method.mask_period)
-    plain = (method.phase1_steps - cued) * found["phase1"] + method.phase2_steps * found["phase2"]
+    plain = (method.phase1_steps - cued + method.phase3_steps) * found["phase1"]
+    plain += method.phase2_steps * found["phase2"]
     return cued * found["phase1_with_cue"] + plain + refreshes * found["masks"]
 
 

@@ -65,12 +65,12 @@ class Measurement:
     def __init__(self, generator: Generator, method: MethodSettings, items: list[PromptItem]):
         context, head, self.generator = generator.context, generator.head, generator
         device = head.shape_template.device
-        self.seeds = torch.tensor([item.seed for item in items])
+        self.keys = torch.tensor([item.key for item in items])
         texts, words = [item.prompt for item in items], generator.settings.view_words
         prompts = embed_prompts(generator.prior, texts, method.view_prompts, words)
         size = 2 * generator.settings.latent_size
-        state = initial_state(head, method, generator.settings, context.start, self.seeds.tolist(), size)
-        self.batch = batch = Batch(context, method, prompts, self.seeds)
+        state = initial_state(head, method, generator.settings, context.start, self.keys.tolist(), size)
+        self.batch = batch = Batch(context, method, prompts, self.keys)
         with torch.enable_grad():
             while state.step < method.phase1_steps:
                 take_step(batch, state)
@@ -93,7 +93,7 @@ class Measurement:
         """Return relative error, cosine and slope of the masks."""
         context, (views, shape) = self.generator.context, (self.own.shape[1], tuple(self.seen.features.shape[2:]))
         count = len(context.mask_latents)
-        noise = keyed_noise(self.seeds, 0, views * count, shape, self.batch.device).unflatten(1, (views, count))
+        noise = keyed_noise(self.keys, 0, views * count, shape, self.batch.device).unflatten(1, (views, count))
         texts, empty = self.batch.mask_prompts, self.batch.prompts.empty
         masks = estimate_masks(context.prior, self.seen, self.own, context.mask_latents, noise, texts, empty, denoising)
         made, wanted = masks.foreground - self.own, self.wanted - self.own

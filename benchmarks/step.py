@@ -101,17 +101,17 @@ def main() -> None:
     items = (read_list(ROOT / "prompts" / "embedded.tsv") * options.batch)[: options.batch]
     texts, words = [item.prompt for item in items], generator.settings.view_words
     prompts = embed_prompts(generator.prior, texts, run.method.view_prompts, words)
-    seeds = torch.arange(options.batch)
+    keys = torch.tensor([item.key for item in items])
     print("| phase | ms a step | " + " | ".join(f"{part}, %" for part in PARTS) + " |")
     print("|---" * (len(PARTS) + 2) + "|")
     rows = []
     for name, changes, first in CASES:
         method = run.method.model_copy(update=changes)
-        batch = Batch(generator.context, method, prompts, seeds)
+        batch = Batch(generator.context, method, prompts, keys)
         rows.append(measure(generator, batch, first, first + run.method.mask_period))
         show(name, rows[-1])
     cued = run.method.shading_until * run.method.phase1_steps
-    steps = (cued, run.method.phase1_steps - cued, run.method.phase2_steps)
+    steps = (cued, run.method.phase1_steps - cued + run.method.phase3_steps, run.method.phase2_steps)
     mean = {part: sum(n * row[part] for n, row in zip(steps, rows, strict=True)) / sum(steps) for part in PARTS}
     show("all steps of an avatar", mean)
 
@@ -127,7 +127,7 @@ def measure(generator: Generator, batch: Batch, first: int, last: int) -> dict[s
     """Return the seconds of each part of a step, mean of steps `first` to `last`, after two steps to warm up."""
     settings = generator.settings
     state = initial_state(
-        generator.head, batch.method, settings, batch.context.start, batch.seeds.tolist(), 2 * settings.latent_size
+        generator.head, batch.method, settings, batch.context.start, batch.keys.tolist(), 2 * settings.latent_size
     )
     for step in range(2):
         state.step = step

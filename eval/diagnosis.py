@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.config.experiment import EvaluationSettings
+from avatargen.config.prompts import draw_key
 from avatargen.geometry.cameras import evaluation_cameras, keyed_noise
 from avatargen.geometry.types import Cameras
 from avatargen.io.avatar_file import Avatar
@@ -98,7 +99,9 @@ def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Floa
     changes = []
     for number, colour in enumerate(BACKGROUNDS):
         latents = neural_latents(avatar, tools, cameras, colour)
-        noise = keyed_noise(torch.tensor([avatar.seed]), number, len(latents), tuple(latents.shape[1:]))[0]
+        noise = keyed_noise(
+            torch.tensor([draw_key(avatar.prompt, avatar.seed)]), number, len(latents), tuple(latents.shape[1:])
+        )[0]
         noise = noise.to(latents.device)
         changes.append(foreground_change(prior, latents, noise, condition, empty, DENOISING))
     return torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))

@@ -109,7 +109,7 @@ def resolved(options: argparse.Namespace) -> tuple[PromptItem, RunConfig, Experi
         known = "ground-truth heads, which are known of captions like those in prompts/embedded.tsv"
         problems.add([f"--method: '{options.method}' makes {known}; got '{item.prompt}'"])
     item, (config, experiment) = problems.checked(item), problems.checked(settings)
-    phases = {name: getattr(config.method, name) for name in ("phase1_steps", "phase2_steps")}
+    phases = {name: getattr(config.method, name) for name in ("phase1_steps", "phase2_steps", "phase3_steps")}
     scaled = {name: max(round(steps * options.steps_scale), min(steps, 1)) for name, steps in phases.items()}
     return item, config.model_copy(update={"method": config.method.model_copy(update=scaled)}), experiment
 
@@ -168,7 +168,7 @@ def make(task: Task, config: RunConfig, gpus: float, console: Console) -> None:
         bar = progress.add_task("loading head and prior", total=None)
 
         def on_step(done: int, total: int) -> None:
-            phase = "texture" if done <= config.method.phase1_steps else "texture and geometry"
+            phase = "texture and geometry" if config.method.in_phase2(done - 1) else "texture"
             progress.update(bar, description=phase, completed=done, total=total)
 
         Worker(config.threads, gpus, steps=on_step).make(config, [task])

@@ -37,7 +37,7 @@ class PromptItem:
     Attributes:
         list: name of the list; item: id within the list.
         prompt: the text; tags: ``key=value`` each; geometry: caption of a render without texture.
-        seed: of noise and cameras.
+        seed: of the avatar's random numbers, with the prompt (`key`).
     """
 
     list: str
@@ -53,6 +53,11 @@ class PromptItem:
         digest = hashlib.sha256(f"{self.prompt}\n{self.seed}".encode()).hexdigest()
         return f"{slug(self.prompt)}-{digest[:8]}"
 
+    @property
+    def key(self) -> int:
+        """Key of the avatar's random numbers; see `draw_key`."""
+        return draw_key(self.prompt, self.seed)
+
     def facts(self) -> dict[str, Any]:
         """Return the item as JSON-ready values; `from_facts` is the inverse."""
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -62,6 +67,24 @@ class PromptItem:
     def from_facts(cls, facts: dict[str, Any]) -> PromptItem:
         """Return the item that `facts` describes."""
         return cls(**{**facts, "tags": tuple(facts["tags"])})
+
+
+def draw_key(prompt: str, seed: int) -> int:
+    """Return the key of an avatar's random numbers: a hash of prompt and seed, in [0, 2^63).
+
+    Noise, cameras, backgrounds, timesteps and the offset MLP's first weights are functions of it. So prompts of one
+    seed have draws of their own, and a mean over prompts averages over draws, too. The list, the method and the place
+    in a batch do not count: methods of one prompt and seed share their draws, as paired comparisons and a shared phase
+    1 need.
+
+    Example:
+        >>> draw_key("an old man", 0) == draw_key("an old man", 0) != draw_key("an old woman", 0)
+        True
+        >>> 0 <= draw_key("an old man", 1) < 2**63
+        True
+    """
+    digest = hashlib.sha256(f"{prompt}\n{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def slug(text: str, length: int = 40) -> str:

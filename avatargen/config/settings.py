@@ -92,6 +92,7 @@ class MethodSettings(Frozen):
     clip_weight: float = hyper(1000.0, "ours", "weight of the CLIP loss, 1 - cosine", gt=0)
     phase1_steps: int = hyper(140, "ours", "steps that move the texture only", ge=0, le=20000)
     phase2_steps: int = hyper(220, "ours", "steps that move texture and geometry", ge=0, le=20000)
+    phase3_steps: int = hyper(0, "ours", "steps after them that move the texture only again", ge=0, le=20000)
     views: int = hyper(2, "ours", "cameras for each avatar and step", ge=1, le=64)
     texture: bool = hyper(True, "paper", "optimise the latent texture")
     phase2_texture: bool = hyper(True, "paper", "phase 2 goes on moving the texture")
@@ -128,8 +129,10 @@ class MethodSettings(Frozen):
 
     @model_validator(mode="after")
     def _has_steps(self) -> MethodSettings:
-        if self.optimises and self.phase1_steps + self.phase2_steps == 0:
-            raise ValueError("phase1_steps + phase2_steps is 0; expected at least 1 step for source 'optimise'")
+        if self.optimises and self.steps == 0:
+            raise ValueError(
+                "phase1_steps + phase2_steps + phase3_steps is 0; expected at least 1 step for source 'optimise'"
+            )
         if (self.source == "imported") != (self.meshes is not None):
             raise ValueError(f"source is '{self.source}', meshes are {self.meshes}; expected 'imported' with meshes")
         return self
@@ -141,8 +144,12 @@ class MethodSettings(Frozen):
 
     @property
     def steps(self) -> int:
-        """Optimisation steps in both phases."""
-        return self.phase1_steps + self.phase2_steps if self.optimises else 0
+        """Optimisation steps in all phases."""
+        return self.phase1_steps + self.phase2_steps + self.phase3_steps if self.optimises else 0
+
+    def in_phase2(self, step: int) -> bool:
+        """Return whether a step, counted from 0, belongs to phase 2: the one that moves geometry."""
+        return 0 <= step - self.phase1_steps < self.phase2_steps
 
 
 class CameraSettings(Frozen):

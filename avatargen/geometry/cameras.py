@@ -1,12 +1,12 @@
 """Cameras: random for training, fixed for evaluation and turntables; and the random numbers of the method.
 
-Nothing here has state. Every random number is a function of the integers (avatar's seed, step, view, stream), so an
+Nothing here has state. Every random number is a function of the integers (avatar's key, step, view, stream), so an
 avatar's cameras and noise do not depend on its place in the batch, on its batch mates or on an interruption. The hash
 is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014, fig. 15), applied to one
 integer after the other in exact 64-bit arithmetic.
 
-Seeds belong on the CPU, where all of this is computed: reading them from a GPU would wait for it. Noise for a GPU is
-made there, see `avatargen.geometry.noise`.
+A key is a hash of prompt and seed (`avatargen.config.prompts.draw_key`). Keys belong on the CPU, where all of this is
+computed: reading them from a GPU would wait for it. Noise for a GPU is made there, see `avatargen.geometry.noise`.
 
 Framing: a head with its neck is 0.25 to 0.3 m tall, and tall hair adds to that. From 1.22 m with a field of view of 18
 degrees the image is 0.386 m tall around `CENTRE`.
@@ -33,15 +33,15 @@ FACE = (0.0, 0.015, 0.02)  # metres; the point that close-ups look at
 _CLOSE, _OFFSET, _AZIMUTH, _ELEVATION, _DISTANCE, _FOV, _TARGET, _NOISE = range(-8, 0)
 
 
-def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: CameraSettings) -> Cameras:
-    """Return the (B, V) cameras of one optimisation step, a function of (seed, step, view) alone.
+def training_cameras(keys: Int[Tensor, " B"], step: int, views: int, ranges: CameraSettings) -> Cameras:
+    """Return the (B, V) cameras of one optimisation step, a function of (key, step, view) alone.
 
     Elevation, distance and field of view are uniform in their ranges, the point looked at is uniform in a cube, and
     azimuths have the density 1 + b cos x, where b is `front_bias` and x runs from -pi to pi over their range. The V
     azimuths of a step are stratified: one in each of V equal shares of the distribution, with a random common offset.
 
     Args:
-        seeds: one for each avatar, on the CPU, as the cameras are.
+        keys: one for each avatar, on the CPU, as the cameras are.
         step: of the optimisation.
         views: V.
         ranges: degrees and metres.
@@ -52,17 +52,17 @@ def training_cameras(seeds: Int[Tensor, " B"], step: int, views: int, ranges: Ca
         >>> cameras.fov.shape, torch.equal(cameras.azimuth[1:], again.azimuth)
         (torch.Size([2, 4]), True)
     """
-    offset = _uniform(seeds, step, 1, _OFFSET)
-    place = offset + (np.arange(views) + _uniform(seeds, step, views, _AZIMUTH)) / views
+    offset = _uniform(keys, step, 1, _OFFSET)
+    place = offset + (np.arange(views) + _uniform(keys, step, views, _AZIMUTH)) / views
     low, high = ranges.azimuth
     angle = _biased_angle(place % 1.0, ranges.front_bias)
     azimuth = 0.5 * (low + high) + 0.5 * (high - low) * angle / np.pi
-    elevation = _between(_uniform(seeds, step, views, _ELEVATION), ranges.elevation)
-    distance = _between(_uniform(seeds, step, views, _DISTANCE), ranges.distance)
-    close = _uniform(seeds, step, views, _CLOSE) < ranges.close
-    fov = _uniform(seeds, step, views, _FOV)
+    elevation = _between(_uniform(keys, step, views, _ELEVATION), ranges.elevation)
+    distance = _between(_uniform(keys, step, views, _DISTANCE), ranges.distance)
+    close = _uniform(keys, step, views, _CLOSE) < ranges.close
+    fov = _uniform(keys, step, views, _FOV)
     fov = np.where(close, _between(fov, ranges.close_fov), _between(fov, ranges.fov))
-    cube = _uniform(seeds, step, 3 * views, _TARGET).reshape(len(seeds), views, 3)
+    cube = _uniform(keys, step, 3 * views, _TARGET).reshape(len(keys), views, 3)
     centre = np.where(close[..., None], FACE, CENTRE)
     target = _between(cube, (-ranges.target_jitter, ranges.target_jitter)) + centre
     fields = (azimuth, elevation, distance, fov, target)
@@ -120,11 +120,11 @@ def turntable_cameras(
     return evaluation_cameras(batch, frames, elevation, fov=fov, device=device)
 
 
-def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> Float[Tensor, "B {views}"]:
-    """Return uniform random numbers in [0, 1), a function of (seed, step, view, stream) alone.
+def keyed_uniform(keys: Int[Tensor, " B"], step: int, views: int, stream: int) -> Float[Tensor, "B {views}"]:
+    """Return uniform random numbers in [0, 1), a function of (key, step, view, stream) alone.
 
     Args:
-        seeds: one for each avatar, on the CPU, as the result is.
+        keys: one for each avatar, on the CPU, as the result is.
         step: of the optimisation.
         views: numbers for each avatar.
         stream: 0 or above; different streams are independent.
@@ -139,20 +139,20 @@ def keyed_uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) 
     """
     if stream < 0:
         raise ValueError(f"keyed_uniform: got stream {stream}; expected 0 or above")
-    bits = _keys(seeds, step, views, stream) >> np.uint64(40)
+    bits = _hashes(keys, step, views, stream) >> np.uint64(40)
     return torch.from_numpy((bits * 2.0**-24).astype(np.float32))
 
 
 def keyed_noise(
-    seeds: Int[Tensor, " B"], step: int, views: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
+    keys: Int[Tensor, " B"], step: int, views: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "B {views} ..."]:
-    """Return standard normal numbers (B, V, *shape), a function of (seed, step, view) and the kind of device alone.
+    """Return standard normal numbers (B, V, *shape), a function of (key, step, view) and the kind of device alone.
 
     For the CPU they come from torch's generator; for a GPU, where drawing on the host would take longer than the step,
     from `avatargen.geometry.noise.normal`. The two differ.
 
     Args:
-        seeds: one for each avatar, on the CPU.
+        keys: one for each avatar, on the CPU.
         step: of the optimisation.
         views: V.
         shape: of each view's noise.
@@ -162,20 +162,20 @@ def keyed_noise(
         >>> keyed_noise(torch.tensor([7, 8]), step=3, views=2, shape=(4, 64, 64)).shape
         torch.Size([2, 2, 4, 64, 64])
     """
-    keys, device = _keys(seeds, step, views, _NOISE), torch.device(device)
+    hashes, device = _hashes(keys, step, views, _NOISE), torch.device(device)
     if device.type != "cpu":
-        (on_device,) = to_device([torch.from_numpy(keys.view(np.int64))], device)
+        (on_device,) = to_device([torch.from_numpy(hashes.view(np.int64))], device)
         return normal(on_device, shape)
-    noise = torch.empty(len(seeds), views, *shape)
-    for row, row_keys in zip(noise, keys, strict=True):
-        for image, key in zip(row, row_keys, strict=True):
-            image.normal_(generator=torch.Generator().manual_seed(int(key >> np.uint64(1))))
+    noise = torch.empty(len(keys), views, *shape)
+    for row, row_hashes in zip(noise, hashes, strict=True):
+        for image, number in zip(row, row_hashes, strict=True):
+            image.normal_(generator=torch.Generator().manual_seed(int(number >> np.uint64(1))))
     return noise
 
 
-def _keys(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
-    """Return hashes of (seed, step, view, stream), (B, V) uint64."""
-    state = _mix(seeds.numpy().astype(np.int64).view(np.uint64)[:, None])
+def _hashes(keys: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
+    """Return hashes of (key, step, view, stream), (B, V) uint64."""
+    state = _mix(keys.numpy().astype(np.int64).view(np.uint64)[:, None])
     for number in (np.int64(step), np.arange(views, dtype=np.int64), np.int64(stream)):
         state = _mix(state ^ _mix(np.atleast_1d(number).view(np.uint64)))
     return state
@@ -189,9 +189,9 @@ def _mix(state: np.ndarray) -> np.ndarray:
     return state ^ (state >> np.uint64(31))
 
 
-def _uniform(seeds: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
+def _uniform(keys: Int[Tensor, " B"], step: int, views: int, stream: int) -> np.ndarray:
     """Return uniform random numbers in [0, 1), (B, V) float64."""
-    return (_keys(seeds, step, views, stream) >> np.uint64(11)) * 2.0**-53
+    return (_hashes(keys, step, views, stream) >> np.uint64(11)) * 2.0**-53
 
 
 def _between(uniform: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -96,10 +96,9 @@ class BatchRun:
     def _begun(self) -> tuple[Batch, State]:
         """Return what the steps share, and the state before the first one, of the padded batch."""
         padded = [*self.items, *[self.items[0]] * (self.size - len(self.items))]
-        seeds = torch.tensor([item.seed for item in padded])
-        return Batch(self.generator.context, self.run.method, self._embedded(padded), seeds), self._initial_state(
-            padded
-        )
+        keys = torch.tensor([item.key for item in padded])
+        batch = Batch(self.generator.context, self.run.method, self._embedded(padded), keys)
+        return batch, self._initial_state(padded)
 
     def largest_steps(self) -> int:
         """Take the first step of each phase and a snapshot, of which nothing is kept; return the peak memory, bytes.
@@ -120,11 +119,10 @@ class BatchRun:
         return embed_prompts(generator.prior, texts, self.run.method.view_prompts, generator.settings.view_words, clip)
 
     def _initial_state(self, items: Sequence[PromptItem]) -> State:
-        generator, seeds = self.generator, [item.seed for item in items]
-        mask_size = 2 * generator.settings.latent_size
-        return initial_state(
-            generator.head, self.run.method, generator.settings, generator.context.start, seeds, mask_size
-        )
+        generator, keys = self.generator, [item.key for item in items]
+        settings = generator.settings
+        mask_size = 2 * settings.latent_size
+        return initial_state(generator.head, self.run.method, settings, generator.context.start, keys, mask_size)
 
     def _checkpoint(self, batch: Batch, state: State, recorder: Recorder) -> None:
         """Write histories, with a snapshot where one is due, then checkpoints, of all avatars.

@@ -24,7 +24,7 @@ from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, v
 from avatargen.render.base import Renderer
 
 PALETTE = 64
-"""Number of plain background colours. Each view's colour is keyed by (seed, step, view), like its camera."""
+"""Number of plain background colours. Each view's colour is keyed by (prompt, seed, step, view), like its camera."""
 MASK_BACKGROUNDS = ((0.15, 0.35, 0.95), (0.95, 0.15, 0.85), (0.25, 0.95, 0.35))
 """Background of each estimate of a mask, RGB. The colours are far apart, so that no head blends into all of them."""
 
@@ -122,13 +122,13 @@ class Batch:
         context: shared with all other batches of the worker.
         method: the method's settings.
         prompts: the avatars' prompts, embedded.
-        seeds: the avatars' seeds, on the CPU.
+        keys: of the avatars' random numbers (`avatargen.config.prompts.draw_key`), on the CPU.
     """
 
     context: Context
     method: MethodSettings
     prompts: Prompts
-    seeds: Int[Tensor, " B"]
+    keys: Int[Tensor, " B"]
 
     @property
     def device(self) -> torch.device:
@@ -138,12 +138,12 @@ class Batch:
     @cached_property
     def mask_cameras(self) -> Cameras:
         """The fixed cameras of the masks, (B, M); see `mask_cameras`."""
-        return mask_cameras(self.context, self.method, len(self.seeds)).to(self.device)
+        return mask_cameras(self.context, self.method, len(self.keys)).to(self.device)
 
     @cached_property
     def mask_prompts(self) -> Float[Tensor, "B M L D"]:
         """The prior's embedding of each avatar's prompt with the view of each of these cameras."""
-        cameras = mask_cameras(self.context, self.method, len(self.seeds))
+        cameras = mask_cameras(self.context, self.method, len(self.keys))
         return for_views(self.prompts.by_view, view_indices(cameras, self.prompts.words).to(self.device))
 
 

@@ -1,6 +1,6 @@
 """The random numbers of a step: cameras, backgrounds, lights and timesteps.
 
-They are computed on the host from the avatars' seeds and go to the device in one copy.
+They are computed on the host from the avatars' keys and go to the device in one copy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STREAMS = range(4)
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of one step, on the device of the models; each is a function of (seed, step, view).
+    """The random numbers of one step, on the device of the models; each is a function of (prompt, seed, step, view).
 
     Attributes:
         cameras: of the training views.
@@ -45,13 +45,13 @@ def draw(batch: Batch, step: int) -> Draws:
     """Return the random numbers of a step.
 
     Args:
-        batch: its seeds, number of views and ranges of cameras.
+        batch: its keys, number of views and ranges of cameras.
         step: steps done.
     """
-    seeds, views = batch.seeds, batch.method.views
-    cameras = training_cameras(seeds, step, views, batch.context.settings.cameras)
+    keys, views = batch.keys, batch.method.views
+    cameras = training_cameras(keys, step, views, batch.context.settings.cameras)
     names = [view_indices(cameras, words) for words in (batch.prompts.words, LATENT_PAINT)]
-    uniform = [keyed_uniform(seeds, step, views, stream) for stream in _STREAMS]
+    uniform = [keyed_uniform(keys, step, views, stream) for stream in _STREAMS]
     fields = [getattr(cameras, name) for name in vars(cameras)]
     sent = to_device([*fields, *names, *uniform], batch.device)
     return Draws(Cameras(*sent[: len(fields)]), *sent[len(fields) :])

@@ -82,7 +82,7 @@ def _estimate(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> M
     silhouette = context.renderer.silhouette(vertices, cameras, state.masks.foreground.shape[-1])
     count, shape = len(context.mask_latents), tuple(seen.features.shape[2:])
     draws = batch.method.mask_views * count
-    noise = keyed_noise(batch.seeds, MASK_STREAM + state.step, draws, shape, batch.device)
+    noise = keyed_noise(batch.keys, MASK_STREAM + state.step, draws, shape, batch.device)
     return estimate_masks(
         context.prior,
         seen,

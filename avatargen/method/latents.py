@@ -28,7 +28,7 @@ def render_latents(
     """
     context, method, settings = batch.context, batch.method, batch.context.settings
     cue = alpha(state.step, method.phase1_steps, method.shading_alpha, method.shading_until, method.shading_end)
-    moves = method.texture and (method.phase2_texture or state.step < method.phase1_steps)
+    moves = method.texture and (method.phase2_texture or not method.in_phase2(state.step))
     seen = context.renderer.render(
         vertices,
         draws.cameras,

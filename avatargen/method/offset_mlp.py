@@ -38,26 +38,26 @@ def encode_positions(positions: Float[Tensor, "N 3"]) -> Float[Tensor, "N D"]:
     return torch.cat([scaled, *(wave.sin() for wave in waves), *(wave.cos() for wave in waves)], dim=-1)
 
 
-def initial_layers(features: int, seeds: list[int]) -> Layers:
-    """Draw the weights of each avatar's MLP from the avatar's own seed.
+def initial_layers(features: int, keys: list[int]) -> Layers:
+    """Draw the weights of each avatar's MLP from the avatar's own key.
 
     Args:
         features: size D of the encoded positions.
-        seeds: one for each avatar.
+        keys: of each avatar's random numbers.
 
     Returns:
         weights `mlp_w1`, `mlp_w2`, `mlp_w3` and biases `mlp_b1`, `mlp_b2`, with leading dimension B.
 
     Example:
-        >>> {name: tuple(value.shape) for name, value in initial_layers(33, seeds=[0, 1]).items()}["mlp_w1"]
+        >>> {name: tuple(value.shape) for name, value in initial_layers(33, keys=[0, 1]).items()}["mlp_w1"]
         (2, 33, 48)
     """
     drawn = []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
+    for key in keys:
+        generator = torch.Generator().manual_seed(key)
         first = torch.randn(features, HIDDEN, generator=generator) * features**-0.5
         drawn.append((first, torch.randn(HIDDEN, HIDDEN, generator=generator) * HIDDEN**-0.5))
-    batch = len(seeds)
+    batch = len(keys)
     return {
         "mlp_w1": torch.stack([first for first, _ in drawn]),
         "mlp_b1": torch.zeros(batch, 1, HIDDEN),
@@ -80,7 +80,7 @@ def offsets(layers: Layers, features: Float[Tensor, "N D"], limit: float) -> Flo
 
     Example:
         >>> features = encode_positions(torch.tensor([[0.5, 0.0, 0.0], [-0.25, 0.0, 0.0]]))
-        >>> offsets(initial_layers(features.shape[1], seeds=[0]), features, limit=0.06).abs().max().item()
+        >>> offsets(initial_layers(features.shape[1], keys=[0]), features, limit=0.06).abs().max().item()
         0.0
     """
     if layers["mlp_w1"].is_cuda:

@@ -1,9 +1,10 @@
 """The optimisation step: all avatars of a batch together.
 
-Phase 1 moves the texture alone; phase 2 moves texture and geometry, with the segmentation loss. The shading cue is
-blended into the latents, or added, with weight alpha: in phase 1 and, unless alpha ends at 0, in phase 2. One
-rasterisation and one UNet call serve the whole batch. All random numbers are functions of (avatar's seed, step, view),
-so `State` is the only state.
+Phase 1 moves the texture alone; phase 2 moves texture and geometry, with the segmentation loss; phase 3, which most
+methods have not, moves the texture alone again. The shading cue is blended into the latents, or added, with weight
+alpha: in phase 1 and, unless alpha ends at 0, from there on. One
+rasterisation and one UNet call serve the whole batch. All random numbers are functions of (prompt, seed, step,
+view), so `State` is the only state.
 
 Gradients: the texture's is that of score distillation, at its own scale (Adam is indifferent to it). The geometry's is
 the sum of score distillation's through the silhouette (per latent pixel), the segmentation loss's and the
@@ -36,7 +37,7 @@ def take_step(batch: Batch, state: State) -> dict[str, Float[Tensor, " B"]]:
     Returns:
         the losses by name, those of `avatargen.io.history.LOSSES` that this step has.
     """
-    moves = state.step >= batch.method.phase1_steps and _has_geometry(batch.method)
+    moves = batch.method.in_phase2(state.step) and _has_geometry(batch.method)
     state.texture_adam.zero_grad(set_to_none=True)
     state.geometry_adam.zero_grad(set_to_none=True)
     at_points = point_offsets(batch, state) if moves else None
@@ -108,7 +109,7 @@ def _distil(
     prior, flat = context.prior, latents.flatten(0, 1)
     with torch.no_grad():
         shape = tuple(flat.shape[1:])
-        noise = keyed_noise(batch.seeds, state.step, method.views, shape, batch.device).flatten(0, 1)
+        noise = keyed_noise(batch.keys, state.step, method.views, shape, batch.device).flatten(0, 1)
         progress, total = state.step / method.steps, len(prior.alphas_cumprod)
         t = timesteps(draws.timestep.flatten(), settings.t_range, total, progress, settings.t_anneal)
         a = prior.alphas_cumprod[t]

@@ -77,7 +77,7 @@ def initial_state(
     method: MethodSettings,
     prior: PriorSettings,
     texture: Float[Tensor, " C"],
-    seeds: list[int],
+    keys: list[int],
     mask_size: int,
 ) -> State:
     """Return the state before the first step: template heads, a flat texture, offset MLPs that give zero.
@@ -87,13 +87,13 @@ def initial_state(
         method: learning rates and number of masks.
         prior: texture size, and the texture's learning rate.
         texture: latents of the colour that the texture starts in.
-        seeds: one for each avatar; they decide the weights of the offset MLPs.
+        keys: of each avatar's random numbers; they decide the weights of the offset MLPs.
         mask_size: rows and columns of the masks.
     """
-    batch, device = len(seeds), texture.device
+    batch, device = len(keys), texture.device
     flat = texture[None, :, None, None].expand(batch, -1, prior.texture_size, prior.texture_size)
     features = encode_positions(head.canonical(head.shape_template[None])[0]).shape[1]
-    mlp = {name: value.to(device) for name, value in initial_layers(features, seeds).items()}
+    mlp = {name: value.to(device) for name, value in initial_layers(features, keys).items()}
     tensors = {
         "texture": flat.clone(),
         "shape": torch.zeros(batch, len(head.shape_names), device=device),

@@ -60,7 +60,8 @@ def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
     """
     method = run.method
     end = method.steps if done is None else done
-    slow = max(end - max(begun, method.phase1_steps), 0) if method.segmentation_weight else 0
+    last = min(end, method.phase1_steps + method.phase2_steps)
+    slow = max(last - max(begun, method.phase1_steps), 0) if method.segmentation_weight else 0
     return end - begun + (_MASKED_WEIGHT - 1) * slow + (_BAKE_WEIGHT if done is None else 0)
 
 

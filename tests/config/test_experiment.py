@@ -98,7 +98,7 @@ def test_overrides_are_checked(place):
     write_yaml(place / "workflow/config/methods.yaml", full={"reason": "why", "overrides": {"viewz": 1}})
     assert "did you mean 'views'?" in problems_of(validate_all, "mine")[0]
     (problem,) = problems_of(parse, MethodSettings, {"phase1_steps": 0, "phase2_steps": 0}, "full")
-    assert problem.startswith("full: phase1_steps + phase2_steps is 0")
+    assert problem.startswith("full: phase1_steps + phase2_steps + phase3_steps is 0")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "full: {reason: why}\nfull: {reason: two}\n"])

@@ -1,11 +1,22 @@
 """Prompt lists: both formats, and every way in which one can be wrong."""
 
+import hashlib
 import re
+from dataclasses import replace
 
 import pytest
 
 from avatargen.config.errors import InputError
-from avatargen.config.prompts import MAX_PROMPT, PromptItem, find_list, read_captions, read_list, slug, with_seeds
+from avatargen.config.prompts import (
+    MAX_PROMPT,
+    PromptItem,
+    draw_key,
+    find_list,
+    read_captions,
+    read_list,
+    slug,
+    with_seeds,
+)
 
 HEADER = "id\tprompt\ttags\tgeometry\n"
 
@@ -104,6 +115,15 @@ def test_lists_are_found_by_name(tmp_path):
     write(tmp_path, "embedded.tsv", HEADER)
     with pytest.raises(InputError, match="expected one of them"):
         find_list("embedded", [tmp_path])
+
+
+def test_keys_tell_prompts_and_seeds_apart():
+    """The first is SHA-256 of the two, by hand: its first 64 bits without the last."""
+    keys = {(prompt, seed): draw_key(prompt, seed) for prompt in ("a man", "a woman", "a man\n1") for seed in (0, 1, 2)}
+    assert keys["a man", 0] == int(hashlib.sha256(b"a man\n0").hexdigest()[:16], 16) // 2
+    assert len(set(keys.values())) == 9 and all(0 <= key < 2**63 for key in keys.values())
+    item = PromptItem("list", "a", "a man", seed=2)
+    assert item.key == replace(item, list="other", item="b", tags=("x=y",), geometry="a head").key == keys["a man", 2]
 
 
 def test_ids_are_safe_and_tell_prompts_and_seeds_apart():

@@ -11,12 +11,15 @@ from avatargen.config.experiment import JudgeSettings, RunConfig
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings, SoftRasterSettings
+from avatargen.geometry.cameras import keyed_noise
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io.avatar_file import GREY
 from avatargen.io.history import History
 from avatargen.method.context import Batch, embed_prompts, mask_cameras
 from avatargen.method.cost import peak_memory_mb
+from avatargen.method.draws import draw
 from avatargen.method.generator import Generator
+from avatargen.method.geometry_losses import MASK_STREAM
 from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
@@ -137,22 +140,72 @@ def test_avatar_does_not_depend_on_its_batch_mates(generator, tmp_path):
     assert same(alone, first) and same(alone, second)
 
 
+def begin(generator, items, **method) -> tuple[Batch, State]:
+    """What the steps of a batch share, and the state before the first one."""
+    settings, keys = run_config(generator, **method).method, [item.key for item in items]
+    size = 2 * generator.settings.latent_size
+    state = initial_state(generator.head, settings, generator.settings, generator.context.start, keys, size)
+    prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True, words="latent_paint")
+    return Batch(generator.context, settings, prompts, torch.tensor(keys)), state
+
+
 def advance(generator, steps: int, items=(MAN,), **method) -> State:
     """The state after some steps."""
-    settings, seeds = run_config(generator, **method).method, torch.tensor([item.seed for item in items])
-    state = initial_state(
-        generator.head,
-        settings,
-        generator.settings,
-        generator.context.start,
-        seeds.tolist(),
-        2 * generator.settings.latent_size,
-    )
-    prompts = embed_prompts(generator.prior, [item.prompt for item in items], view_prompts=True, words="latent_paint")
-    batch = Batch(generator.context, settings, prompts, seeds)
+    batch, state = begin(generator, items, **method)
     for _ in range(steps):
         take_step(batch, state)
     return state
+
+
+def draws_of(generator, item) -> dict[str, torch.Tensor]:
+    """Everything random about an avatar, at its first step."""
+    batch, state = begin(generator, [item], views=2)
+    drawn, cameras = draw(batch, 0), draw(batch, 0).cameras
+    uniform = {name: getattr(drawn, name) for name in ("timestep", "background", "turn", "height")}
+    poses = {name: getattr(cameras, name) for name in ("azimuth", "elevation", "distance", "target")}
+    noise = {name: keyed_noise(batch.keys, step, 2, (4, 8, 8)) for name, step in (("noise", 0), ("masks", MASK_STREAM))}
+    return {**uniform, **poses, **noise, **{name: state.mlp[name] for name in ("mlp_w1", "mlp_w2")}}
+
+
+def test_prompts_of_one_seed_have_draws_of_their_own(generator):
+    man, girl = (draws_of(generator, replace(item, seed=3)) for item in (MAN, GIRL))
+    assert [name for name in man if torch.isclose(man[name], girl[name]).float().mean() > 0.02] == []
+
+
+def test_draws_follow_the_prompt_from_list_to_list(generator):
+    here, there = (draws_of(generator, item) for item in (MAN, replace(MAN, list="other", item="z", tags=("a=b",))))
+    assert [name for name in here if not torch.equal(here[name], there[name])] == []
+    other = draws_of(generator, replace(MAN, seed=1))
+    assert not any(torch.equal(here[name], other[name]) for name in here)
+
+
+def test_phase3_moves_the_texture_alone(generator):
+    phases = {"phase1_steps": 1, "phase2_steps": 2, "phase3_steps": 2}
+    before, after = (advance(generator, steps, **phases) for steps in (3, 5))
+    for name, value in before.geometry().items():
+        assert torch.equal(value, after.geometry()[name])
+    assert before.shape.abs().max() > 0 and not torch.equal(before.texture, after.texture)
+    first, second, third = (advance(generator, steps, **phases, phase2_texture=False).texture for steps in (1, 3, 5))
+    assert torch.equal(first, second) and not torch.equal(second, third)
+
+
+def test_phase3_resumes_with_the_same_bits(generator, tmp_path, monkeypatch):
+    """Interrupted in phase 2, at its end and in phase 3: what the geometry's optimiser holds goes through phase 3."""
+    monkeypatch.setattr("avatargen.method.batch_run.CHECKPOINT_STEPS", 1)
+    run = run_config(generator, phase1_steps=0, phase2_steps=2, phase3_steps=2)
+    (whole,) = make(generator, run, [MAN], tmp_path / "whole")
+    for last in (2, 3, 4):
+
+        def stop(done: int, _total: int, last: int = last) -> None:
+            if done == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(generator, run, [MAN], tmp_path / "parts", stop)
+        assert checkpoint_place(tmp_path / "parts" / "a") == (0, last - 1)
+    (resumed,) = make(generator, run, [MAN], tmp_path / "parts")
+    assert same(whole, resumed)
+    assert [step for step, _ in History.load(tmp_path / "parts" / "a").snapshots] == [1, 2, 3, 4]
 
 
 def test_resting_vertices_are_reused_until_geometry_moves(generator):

@@ -64,10 +64,10 @@ def other_than(value):
 @pytest.mark.parametrize("name", PHASE2_ALONE)
 def test_phase2_settings_leave_phase1_its_bits(generator, prior, name):
     def after_phase_one(run: RunConfig) -> torch.Tensor:
-        seeds, size = [item.seed for item in ITEMS], 2 * prior.latent_size
-        state = initial_state(generator.head, run.method, prior, generator.context.start, seeds, size)
+        keys, size = [item.key for item in ITEMS], 2 * prior.latent_size
+        state = initial_state(generator.head, run.method, prior, generator.context.start, keys, size)
         prompts = embed_prompts(generator.prior, [item.prompt for item in ITEMS], True, prior.view_words, None)
-        batch = Batch(generator.context, run.method, prompts, torch.tensor([0, 3]))
+        batch = Batch(generator.context, run.method, prompts, torch.tensor(keys))
         for _ in range(run.method.phase1_steps):
             take_step(batch, state)
         assert not any(value.grad is not None for value in state.geometry().values())
@@ -151,7 +151,14 @@ def test_whole_batches_resume_and_only_sound_ones_are_stored(generator, prior, t
 def test_methods_without_a_common_phase1_share_nothing(prior):
     full = phase1_of(run_of(prior))
     assert full == phase1_of(run_of(prior, "frozen", phase2_texture=False))
-    differing = ({"shading_alpha": 0.2}, {"phase2_steps": 3}, {"mask_views": 3}, {"view_prompts": False}, {"views": 2})
+    differing = (
+        {"shading_alpha": 0.2},
+        {"phase2_steps": 3},
+        {"phase3_steps": 3},
+        {"mask_views": 3},
+        {"view_prompts": False},
+        {"views": 2},
+    )
     for changed in differing:
         assert phase1_of(run_of(prior, **changed)) != full
     assert phase1_of(run_of(prior, phase1_steps=0)) is None and phase1_of(run_of(prior, phase2_steps=0)) is None

@@ -170,6 +170,9 @@ def test_steps_with_masks_count_for_two(make_run):
     whole = masked.model_copy(update={"method": method})
     assert [weight(whole, done=done) for done in (0, 10, 15, 20)] == [0, 10, 20, 30]
     assert weight(whole, 10, 15) == 10 and weight(whole, 10) == weight(whole) - 10
+    longer = masked.model_copy(update={"method": method.model_copy(update={"phase3_steps": 5})})
+    assert weight(longer) == weight(whole) + 5
+    assert weight(longer, 15, 22) == 12 and weight(longer, 21, 25) == 4
 
 
 def test_avatars_that_resume_count_only_the_rest(tmp_path, make_run, monkeypatch):
