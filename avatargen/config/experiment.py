@@ -143,6 +143,7 @@ class NamedMethod(Frozen):
     overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
     prior: dict[str, Any] = Field({}, description="settings of the experiment's priors that differ")
     renderer: str | None = Field(None, description="optimises with another renderer than the experiment's")
+    clip_guide: str | None = Field(None, description="guided by another CLIP than the experiment's; for guide: clip")
 
     @field_validator("prior")
     @classmethod

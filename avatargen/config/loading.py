@@ -151,7 +151,7 @@ def resolve(experiment: Experiment, method: str, library: Library, prior: str | 
         renderer=library.methods[method].renderer or experiment.renderer,
         batch_size=experiment.batch_size,
         threads=experiment.cpus_per_worker,
-        **_clip_guide(experiment, settings, library),
+        **_clip_guide(experiment, method, settings, library),
     )
 
 
@@ -203,13 +203,21 @@ def _located(judge: JudgeSettings, root: Path) -> dict[str, Any]:
     return {"model": located(judge.model, root), "pretrained": pretrained}
 
 
-def _clip_guide(experiment: Experiment, settings: MethodSettings, library: Library) -> dict[str, Any]:
-    """Return name and settings of the CLIP that guides a method; raise InputError where it is unknown."""
+def _clip_guide(experiment: Experiment, method: str, settings: MethodSettings, library: Library) -> dict[str, Any]:
+    """Return name and settings of the CLIP that guides a method: that of its stanza, else the experiment's.
+
+    Raises:
+        InputError: the CLIP is unknown, or the stanza names one and no CLIP guides the method.
+    """
+    own = library.methods[method].clip_guide
+    where = f"methods.yaml: {method}: clip_guide" if own else f"{experiment.experiment}: clip_guide"
     if settings.guide != "clip" or not settings.optimises:
+        if own:
+            raise InputError([f"{where}: got '{own}', but no CLIP guides the method; expected overrides: guide: clip"])
         return {}
-    name = experiment.clip_guide
+    name = own or experiment.clip_guide
     if name not in library.judges:
-        raise InputError([unknown("judge", name, library.judges, f"{experiment.experiment}: clip_guide")])
+        raise InputError([unknown("judge", name, library.judges, where)])
     return {"clip_guide": name, "clip": library.judges[name]}
 
 

@@ -97,10 +97,10 @@ def hub_models(experiment: Experiment, library: Library, root: Path) -> list[Hub
 
 
 def _clip_guides(experiment: Experiment, library: Library) -> list[str]:
-    """Return the CLIP that guides methods, if one of the experiment's methods asks for it."""
+    """Return the CLIPs that guide methods of the experiment."""
     methods = [library.methods[name] for name in experiment.methods if name in library.methods]
-    guides = [{**experiment.overrides, **method.overrides}.get("guide") for method in methods]
-    return [experiment.clip_guide] if "clip" in guides else []
+    guided = [method for method in methods if {**experiment.overrides, **method.overrides}.get("guide") == "clip"]
+    return [method.clip_guide or experiment.clip_guide for method in guided]
 
 
 def hub_problems(models: Iterable[HubModel]) -> list[str]:

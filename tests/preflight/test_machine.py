@@ -94,6 +94,11 @@ def test_clip_that_guides_is_looked_for_where_a_method_asks_for_it(paper):
     guided = asked.model_copy(update={"methods": ("clip_guided",)})
     names = [[model.where for model in hub_models(each, load_library(), ROOT)] for each in (asked, guided)]
     assert names == [["judge 'b16'"], ["judge 'b16'", "judge 'b32'"]]
+    library = load_library()
+    library.methods["mirror"] = library.methods["clip_guided"].model_copy(update={"clip_guide": "l14"})
+    both = guided.model_copy(update={"methods": ("clip_guided", "mirror")})
+    names = [model.where for model in hub_models(both, library, ROOT)]
+    assert names == ["judge 'b16'", "judge 'b32'", "judge 'l14'"]
 
 
 def test_models_that_can_be_downloaded_are_no_problem(hub):

@@ -184,6 +184,31 @@ def test_clip_guide_is_never_the_only_judge(place):
     assert study.runs["full"].clip is None
 
 
+def test_a_method_may_name_its_own_clip_guide(place):
+    own, judges = {"model": str(place / "judge")}, place / "workflow/config/judges.yaml"
+    write_yaml(judges, own=own, second={"model": "ViT-B-32", "pretrained": "openai"})
+    guided = {"reason": "mirror", "clip_guide": "second", "overrides": {"guide": "clip"}}
+    write_yaml(place / "workflow/config/methods.yaml", mirror=guided)
+    changes = {"methods": ["clip_guided", "mirror"], "clip_guide": "own", "judges": ["own", "second"]}
+    study = validate_all("mine", changes)
+    assert guiding_judges(study) == {"clip_guided": ["own"], "mirror": ["second"]}
+    assert [study.runs[name].clip_guide for name in ("clip_guided", "mirror")] == ["own", "second"]
+    (problem,) = problems_of(validate_all, "mine", {**changes, "judges": ["second"]})
+    assert "got only 'second', which guides method 'mirror'" in problem
+    plain, typo = {"reason": "plain", "clip_guide": "own"}, {**guided, "clip_guide": "secnd"}
+    write_yaml(place / "workflow/config/methods.yaml", mirror=typo, plain=plain)
+    typo, plain = problems_of(validate_all, "mine", {**changes, "methods": ["mirror", "plain"]})
+    assert typo == "methods.yaml: mirror: clip_guide: unknown judge 'secnd'; did you mean 'second'?"
+    assert plain.startswith("methods.yaml: plain: clip_guide: got 'own', but no CLIP guides the method")
+
+
+def test_shipped_mirror_is_guided_by_the_other_judge(place):
+    study = validate_all("mine", {"methods": ["clip_guided", "clip_guided_by_mini"], "judges": ["mini", "guide"]})
+    assert guiding_judges(study) == {"clip_guided": ["guide"], "clip_guided_by_mini": ["mini"]}
+    first, mirror = study.runs.values()
+    assert first.method == mirror.method and first.prior == mirror.prior
+
+
 def test_reduced_methods_run_on_part_of_the_lists(place):
     reduced = {"methods": ["template"], "prompts": 1, "seeds": [1]}
     study = validate_all("mine", {"methods": ["full", "template"], "reduced": reduced})
