@@ -18,7 +18,8 @@ class Hyperparameter:
     Attributes:
         name: nested ones are dotted.
         value: as configured.
-        provenance: where the value comes from; the default's, since any other value is ours.
+        provenance: where the value comes from: the default's; any other value is ours, and deviates from the paper
+            where the default is the paper's.
         description: in one line.
     """
 
@@ -49,7 +50,7 @@ def provenance_table(settings: Frozen) -> list[Hyperparameter]:
     Example:
         >>> rows = {row.name: row for row in provenance_table(PriorSettings(path="sd", guidance=7.5))}
         >>> rows["guidance"].value, rows["guidance"].provenance  # the paper's value is 100
-        (7.5, 'ours')
+        (7.5, 'deviates')
     """
     rows = []
     for name, field in type(settings).model_fields.items():
@@ -62,8 +63,10 @@ def provenance_table(settings: Frozen) -> list[Hyperparameter]:
                 for row in provenance_table(value)
             ]
             continue
-        extra = field.json_schema_extra if value == field.default else None
+        extra = field.json_schema_extra
         source = cast(Provenance, extra.get("provenance", "ours")) if isinstance(extra, dict) else "ours"
+        if value != field.default:
+            source = "deviates" if source == "paper" else "ours"
         rows.append(Hyperparameter(name, value, source, field.description or ""))
     return rows
 

@@ -14,7 +14,7 @@ from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "prompts/README.md", *ROOT.glob("results/**/README.md")]
 )
-SETTING = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*?) \| (paper|borrowed|ours)\b.*? \| .+ \|$", re.MULTILINE)
+SETTING = re.compile(r"^\| `([\w.]+)` \| (.+?) \| (.*?) \| (paper|borrowed|ours|deviates)\b.*? \| .+ \|$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

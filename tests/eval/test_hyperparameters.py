@@ -8,9 +8,14 @@ from eval.hyperparameters import compare_priors, compare_settings, provenance_ta
 
 def test_values_that_differ_from_the_default_are_ours():
     rows = {row.name: row.provenance for row in provenance_table(load_library().priors["mini"])}
-    assert rows["t_range"] == rows["guidance"] == "ours"
+    assert rows["t_range"] == "ours" and rows["guidance"] == "deviates"  # whose default is the paper's
     plain = {row.name: row.provenance for row in provenance_table(PriorSettings(path="x"))}
     assert plain["t_range"] == "borrowed" and plain["guidance"] == "paper" and plain["cameras.distance"] == "ours"
+
+
+def test_full_method_says_where_it_deviates_from_the_paper():
+    rows = {row.name for row in provenance_table(MethodSettings()) if row.provenance == "deviates"}
+    assert rows == {"interior_gradient", "distil_silhouette"}
 
 
 def test_values_that_differ_from_the_first_method_are_marked():
