@@ -72,7 +72,9 @@ class Experiment(Frozen):
     geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="avatars per Snakemake job")
     batch_size: BatchSize = Field(
-        4, description="avatars optimised together, or auto: as many as fit; part of the fingerprint"
+        4,
+        description="avatars optimised together, or auto: as many as fit; another size moves avatars by about half a "
+        "millimetre; part of the fingerprint",
     )
     backend: Literal["ray", "serial"] = Field("ray", description="serial: in the driver's process, to debug")
     gpus_per_worker: float = Field(

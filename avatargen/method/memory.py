@@ -1,7 +1,8 @@
 """How many avatars fit into memory together, by measurement, and what to do where it runs out.
 
 An avatar does not depend on its batch mates and has a checkpoint of its own, so a batch that does not fit goes on from
-its checkpoints as two halves. Another size of the batch changes no more than rounding.
+its checkpoints as two halves. Another size of the batch rounds differently, which moves a finished avatar by about half
+a millimetre (`avatargen.config.batch_size`); the size of the last batch stands in its provenance.
 """
 
 from __future__ import annotations
