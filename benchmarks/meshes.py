@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from avatargen.config.settings import MeshSettings  # noqa: E402
 from avatargen.exchange.gltf_export import to_glb  # noqa: E402
-from avatargen.exchange.mesh_import import read_mesh  # noqa: E402
+from avatargen.exchange.mesh_import import TemplateSize, read_mesh  # noqa: E402
 from avatargen.heads.anny.head import AnnyHead  # noqa: E402
 from avatargen.io.avatar_file import Avatar, zero_avatar_tensors  # noqa: E402
 
@@ -45,7 +45,7 @@ def main() -> None:
             ball.visual.vertex_colors = ((ball.vertices / 2 + 0.5) * 255).astype(np.uint8)
             ball.export(path)
             start = time.perf_counter()
-            size = read_mesh(path, MeshSettings(folder=folder), 0.25).texture.shape[-1]
+            size = read_mesh(path, MeshSettings(folder=folder), TemplateSize.of(head)).texture.shape[-1]
             print(f"| {len(ball.faces)} | {time.perf_counter() - start:.2f} | {size} |", flush=True)
 
 

@@ -47,21 +47,56 @@ class Frozen(BaseModel):
 
 
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+Point = tuple[Number, Number, Number]
 
 
 class MeshSettings(Frozen):
-    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_files`)."""
+    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_files`).
+
+    Their size and place come from eyes and chin, the same for all meshes or a row of a table for each, or from `scale`;
+    with none of these, each mesh is centred and made as tall as the template, hair and neck included.
+    """
 
     folder: str = Field(description="relative to the repository, or absolute")
     up: Axis = Field("+y", description="the axis to the top of the head")
     front: Axis = Field("+z", description="the axis that the face looks along")
-    fit: bool = Field(True, description="centre each mesh and make it as tall as the template; or take it as metres")
+    scale: Positive | None = Field(None, description="metres in a unit of the files, whose origin becomes ours")
+    eyes: Point | None = Field(None, description="between the pupils, in the coordinates of all files; with `chin`")
+    chin: Point | None = Field(None, description="the chin, in the coordinates of all files; with `eyes`")
+    landmarks: str | None = Field(None, description="table in the folder, with eyes and chin of each mesh")
 
     @model_validator(mode="after")
-    def _turned(self) -> MeshSettings:
+    def _consistent(self) -> MeshSettings:
+        lines, stated = [], [name for name in ("scale", "eyes", "landmarks") if getattr(self, name) is not None]
+        if (self.eyes is None) != (self.chin is None):
+            lines.append(f"got {'chin' if self.eyes is None else 'eyes'} alone; expected both eyes and chin")
+            stated = [name for name in stated if name != "eyes"]
+        if len(stated) > 1:
+            lines.append(f"got {' and '.join(stated)}; expected one of scale, eyes with chin, or landmarks")
         if self.up[1] == self.front[1]:
-            raise ValueError(f"up is {self.up} and front is {self.front}; expected two different axes")
+            lines.append(f"up is {self.up} and front is {self.front}; expected two different axes")
+        if self.eyes and self.chin and self.face_height(self.eyes, self.chin) <= 0:
+            lines.append(
+                f"eyes {self.eyes} lie no higher than chin {self.chin} along {self.up}; expected them above it"
+            )
+        if lines:
+            raise ValueError("; ".join(lines))
         return self
+
+    @property
+    def by_height(self) -> bool:
+        """Whether nothing is stated that tells the size of a face."""
+        return self.scale is None and self.eyes is None and self.landmarks is None
+
+    def face_height(self, eyes: Point, chin: Point) -> float:
+        """Return how far eyes lie above a chin, in units of the file.
+
+        Example:
+            >>> MeshSettings(folder="x", up="-z").face_height((0.0, 1.0, -3.0), (0.0, 0.0, -1.0))
+            2.0
+        """
+        axis = "xyz".index(self.up[1])
+        return (eyes[axis] - chin[axis]) * (1.0 if self.up[0] == "+" else -1.0)
 
 
 class SoftRasterSettings(Frozen):

@@ -5,27 +5,36 @@ ID is the prompt's id in its list; for a seed other than 0, ``ID.SEED.glb`` and 
 unreadable counts as a failure of the other system. It is an input error if a file is missing, refers to a missing file,
 or uses a feature of its format that we do not read.
 
+A table of landmarks is a CSV file beside the meshes with the columns `COLUMNS`: a row for each mesh, named as its file
+without the suffix.
+
 The Snakefile calls `mesh_problems` while it is parsed, so this module imports neither torch nor pandas.
 """
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import re
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from avatargen.config.errors import InputError
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings
+from avatargen.config.settings import MeshSettings, Point
 
 FORMATS = (".glb", ".obj", ".ply")
 LARGEST = 2048
 """Largest number of rows and columns of an imported image; larger ones are scaled down."""
 NAMED = 3
-"""Largest number of missing files that a message names."""
+"""Largest number of missing files, or rows, that a message names."""
+COLUMNS = ("mesh", "eyes_x", "eyes_y", "eyes_z", "chin_x", "chin_y", "chin_z")
+"""Columns of a table of landmarks."""
 HEAD = 2**20
 """Bytes at the beginning of a text file that are searched for references."""
 _REFERS = {
@@ -34,6 +43,18 @@ _REFERS = {
     ".ply": re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", re.MULTILINE),
 }
 _HARMLESS = {"KHR_materials_unlit", "KHR_materials_ior", "KHR_materials_specular", "KHR_materials_emissive_strength"}
+
+
+class Landmarks(NamedTuple):
+    """The points of a face that place and scale its mesh, in the file's coordinates.
+
+    Attributes:
+        eyes: midway between the pupils.
+        chin: on the midline, the point of the chin that lies furthest down and forward.
+    """
+
+    eyes: Point
+    chin: Point
 
 
 def mesh_name(item: PromptItem) -> str:
@@ -75,11 +96,121 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
     lines = [f"{where}: {problem}" for path in found.values() if path for problem in _file_problems(path)]
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        some = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
-        formats = ", ".join(FORMATS)
-        expected = f"expected a file of {formats}; leave it empty for a failure"
-        lines.append(f"{where}: {meshes.folder}: no mesh for {some}; {expected}")
+        expected = f"expected a file of {', '.join(FORMATS)}; leave it empty for a failure"
+        lines.append(f"{where}: {meshes.folder}: no mesh for {_some(missing)}; {expected}")
+    if meshes.landmarks:
+        try:
+            known = read_landmarks(folder / meshes.landmarks, meshes)
+        except InputError as error:
+            return [*lines, *(f"{where}: {problem}" for problem in error.problems)]
+        unmarked = [name for name, path in found.items() if path and path.stat().st_size and name not in known]
+        if unmarked:
+            lines.append(f"{where}: {meshes.landmarks}: no row for {_some(unmarked)}; expected one for each mesh")
     return lines
+
+
+def mesh_notes(method: str, meshes: MeshSettings) -> list[str]:
+    """Return what the user of a method's meshes should know, one line each."""
+    if not meshes.by_height:
+        return []
+    return [
+        f"methods.yaml: {method}: meshes: each is made as tall as the template, so tall hair shrinks a face and a "
+        "baby's is as large as a man's; state scale, landmarks, or eyes and chin (docs/extending.md)"
+    ]
+
+
+def landmarks_of(meshes: MeshSettings, item: PromptItem, root: Path) -> Landmarks | None:
+    """Return the landmarks of an item's mesh; None where its size does not come from landmarks.
+
+    Args:
+        meshes: settings of the method.
+        item: prompt and seed.
+        root: folder that relative paths start from.
+
+    Raises:
+        InputError: the table cannot be read.
+        ValueError: it has no row for the mesh.
+    """
+    if meshes.eyes and meshes.chin:
+        return Landmarks(meshes.eyes, meshes.chin)
+    if meshes.landmarks is None:
+        return None
+    path = root / meshes.folder / meshes.landmarks
+    found = read_landmarks(path, meshes).get(mesh_name(item))
+    if found is None:
+        raise ValueError(f"{path}: no row for {mesh_name(item)}; expected one for each mesh")
+    return found
+
+
+def read_landmarks(path: Path, meshes: MeshSettings) -> dict[str, Landmarks]:
+    """Read a table of landmarks, by the name of the mesh.
+
+    Args:
+        path: of a CSV file with the columns `COLUMNS`.
+        meshes: whose up axis the points refer to.
+
+    Raises:
+        InputError: not readable, columns missing or unknown, a duplicate row, or points that are not finite or lie
+            upside down; one problem for each row.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
+    return _read_landmarks(path, facts.st_mtime_ns, facts.st_size, meshes)
+
+
+@lru_cache(maxsize=8)
+def _read_landmarks(path: Path, _changed: int, _size: int, meshes: MeshSettings) -> dict[str, Landmarks]:
+    """Read a table once until it changes: the fingerprint of every mesh asks for its row."""
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError([f"{path}: cannot be read as a CSV table in UTF-8: {error}"]) from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    if sorted(header) != sorted(COLUMNS):
+        raise InputError([f"{path}:1: got the columns {', '.join(header)}; expected {', '.join(COLUMNS)}"])
+    found: dict[str, Landmarks] = {}
+    problems = []
+    for number, cells in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+        try:
+            if row["mesh"] in found:
+                raise ValueError(f"duplicate mesh '{row['mesh']}'; expected one row for each")
+            found[row["mesh"]] = _landmarks_in(row, meshes)
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _landmarks_in(row: dict[str, str], meshes: MeshSettings) -> Landmarks:
+    """Return the landmarks of a row of a table.
+
+    Raises:
+        ValueError: a cell is no finite number, or the points lie upside down.
+    """
+    cells = [row.get(name, "") for name in COLUMNS[1:]]
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"got {', '.join(cells)}; expected six finite numbers")
+    marks = Landmarks(eyes=(values[0], values[1], values[2]), chin=(values[3], values[4], values[5]))
+    if meshes.face_height(*marks) <= 0:
+        raise ValueError(
+            f"eyes {marks.eyes} lie no higher than chin {marks.chin} along {meshes.up}; expected them above it"
+        )
+    return marks
+
+
+def _some(names: list[str]) -> str:
+    """Return names for a message, not too many."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def parts_of(path: Path) -> list[Path]:

@@ -24,8 +24,10 @@ from torch import Tensor
 from trimesh.visual.material import PBRMaterial
 
 from avatargen.config.settings import Axis, MeshSettings
-from avatargen.exchange.mesh_files import LARGEST, parts_of
+from avatargen.exchange.mesh_files import LARGEST, Landmarks, parts_of
 from avatargen.geometry.types import HeadTopology
+from avatargen.heads.base import HeadModel
+from avatargen.heads.face_points import FacePoints
 from avatargen.io.avatar_file import GREY
 
 CELL = 2
@@ -51,13 +53,40 @@ class Mesh:
     texture: Float[Tensor, "3 H W"]
 
 
-def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
+@dataclass(frozen=True)
+class TemplateSize:
+    """What meshes are made as large as, metres.
+
+    Attributes:
+        height: of the template's bounding box.
+        eyes: the point between its pupils.
+        face: how far that lies above its chin.
+    """
+
+    height: float
+    eyes: tuple[float, float, float]
+    face: float
+
+    @classmethod
+    def of(cls, head: HeadModel) -> TemplateSize:
+        """Measure the template of a head model.
+
+        Raises:
+            ValueError: the head model has no eyes or no face, see `FacePoints.of`.
+        """
+        points, vertices = FacePoints.of(head), head.canonical(head.shape_template[None])
+        (x, y, z), up = points.eyes(vertices)[0].tolist(), vertices[0, :, 1]
+        return cls(float(up.max() - up.min()), (x, y, z), y - float(up[points.chin]))
+
+
+def read_mesh(path: Path, meshes: MeshSettings, template: TemplateSize, landmarks: Landmarks | None = None) -> Mesh:
     """Read a mesh from a file.
 
     Args:
         path: of a .glb, .obj or .ply.
-        meshes: axes of the file, and whether to fit the mesh to our template.
-        height: of the template's bounding box, metres.
+        meshes: axes of the file, and the scale if one is stated.
+        template: what the mesh is made as large as.
+        landmarks: of the mesh, in the file's coordinates, if its size comes from them.
 
     Raises:
         ValueError: the file is empty or unreadable, or its mesh has no triangles, no extent, or non-finite coordinates.
@@ -81,7 +110,7 @@ def read_mesh(path: Path, meshes: MeshSettings, height: float) -> Mesh:
         face_uvs=torch.arange(index.size).view(-1, 3),
         regions={"skin": torch.ones(len(points), dtype=torch.bool)},
     )
-    placed = place(points, meshes, height)
+    placed = place(points, meshes, template, landmarks)
     return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
 
 
@@ -110,27 +139,46 @@ def _parts(
             yield points[mesh.faces][:, ::turn], texture, uvs[:, ::turn]
 
 
-def place(points: Float[np.ndarray, "N 3"], meshes: MeshSettings, height: float) -> Float[np.ndarray, "N 3"]:
-    """Rotate points so that y is up and the face looks along +z; with `meshes.fit`, centre and scale their box too.
+def place(
+    points: Float[np.ndarray, "N 3"],
+    meshes: MeshSettings,
+    template: TemplateSize,
+    landmarks: Landmarks | None = None,
+) -> Float[np.ndarray, "N 3"]:
+    """Rotate points so that y is up and the face looks along +z, then scale and move them.
+
+    With landmarks, the eyes come to those of the template and the chin to its height: a chin that juts out or recedes
+    turns no head. With a scale, the file's origin stays the origin. Else the box is centred and made as tall as the
+    template's.
 
     Args:
         points: in the units of the file.
-        meshes: axes of the file, and whether to fit.
-        height: of the fitted bounding box, metres.
+        meshes: axes of the file, and the scale if one is stated.
+        template: what the points are fitted to.
+        landmarks: of the mesh, if its size comes from them.
 
     Returns:
-        Points in metres if fitted, else in the units of the file.
+        Points in metres.
 
     Example:
-        >>> place(np.array([[1.0, 2.0, 3.0]]), MeshSettings(folder="x", up="+z", front="-y", fit=False), 0.3).tolist()
-        [[1.0, 3.0, -2.0]]
+        >>> template = TemplateSize(height=0.3, eyes=(0.0, 0.03, 0.08), face=0.11)
+        >>> meshes = MeshSettings(folder="x", up="+z", front="-y", scale=0.5)
+        >>> place(np.array([[1.0, 2.0, 3.0]]), meshes, template).tolist()
+        [[0.5, 1.5, -1.0]]
+        >>> marks = Landmarks(eyes=(0.0, -8.0, 15.0), chin=(0.0, -9.0, 4.0))
+        >>> place(np.array([*marks]), meshes, template, marks).round(3).tolist()
+        [[0.0, 0.03, 0.08], [0.0, -0.08, 0.09]]
     """
     up, front = axis_vector(meshes.up), axis_vector(meshes.front)
-    turned = points @ np.stack([np.cross(up, front), up, front]).T
-    if not meshes.fit:
-        return turned
+    turn = np.stack([np.cross(up, front), up, front]).T
+    turned = points @ turn
+    if landmarks is not None:
+        scale = template.face / meshes.face_height(*landmarks)
+        return (turned - np.array(landmarks.eyes) @ turn) * scale + np.array(template.eyes)
+    if meshes.scale is not None:
+        return turned * meshes.scale
     low, high = turned.min(axis=0), turned.max(axis=0)
-    return (turned - (low + high) / 2) * (height / max(high[1] - low[1], 1e-9))
+    return (turned - (low + high) / 2) * (template.height / max(high[1] - low[1], 1e-9))
 
 
 def axis_vector(axis: Axis) -> Float[np.ndarray, "3"]:

@@ -17,7 +17,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.places import ROOT
 from avatargen.config.plugins import SOURCES, load_class
 from avatargen.config.prompts import PromptItem
-from avatargen.exchange.mesh_files import find_mesh, mesh_name, mesh_problems, parts_of
+from avatargen.exchange.mesh_files import find_mesh, landmarks_of, mesh_name, mesh_notes, mesh_problems, parts_of
 from avatargen.headworld.phrases import described
 from avatargen.io.content_hash import weights_id
 
@@ -47,6 +47,10 @@ class Source:
 
     def problems(self, run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
         """Return what is missing to make avatars of these prompts, one line each."""
+        return []
+
+    def notes(self, run: RunConfig) -> list[str]:
+        """Return what the user should know of these avatars, one line each."""
         return []
 
     def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
@@ -109,26 +113,34 @@ class Imported(Source):
         """Return meshes that are missing or cannot be read; see the base class."""
         return mesh_problems(run.method_name, run.method.meshes, items, root) if run.method.meshes else []
 
+    def notes(self, run: RunConfig) -> list[str]:
+        """Return how meshes get their size, where that favours some; see the base class."""
+        return mesh_notes(run.method_name, run.method.meshes) if run.method.meshes else []
+
     def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
-        """Return hashes of the mesh and of the files it refers to; see the base class."""
-        path = find_mesh(run.method.meshes, item, root) if run.method.meshes else None
-        return [[weights_id(str(part), root) for part in parts_of(path)] if path else []]
+        """Return hashes of the mesh and of the files it refers to, and its landmarks; see the base class."""
+        meshes = run.method.meshes
+        path = find_mesh(meshes, item, root) if meshes else None
+        if meshes is None or path is None:
+            return [[]]
+        marks = landmarks_of(meshes, item, root) if path.stat().st_size else None
+        return [[weights_id(str(part), root) for part in parts_of(path)], marks]
 
     def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
-        """Return the mesh, placed and scaled like the template; see the base class."""
+        """Return the mesh, placed and scaled as its settings say; see the base class."""
         from dataclasses import replace
 
         import torch
 
-        from avatargen.exchange.mesh_import import read_mesh
+        from avatargen.exchange.mesh_import import TemplateSize, read_mesh
         from avatargen.heads.mesh_head import MESH
 
         meshes = run.method.meshes
         path = find_mesh(meshes, item, ROOT) if meshes else None
         if meshes is None or path is None:
             raise ValueError(f"{item.list}/{item.item}: no mesh named {mesh_name(item)} in {meshes and meshes.folder}")
-        height = generator.head.canonical(generator.head.shape_template[None])[0, :, 1]
-        mesh = read_mesh(path, meshes, float(height.max() - height.min()))
+        marks = landmarks_of(meshes, item, ROOT) if path.stat().st_size else None
+        mesh = read_mesh(path, meshes, TemplateSize.of(generator.head), marks)
         tensors = {name: torch.zeros(0) for name in ("shape", "expression")}
         tensors |= {"joints": torch.zeros(0, 3), "offsets": mesh.vertices, "baked_texture": mesh.texture}
         avatar = generator.new_avatar(run, item, {**tensors, "latent_texture": None}, 0.0)

@@ -76,6 +76,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     resolved = {method: run for method, run in runs.items() if run is not None}
     study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files, pool_file))
     notes = [note for name in priors for note in prior_notes(name, library, root)]
+    notes += [note for run in study.runs.values() for note in source_of(run).notes(run)]
     return replace(study, notes=[*notes, *study.notes])
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from avatargen.heads.face_points import FacePoints
 from avatargen.heads.skinning import joint_motions, skin
 
 FIELDS = ["shape", "expression", "joints", "offsets"]
@@ -53,6 +54,15 @@ def test_template_is_within_bounds_and_centred(head):
     assert ((low <= head.shape_template) & (head.shape_template <= high)).all()
     points = head.canonical(head.template(1).shape)[0]
     assert ((points.max(dim=0).values + points.min(dim=0).values) / 2).abs().max() < 1e-5
+
+
+def test_eyes_and_chin_are_points_of_the_face(head, template_points):
+    points = FacePoints.of(head)
+    right, left, chin = template_points[[points.right, points.left, points.chin]]
+    eyes = points.eyes(template_points[None])[0]
+    assert right[0] < -0.01 and left[0] > 0.01 and eyes[0].abs() < 2e-3 and chin[0].abs() < 0.01
+    assert head.topology.regions["eyes"][[points.right, points.left]].all()
+    assert 0.05 < eyes[1] - chin[1] < 0.15 and min(eyes[2], chin[2]) > 0.02
 
 
 def test_rest_is_canonical_and_offsets_add(head, varied):

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 
 from avatargen.config.experiment import JudgeSettings, RunConfig
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings, SoftRasterSettings
+from avatargen.config.settings import CameraSettings, MeshSettings, MethodSettings, PriorSettings, SoftRasterSettings
 from avatargen.geometry.cameras import keyed_noise
+from avatargen.heads.face_points import FacePoints
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io.avatar_file import GREY
 from avatargen.io.history import History
@@ -370,6 +372,21 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
     assert (floor.baked_texture == GREY).all()
     red, green, blue = ceiling.baked_texture[:, ceiling.baked_texture.sum(0) > 0].mean(1)
     assert green > red and green > blue
+
+
+def test_imported_mesh_is_fitted_by_its_landmarks(generator, tmp_path):
+    """The template itself in centimetres, with a spike on its head, and a second time as tall as the template."""
+    points, template = FacePoints.of(generator.head), generator.head.vertices(generator.head.template(1))
+    spiky = torch.cat([template[0], torch.tensor([[0, 0.3, 0], [0.01, 0.2, 0], [0, 0.2, 0.01]])]).double().numpy()
+    faces = torch.cat([generator.head.topology.faces, len(template[0]) + torch.tensor([[0, 1, 2]])]).numpy()
+    trimesh.Trimesh(spiky * 100, faces, process=False).export(tmp_path / "a.ply")
+    eyes, chin = (100 * points.eyes(template)[0]).tolist(), (100 * template[0, points.chin]).tolist()
+    settings = [MeshSettings(folder=str(tmp_path), eyes=eyes, chin=chin), MeshSettings(folder=str(tmp_path))]
+    runs = [run_config(generator, source="imported", meshes=each) for each in settings]
+    by_face, by_height = (make(generator, run, [MAN], tmp_path)[0].offsets for run in runs)
+    assert torch.allclose(by_face.max(0).values, torch.tensor(spiky.max(0)).float(), atol=1e-5)
+    assert torch.allclose(by_face.min(0).values, template[0].min(0).values, atol=1e-5)
+    assert float(by_height[:, 0].max() / by_face[:, 0].max()) == pytest.approx(0.2887 / 0.4444, abs=1e-3)
 
 
 def test_seconds_cover_all_attempts_runs_and_baking(generator, tmp_path, monkeypatch):
