@@ -39,7 +39,9 @@ Images = UInt8[np.ndarray, "V H W 3"]
 
 def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[str, Any]:
     """Return what decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
-    facts = settings.model_dump(mode="json", include={"views", "elevation", "fov", "size", "samples", "background"})
+    facts = settings.model_dump(
+        mode="json", include={"views", "elevation", "fov", "fit", "size", "samples", "background"}
+    )
     clay = {"albedo": ALBEDO, "ambient": AMBIENT, "diffuse": DIFFUSE, "light_offset": list(LIGHT_OFFSET)}
     latents = {"size": prior.latent_size, "samples": prior.samples, "decoder": weights_id(prior.vae or prior.path)}
     return {**facts, "clay": clay, "latents": latents, "colour": "unlit"}

@@ -62,7 +62,7 @@ def render_avatar(
     """
     if is_current(folder, RENDER_FACTS, fingerprint, VIEW_FILES):
         return read_json(folder / RENDER_FACTS)
-    start, tools = time.perf_counter(), tools.fitting(avatar)
+    start, tools = time.perf_counter(), tools.fitting(avatar, settings.fit)
     decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
     views = render_views(avatar, tools, settings, decoded)
     protocol = json.dumps(view_protocol(settings, tools.prior_settings), sort_keys=True)

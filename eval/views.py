@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from avatargen.heads.mesh_head import MeshHead
 from avatargen.io.avatar_file import Avatar
 from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
+from eval.face_fit import FaceFitted
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
@@ -60,10 +62,15 @@ class RenderTools:
         renderer = load_class("renderer", renderer_name, RENDERERS)(head.topology)
         return cls(head, renderer, load_prior(prior_settings, root), prior_settings)
 
-    def fitting(self, avatar: Avatar) -> RenderTools:
-        """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology."""
+    def fitting(self, avatar: Avatar, fit: Literal["metric", "face"] = "metric") -> RenderTools:
+        """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology.
+
+        Args:
+            avatar: to show.
+            fit: as large as it is, or with eyes and chin at the template's; a mesh's size is decided where it is read.
+        """
         if avatar.topology is None:
-            return self
+            return self if fit == "metric" else replace(self, head=FaceFitted(self.head, avatar.shape))
         renderer = type(self.renderer)(avatar.topology, avatar.offsets)
         return replace(self, head=MeshHead(avatar.topology), renderer=renderer)
 

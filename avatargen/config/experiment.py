@@ -34,6 +34,9 @@ class EvaluationSettings(Frozen):
     views: int = Field(8, ge=1, le=72, description="evenly spaced azimuths, the first one frontal")
     elevation: float = Field(10.0, ge=-89, le=89, description="degrees")
     fov: float = Field(16.0, ge=5, le=60, description="vertical field of view, degrees; 16 just holds a large afro")
+    fit: Literal["metric", "face"] = Field(
+        "metric", description="heads as large as they are, or with eyes and chin at the template's"
+    )
     size: int = Field(128, ge=32, le=1024, description="rows and columns of the images shown to a judge")
     samples: int = Field(3, ge=1, le=8, description="render samples on each side of a pixel")
     background: tuple[Share, Share, Share] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")

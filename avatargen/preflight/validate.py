@@ -214,6 +214,12 @@ def _source_problems(
         if run is not None:
             asked = [item for items in lists.values() for item in reduced(experiment, method, items)]
             lines += source_of(run).problems(run, asked, root)
+            meshes = run.method.meshes
+            if experiment.evaluation.fit == "face" and meshes and not (meshes.eyes or meshes.landmarks):
+                lines.append(
+                    f"{experiment.experiment}: evaluation: fit: got 'face', but '{method}' has meshes without "
+                    "landmarks; expected eyes and chin, or landmarks, in its stanza"
+                )
     return lines
 
 

@@ -119,6 +119,29 @@ def test_reduced_method_needs_only_the_meshes_it_uses(place):
     assert [item.item for item in study.items("few", "theirs")] == [first]
 
 
+def test_faces_are_compared_only_where_meshes_have_landmarks(place):
+    meshes = {"folder": str(place), "scale": 0.01}
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": meshes}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    for item in validate_all("mine").lists["few"]:
+        (place / f"{item.item}{f'.{item.seed}' if item.seed else ''}.ply").touch()
+    asked = {"methods": ["full", "theirs"]}
+    assert validate_all("mine", asked).experiment.evaluation.fit == "metric"
+    (problem,) = problems_of(validate_all, "mine", {**asked, "evaluation": {"fit": "face"}})
+    assert "fit: got 'face', but 'theirs' has meshes without landmarks" in problem
+    del meshes["scale"]
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    assert "as tall as the template" in validate_all("mine", asked).notes[-1]
+    write_yaml(
+        place / "workflow/config/methods.yaml",
+        theirs={
+            **stanza,
+            "overrides": {"source": "imported", "meshes": {**meshes, "eyes": [0, 1, 0], "chin": [0, 0, 0]}},
+        },
+    )
+    assert not validate_all("mine", {**asked, "evaluation": {"fit": "face"}}).notes
+
+
 def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(place / "nowhere"))
     flame = {"head": "flame", "methods": ["full", "oracle"]}
