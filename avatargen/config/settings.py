@@ -50,6 +50,17 @@ Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 Point = tuple[Number, Number, Number]
 
 
+def face_height(up: Axis, eyes: Point, chin: Point) -> float:
+    """Return how far eyes lie above a chin.
+
+    Example:
+        >>> face_height("-z", eyes=(0.0, 1.0, -3.0), chin=(0.0, 0.0, -1.0))
+        2.0
+    """
+    axis = "xyz".index(up[1])
+    return (eyes[axis] - chin[axis]) * (1.0 if up[0] == "+" else -1.0)
+
+
 class MeshSettings(Frozen):
     """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_files`).
 
@@ -75,7 +86,7 @@ class MeshSettings(Frozen):
             lines.append(f"got {' and '.join(stated)}; expected one of scale, eyes with chin, or landmarks")
         if self.up[1] == self.front[1]:
             lines.append(f"up is {self.up} and front is {self.front}; expected two different axes")
-        if self.eyes and self.chin and self.face_height(self.eyes, self.chin) <= 0:
+        if self.eyes and self.chin and face_height(self.up, self.eyes, self.chin) <= 0:
             lines.append(
                 f"eyes {self.eyes} lie no higher than chin {self.chin} along {self.up}; expected them above it"
             )
@@ -87,16 +98,6 @@ class MeshSettings(Frozen):
     def by_height(self) -> bool:
         """Whether nothing is stated that tells the size of a face."""
         return self.scale is None and self.eyes is None and self.landmarks is None
-
-    def face_height(self, eyes: Point, chin: Point) -> float:
-        """Return how far eyes lie above a chin, in units of the file.
-
-        Example:
-            >>> MeshSettings(folder="x", up="-z").face_height((0.0, 1.0, -3.0), (0.0, 0.0, -1.0))
-            2.0
-        """
-        axis = "xyz".index(self.up[1])
-        return (eyes[axis] - chin[axis]) * (1.0 if self.up[0] == "+" else -1.0)
 
 
 class SoftRasterSettings(Frozen):

@@ -26,7 +26,7 @@ from urllib.parse import unquote
 
 from avatargen.config.errors import InputError
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings, Point
+from avatargen.config.settings import Axis, MeshSettings, Point, face_height
 
 FORMATS = (".glb", ".obj", ".ply")
 LARGEST = 2048
@@ -157,11 +157,11 @@ def read_landmarks(path: Path, meshes: MeshSettings) -> dict[str, Landmarks]:
         facts = path.stat()
     except OSError as error:
         raise InputError([f"{path}: not readable: {error.strerror}"]) from error
-    return _read_landmarks(path, facts.st_mtime_ns, facts.st_size, meshes)
+    return _read_landmarks(path, facts.st_mtime_ns, facts.st_size, meshes.up)
 
 
 @lru_cache(maxsize=8)
-def _read_landmarks(path: Path, _changed: int, _size: int, meshes: MeshSettings) -> dict[str, Landmarks]:
+def _read_landmarks(path: Path, _changed: int, _size: int, up: Axis) -> dict[str, Landmarks]:
     """Read a table once until it changes: the fingerprint of every mesh asks for its row."""
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
@@ -179,7 +179,7 @@ def _read_landmarks(path: Path, _changed: int, _size: int, meshes: MeshSettings)
         try:
             if row["mesh"] in found:
                 raise ValueError(f"duplicate mesh '{row['mesh']}'; expected one row for each")
-            found[row["mesh"]] = _landmarks_in(row, meshes)
+            found[row["mesh"]] = _landmarks_in(row, up)
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
     if problems:
@@ -187,7 +187,7 @@ def _read_landmarks(path: Path, _changed: int, _size: int, meshes: MeshSettings)
     return found
 
 
-def _landmarks_in(row: dict[str, str], meshes: MeshSettings) -> Landmarks:
+def _landmarks_in(row: dict[str, str], up: Axis) -> Landmarks:
     """Return the landmarks of a row of a table.
 
     Raises:
@@ -201,10 +201,8 @@ def _landmarks_in(row: dict[str, str], meshes: MeshSettings) -> Landmarks:
     if not all(map(math.isfinite, values)):
         raise ValueError(f"got {', '.join(cells)}; expected six finite numbers")
     marks = Landmarks(eyes=(values[0], values[1], values[2]), chin=(values[3], values[4], values[5]))
-    if meshes.face_height(*marks) <= 0:
-        raise ValueError(
-            f"eyes {marks.eyes} lie no higher than chin {marks.chin} along {meshes.up}; expected them above it"
-        )
+    if face_height(up, *marks) <= 0:
+        raise ValueError(f"eyes {marks.eyes} lie no higher than chin {marks.chin} along {up}; expected them above it")
     return marks
 
 

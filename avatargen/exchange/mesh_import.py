@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from trimesh.visual.material import PBRMaterial
 
-from avatargen.config.settings import Axis, MeshSettings
+from avatargen.config.settings import Axis, MeshSettings, face_height
 from avatargen.exchange.mesh_files import LARGEST, Landmarks, parts_of
 from avatargen.geometry.types import HeadTopology
 from avatargen.heads.base import HeadModel
@@ -173,7 +173,7 @@ def place(
     turn = np.stack([np.cross(up, front), up, front]).T
     turned = points @ turn
     if landmarks is not None:
-        scale = template.face / meshes.face_height(*landmarks)
+        scale = template.face / face_height(meshes.up, *landmarks)
         return (turned - np.array(landmarks.eyes) @ turn) * scale + np.array(template.eyes)
     if meshes.scale is not None:
         return turned * meshes.scale
