@@ -20,6 +20,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
+        f"{RESULTS}/results.json",
 
 
 onstart:

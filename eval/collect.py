@@ -17,15 +17,17 @@ from avatargen.config.experiment import Experiment
 from avatargen.config.settings import PriorSettings
 from avatargen.io.atomic import write_json
 from avatargen.io.manifest import Row
+from eval.agreement import inverted_judges, mark_inverted
 from eval.captions import CaptionEmbeddings
 from eval.consistency import PRIORS, consistency
 from eval.images import view_protocol
 from eval.load import judges_of, load_avatar_files
 from eval.pools import Pool
-from eval.records import Protocol
+from eval.protocol import Protocol, Protocols, spelt_out
+from eval.records import to_frame
 from eval.score import AvatarScores, Score, score_avatar
 from eval.tables import remove_table, split_runs, write_table
-from eval.tabulate import list_records, tabulate
+from eval.tabulate import baseline_of_experiment, list_records, tabulate
 
 
 def collect(
@@ -44,7 +46,7 @@ def collect(
         experiment: whose tables they are.
         priors: by the name of the run; their settings decide how latents are shown.
         rows: of all manifests, in the order of :func:`eval.pools.in_method_order`.
-        pools: of both tracks, see :func:`eval.pools.read_pools`.
+        pools: of each track, see :func:`eval.pools.read_pools`.
         captions: their embeddings, by judge.
         root: what the rows' folders are relative to.
         tables: folder to write to.
@@ -58,12 +60,13 @@ def collect(
     for name, embeddings in captions.items():
         problems.of(lambda name=name, e=embeddings: e.check(name, pools, [row.prompt for row in rows]))
     problems.check()
-    views = {name: view_protocol(experiment.evaluation, prior) for name, prior in priors.items()}
+    shown = (experiment.head, experiment.renderer)
+    views = {name: view_protocol(experiment.evaluation, prior, *shown) for name, prior in priors.items()}
     avatars = score_avatars(rows, captions, pools, views, root, guides or {})
     judges = list(captions)
     scores = [score for avatar in avatars for score in avatar.scores]
     scores.sort(key=lambda score: judges.index(score.record.judge))  # stable: avatars keep their order
-    baseline = "full" if "full" in experiment.methods else experiment.methods[0]
+    baseline = baseline_of_experiment(experiment)
     crossed = experiment.priors is not None
     for name, table in tabulate(avatars, scores, baseline).items():
         write_table(split_runs(table) if crossed else table, tables, name)
@@ -71,12 +74,13 @@ def collect(
         write_table(split_runs(table) if crossed else table, tables, name, readable=False)
     remove_table(tables, PRIORS)  # of an earlier run with other priors
     if experiment.priors:
-        write_table(consistency(avatars, experiment.priors), tables, PRIORS)
+        inverted = inverted_judges(to_frame(score.record for score in scores), baseline)
+        write_table(mark_inverted(consistency(avatars, experiment.priors), inverted), tables, PRIORS)
     write_json(tables / "protocols.json", protocol_facts(scores, captions))
 
 
 def score_avatars(
-    rows: Iterable[Row],
+    rows: Sequence[Row],
     captions: Mapping[str, CaptionEmbeddings],
     pools: Mapping[str, Pool],
     views: Mapping[str, dict[str, Any]],
@@ -88,40 +92,35 @@ def score_avatars(
     Raises:
         InputError: embeddings are missing; all problems.
     """
-    problems, found = Problems(), []
+    problems, found, protocols = Problems(), [], Protocols.of(rows, pools, captions)
     for row in rows:
         judges = judges_of(row, captions, guides)
         files = problems.of(lambda row=row, judges=judges: load_avatar_files(row, root, judges))
         if files:
-            found.append(score_avatar(files, captions, pools, views[row.method]))
+            found.append(score_avatar(files, captions, pools, views[row.method], protocols))
     problems.check()
     return found
 
 
 def protocol_facts(scores: Iterable[Score], captions: Mapping[str, CaptionEmbeddings]) -> dict[str, dict[str, Any]]:
-    """Return each protocol by its hash, spelt out, with the captions that its judge truncates.
+    """Return each protocol by its hash, spelt out, with its subset and the captions that its judge truncates.
 
-    The texture track of methods that are crossed with priors has a protocol for each decoder; it names these priors.
+    In the tracks of colour, methods that are crossed with priors have a protocol for each decoder; it names these
+    priors.
     """
-    names = {embeddings.judge: name for name, embeddings in captions.items()}
-    protocols: dict[str, Protocol] = {}
+    found: dict[str, tuple[Protocol, str, str]] = {}
     decoders: dict[str, dict[str, None]] = {}
-    for protocol, record in scores:
-        protocols[protocol.hash] = protocol
-        prior = split_name(record.method)[1]
-        if prior and protocol.track == "texture":
-            decoders.setdefault(protocol.hash, {})[prior] = None
+    for protocols, record in scores:
+        prior = split_name(record.method)[1] if record.track != "geometry" else ""
+        for subset, protocol in protocols.items():
+            found[protocol.hash] = (protocol, subset, record.judge)
+            if prior:
+                decoders.setdefault(protocol.hash, {})[prior] = None
     return {
         key: {
-            "judge": protocol.judge,
-            "name": names[protocol.judge],
-            "track": protocol.track,
-            "pool": protocol.pool,
-            "pool_size": len(protocol.captions),
-            "captions": list(protocol.captions),
-            "truncated": list(captions[names[protocol.judge]].truncated[protocol.track]),
-            "views": protocol.views,
+            "subset": subset,
+            **spelt_out(protocol, judge, captions[judge].truncated[protocol.track]),
             **({"priors": list(decoders[key])} if key in decoders else {}),
         }
-        for key, protocol in protocols.items()
+        for key, (protocol, subset, judge) in found.items()
     }

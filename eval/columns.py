@@ -11,6 +11,11 @@ from typing import Any, Literal, cast
 
 import pandas as pd
 
+UNIT = ["list", "item", "seed"]
+"""Columns that name an avatar of a method."""
+PROMPT = ["list", "item"]
+"""Columns that name its prompt."""
+
 
 def column(table: pd.DataFrame, name: str) -> pd.Series:
     """Return a column.

@@ -11,12 +11,13 @@ import pandas as pd
 from avatargen.headworld.attributes import VALUES
 from avatargen.headworld.phrases import parse
 from eval.columns import groups
+from eval.subsets import each_subset
 
-CONFUSIONS = ("method", "judge", "track", "n", "missed", *VALUES)
+CONFUSIONS = ("method", "judge", "track", "subset", "n", "missed", *VALUES)
 
 
 def confusions(records: pd.DataFrame) -> pd.DataFrame:
-    """Return how often each attribute is confused, one row for each method, judge and track.
+    """Return how often each attribute is confused, one row for each judge, track, subset and method.
 
     Args:
         records: columns as in :class:`eval.records.Record`.
@@ -27,13 +28,13 @@ def confusions(records: pd.DataFrame) -> pd.DataFrame:
         another value of it. One confusion can count under several attributes.
     """
     rows = []
-    for (method, judge, track), group in groups(records, "method", "judge", "track"):
+    for (judge, track, subset, method), group in groups(each_subset(records), "judge", "track", "subset", "method"):
         known = group[[parse(caption) is not None for caption in group["caption"]]]
         if known.empty:
             continue
         wrong = [differing(*captions) for captions in zip(known["caption"], known["taken_for"], strict=True)]
         shares = [sum(name in names for names in wrong) / len(known) for name in VALUES]
-        rows.append([method, judge, track, len(known), (known["rank"] > 1).mean(), *shares])
+        rows.append([method, judge, track, subset, len(known), (known["rank"] > 1).mean(), *shares])
     return pd.DataFrame(rows, columns=CONFUSIONS)
 
 

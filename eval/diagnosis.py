@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from avatargen.config.experiment import EvaluationSettings
 from avatargen.config.prompts import draw_key
-from avatargen.geometry.cameras import evaluation_cameras, keyed_noise
+from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, usual_framing
 from avatargen.geometry.types import Cameras
 from avatargen.io.avatar_file import Avatar
 from avatargen.io.history import History
@@ -20,6 +19,7 @@ from avatargen.priors.foreground import Denoising, foreground_change
 from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
 from eval.findings import Diagnosis
 from eval.images import Images
+from eval.janus import janus
 from eval.views import (
     RenderTools,
     colour_and_clay,
@@ -57,7 +57,7 @@ def diagnose(
         shown: its neural colours, as judges see them: the views `texture`.
         history: of its generation.
     """
-    cameras = protocol_cameras(settings)
+    cameras, prior_views = protocol_cameras(avatar, tools, settings), prior_cameras(tools, settings)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, samples=2, gradients=False).coverage[0, :, 0]
     clipped = np.minimum(shown, 255 - shown).min(-1) <= CLIPPED
@@ -67,23 +67,46 @@ def diagnose(
     margin = EDGE * (high - low)
     near = (avatar.shape <= low + margin) | (avatar.shape >= high - margin)
     return Diagnosis(
-        misaligned=misalignment(avatar, tools, cameras, covered),
+        misaligned=misalignment(avatar, tools, prior_views, settings.size),
         saturated=float(clipped[(covered > 0.99).numpy()].mean()),
         masks=mask_change(history),
         at_bounds=float(near[low < high].float().mean()),
         at_limit=float((offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
         flicker=flicker(avatar, tools, settings),
+        cut=cut_views(covered),
+        janus=janus(avatar, tools, prior_views, settings.background),
     )
 
 
-def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, covered: Float[Tensor, "V H W"]) -> float:
+def cut_views(covered: Float[Tensor, "V H W"]) -> float:
+    """Return the fraction of views in which the head touches the border of the image.
+
+    Example:
+        >>> covered = torch.zeros(4, 8, 8)
+        >>> covered[:, 2:6, 2:6], covered[0, 7, 4] = 1.0, 0.25
+        >>> cut_views(covered)
+        0.25
+    """
+    border = torch.cat((covered[:, 0], covered[:, -1], covered[:, :, 0], covered[:, :, -1]), dim=1)
+    return float((border > 0).any(dim=1).float().mean())
+
+
+def prior_cameras(tools: RenderTools, settings: EvaluationSettings) -> Cameras:
+    """Return the views that the prior is asked about: the protocol's azimuths, framed as the prior knows heads."""
+    distance, fov = usual_framing(tools.prior_settings.cameras)
+    return evaluation_cameras(1, settings.views, settings.elevation, distance, fov)
+
+
+def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int) -> float:
     """Return how much of the outline the prior changes, as a fraction of the head's area; mean over the views.
 
     Args:
         avatar, tools, cameras: what is rendered.
-        covered: coverage of the avatar in each view.
+        size: rows and columns of the images that the head's area is measured in.
     """
-    cameras, covered = some_views(cameras, slice(None, None, STRIDE)), covered[::STRIDE]
+    cameras = some_views(cameras, slice(None, None, STRIDE))
+    vertices = tools.head.vertices(avatar.parameters())
+    covered = tools.renderer.render(vertices, cameras, size, samples=2, gradients=False).coverage[0, :, 0]
     change = outline_change(avatar, tools, cameras).cpu()
     return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
 
@@ -118,9 +141,8 @@ def flicker(avatar: Avatar, tools: RenderTools, settings: EvaluationSettings) ->
 
     Texture that moves with the head is the same in both and cancels out; texture that swims over it remains.
     """
-    one = evaluation_cameras(1, views=FRAMES, elevation=settings.elevation, fov=settings.fov)
-    azimuth = torch.linspace(-0.5, 0.5, FRAMES)[None] * (FRAMES - 1) * STEP
-    cameras = replace(one, azimuth=azimuth)
+    azimuths = torch.linspace(-0.5, 0.5, FRAMES) * (FRAMES - 1) * STEP
+    cameras = protocol_cameras(avatar, tools, settings, azimuths)
     exported = colour_and_clay(avatar, tools, cameras, settings.size, 2, settings.background)[0]
     decoded = neural_colour(decode_views(avatar, tools, cameras, settings.background), settings.size)
     vertices = tools.head.vertices(avatar.parameters())

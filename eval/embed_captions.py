@@ -1,4 +1,4 @@
-"""Embed an experiment's captions with one judge: the pools of both tracks, and the prompts."""
+"""Embed an experiment's captions with one judge: the pools of all tracks, and the prompts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from eval.captions import CaptionEmbeddings
 from eval.embed import Judge
-from eval.images import TRACKS
 from eval.pools import Pool
 
 
@@ -19,8 +18,9 @@ def embed_captions(judge: Judge, pools: Mapping[str, Pool], prompts: Sequence[st
     unique = list(dict.fromkeys(prompts))
     return CaptionEmbeddings(
         judge=judge.id,
-        captions={track: pools[track].captions for track in TRACKS},
-        pools={track: judge.embed_texts(pools[track].captions) for track in TRACKS},
-        truncated={track: judge.truncated(pools[track].captions) for track in TRACKS},
+        content=judge.content(),
+        captions={track: pool.captions for track, pool in pools.items()},
+        pools={track: judge.embed_texts(pool.captions) for track, pool in pools.items()},
+        truncated={track: judge.truncated(pool.captions) for track, pool in pools.items()},
         prompts=dict(zip(unique, judge.embed_texts(unique), strict=True)),
     )

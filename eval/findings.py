@@ -2,17 +2,19 @@
 
 misaligned    what the prior, shown the avatar over a plain background, adds to or removes from its outline, as a
               fraction of the head's area: where texture and geometry disagree. This is the prior that made the masks:
-              avatars that followed them do better (`full` 0.11) than ground-truth heads (0.13)
+              avatars that followed them do better (`full` 0.11) than ground-truth heads (0.12)
 saturated     fraction of the head's pixels with a channel that is black or full
 masks         change of the segmentation masks from one refresh to the next, as a fraction of the head's area
 at_bounds     fraction of the shape coefficients that lie at a bound
 at_limit      fraction of the vertices with a component of their offset at its limit
+cut           fraction of the judged views in which the head touches the border of the image: judges see a part of it
 flicker       mean absolute RGB change of the decoded renders from frame to frame of a fine turntable, beyond the
               change of the exported texture
+janus         fraction of the rear views that the prior takes for a front, see :mod:`eval.janus`
 
 The thresholds are ours. Most separate good avatars from bad ones by eye. Two cannot be told by eye and come from
-earlier studies: `misaligned`, which 2 of the 36 ground-truth heads of results/reference reach (a prior never agrees
-with an outline altogether), and `masks`, which a fifth of the avatars of an earlier version of `full` reached.
+earlier studies: `misaligned`, which 2 of the 36 ground-truth heads of the study of version 0.1.0 reached (a prior never
+agrees with an outline altogether), and `masks`, which a fifth of the avatars of an earlier version of `full` reached.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ FINDINGS = {
     "at_bounds": 0.1,
     "at_limit": 0.02,
     "flicker": 0.03,
+    "cut": 0.01,  # a single view: there are at most 72
+    "janus": 0.5,
 }
 """The least value of each measure that is a finding."""
 
@@ -40,6 +44,8 @@ class Diagnosis:
     at_bounds: float
     at_limit: float
     flicker: float
+    cut: float
+    janus: float
 
     @property
     def findings(self) -> list[str]:

@@ -11,6 +11,9 @@ geometry  clay: the same mesh without texture, under one fixed light that moves 
 Clay is Lambert-shaded, ALBEDO * (AMBIENT + DIFFUSE * max(0, n . l)), with the light LIGHT_OFFSET degrees to the left of
 and above the camera: a light right behind the camera would flatten the features that this track is about. The embedded
 judge was trained on clay of the same grey, lit from random upper front directions.
+
+Three tracks ask for captions in these images: `texture` and `shape_in_colour` in colour, among captions that differ in
+colour and material, or in shape; `geometry` in clay.
 """
 
 from __future__ import annotations
@@ -24,27 +27,63 @@ import numpy as np
 from jaxtyping import UInt8
 
 from avatargen.config.experiment import EvaluationSettings
+from avatargen.config.plugins import HEADS, PRIORS, RENDERERS
 from avatargen.config.settings import PriorSettings
+from avatargen.io.code_hash import code_hash
 from avatargen.io.content_hash import weights_id
 
 KINDS = ("texture", "baked", "geometry")
-TRACKS = ("texture", "geometry")
-KINDS_OF_TRACK = {"texture": ("texture", "baked"), "geometry": ("geometry",)}
+TRACKS = ("texture", "shape_in_colour", "geometry")
+KINDS_OF_TRACK = {"texture": ("texture", "baked"), "shape_in_colour": ("texture", "baked"), "geometry": ("geometry",)}
 """The kinds of images that are scored in each track; the first gives the track's score."""
 ALBEDO, AMBIENT, DIFFUSE = 0.75, 0.35, 0.70
 LIGHT_OFFSET = (-25.0, 25.0)  # degrees of azimuth and elevation, relative to the camera
+NUMBERS = "float32"
+"""Number format of decoding, encoding and embedding, on every device."""
+SHOWN = {
+    "views",
+    "elevation",
+    "distance",
+    "target_height",
+    "fov",
+    "widest_fov",
+    "fit",
+    "size",
+    "samples",
+    "background",
+    "noise_draws",
+}
+"""The settings that decide how images are taken and embedded."""
 
 Images = UInt8[np.ndarray, "V H W 3"]
 
 
-def view_protocol(settings: EvaluationSettings, prior: PriorSettings) -> dict[str, Any]:
-    """Return what decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol."""
-    facts = settings.model_dump(
-        mode="json", include={"views", "elevation", "fov", "fit", "size", "samples", "background"}
-    )
+def view_protocol(settings: EvaluationSettings, prior: PriorSettings, head: str, renderer: str) -> dict[str, Any]:
+    """Return what decides how an avatar is shown to a judge, JSON-ready; a part of every score's protocol.
+
+    Args:
+        settings: of the evaluation.
+        prior: decodes latents, and encodes for avatars that have none.
+        head, renderer: names in :mod:`avatargen.config.plugins`, of the experiment: they show all methods.
+    """
+    facts = settings.model_dump(mode="json", include=SHOWN)
     clay = {"albedo": ALBEDO, "ambient": AMBIENT, "diffuse": DIFFUSE, "light_offset": list(LIGHT_OFFSET)}
-    latents = {"size": prior.latent_size, "samples": prior.samples, "decoder": weights_id(prior.vae or prior.path)}
-    return {**facts, "clay": clay, "latents": latents, "colour": "unlit"}
+    latents = {
+        "size": prior.latent_size,
+        "samples": prior.samples,
+        "decoder": weights_id(prior.vae or prior.path),
+        "code": code_hash(_modules((PRIORS, prior.kind))),
+    }
+    return {
+        **facts,
+        "head": head,
+        "renderer": renderer,
+        "code": code_hash(("eval.views", *_modules((HEADS, head), (RENDERERS, renderer)))),
+        "clay": clay,
+        "colour": "unlit",
+        "latents": latents,
+        "numbers": NUMBERS,
+    }
 
 
 def of_track(views: dict[str, Any], track: str) -> dict[str, Any]:
@@ -54,7 +93,12 @@ def of_track(views: dict[str, Any], track: str) -> dict[str, Any]:
         >>> of_track({"views": 8, "latents": {"size": 64}}, "geometry")
         {'views': 8}
     """
-    return views if track == "texture" else {name: value for name, value in views.items() if name != "latents"}
+    return views if track != "geometry" else {name: value for name, value in views.items() if name != "latents"}
+
+
+def _modules(*named: tuple[dict[str, str], str]) -> tuple[str, ...]:
+    """Return the modules that names stand for in the tables of plug-ins; none for a name that is in no table."""
+    return tuple(table[name].partition(":")[0] for table, name in named if name in table)
 
 
 def packed(images: Images) -> UInt8[np.ndarray, " bytes"]:

@@ -1,10 +1,10 @@
-"""Plot an experiment's tables, as SVG and PNG. Colours are safe for the colour-blind (Okabe & Ito 2008)."""
+"""Plot an experiment's tables, as SVG and PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import matplotlib as mpl
 import numpy as np
@@ -13,15 +13,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from avatargen.config.crossing import split_name
-from avatargen.io.atomic import replacing
 from eval.columns import column, groups, numbers, where
-from eval.images import TRACKS
-from eval.tables import heading, read_table
+from eval.plot_style import (
+    FAINT,
+    INK,
+    MARKERS,
+    STYLE,
+    TITLES,
+    colour_of,
+    dodge,
+    judge_legend,
+    line_style,
+    lines_of,
+    mark_chance,
+    name_lines,
+    panels,
+    positions,
+    save_figure,
+    tracks_of,
+    unique,
+    with_lines,
+)
+from eval.subsets import by_subset, each_subset
+from eval.tables import INVERTED, heading, read_table
 
 PLOTS = {
-    "clip_r": "R@1: fraction of avatars whose own caption ranks first in the pool. Rings are the exported texture.",
-    "ranks": "R@k: fraction of avatars whose own caption is among the first k of the pool, mean over judges.",
+    "clip_r": "R@1: fraction of avatars whose own caption ranks first in its pool; thin dark lines lead to its "
+    "values under noise of ±1/255. Rings are the exported texture.",
+    "ranks": "R@k: fraction of avatars whose own caption is among the first k of its pool, mean over judges.",
     "confusions": "Avatars in per cent whose own caption does not rank first, and that the first judge took for a head "
     "with another value of an attribute.",
     "convergence": "CLIP score of the front of the head under each judge, and losses, over the steps of generation: "
@@ -30,38 +49,10 @@ PLOTS = {
     "cost": "Time and peak memory of generating one avatar.",
 }
 """Caption of each plot in the report."""
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#555555")
-DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-"""Line styles: of a method's priors, or of methods beyond the end of the palette, which repeat its colours."""
 MANY = 6
 """With more methods than this, quartile bands are left out."""
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-INK, FAINT = "#22252B", "#8A8F98"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#C9CCD2",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E7E9ED",
-    "axes.axisbelow": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "svg.hashsalt": "avatargen",  # the same plot is the same file
-    "figure.constrained_layout.use": True,
-}
 NARROWEST = 4
 """Least width of a panel, in columns: what its title takes."""
-TITLES = {"texture": "Texture (colour renders)", "geometry": "Geometry (clay renders)"}
 
 
 def write_plots(tables: Path, plots: Path) -> list[str]:
@@ -91,92 +82,102 @@ def _drawings(tables: Path) -> dict[str, Callable[[], Figure]]:
     """Return a function that draws it for each plot that there is data for."""
     costs, truths = read_table(tables, "cost"), read_table(tables, "truth_records")
     curves, confused = read_table(tables, "convergence"), read_table(tables, "confusions")
+    methods = unique(costs, "method")  # in the order of the experiment, which decides their colours
     drawings: dict[str, Callable[[], Figure]] = {
-        "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r")),
-        "ranks": lambda: plot_ranks(read_table(tables, "records")),
+        "clip_r": lambda: plot_clip_r(read_table(tables, "clip_r"), methods),
+        "ranks": lambda: plot_ranks(read_table(tables, "records"), methods),
     }
     if _lasting(curves):
-        drawings["convergence"] = lambda: plot_convergence(curves, _unique(costs, "method"))
+        drawings["convergence"] = lambda: plot_convergence(curves, methods)
     if len(confused):
-        drawings["confusions"] = lambda: plot_confusions(confused)
+        drawings["confusions"] = lambda: plot_confusions(confused, methods)
     if len(truths):
-        drawings["truth"] = lambda: plot_truth(truths)
+        drawings["truth"] = lambda: plot_truth(truths, methods)
     if numbers(column(costs, "seconds_mean"), errors="coerce").notna().any():
         drawings["cost"] = lambda: plot_cost(costs)
     return drawings
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write ``{name}.svg`` (transparent) and ``{name}.png`` (white, 200 dpi), atomically."""
-    with replacing(folder / f"{name}.svg") as path:
-        figure.savefig(path, transparent=True, metadata={"Date": None})
-    with replacing(folder / f"{name}.png") as path:
-        figure.savefig(path, dpi=200, facecolor="white")
+def plot_clip_r(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Plot R@1 with Wilson intervals: a panel for each track, a line for each method, a marker for each judge.
 
-
-def plot_clip_r(table: pd.DataFrame) -> Figure:
-    """Plot R@1 with Wilson intervals: a panel for each track, a line for each method, a marker for each judge."""
-    methods, judges = _unique(table, "method"), _unique(table, "judge")
-    figure, axes = _panels(len(TRACKS), len(methods), 1 + 0.5 * (len(judges) - 1))
-    for axis, track in zip(axes, TRACKS, strict=True):
+    Args:
+        table: see :func:`eval.summaries.clip_r`.
+        methods: of the experiment, in order, here and in the other plots. With several subsets, there is a line for
+            each subset and method.
+    """
+    table, tracks, judges = with_lines(table), tracks_of(table), unique(table, "judge")
+    lines = lines_of(table, methods)
+    figure, axes = panels(len(tracks), len(lines), 1 + 0.5 * (len(judges) - 1))
+    for axis, track in zip(axes, tracks, strict=True):
         part = where(table, track=track)
         for number, judge in enumerate(judges):
             rows = where(part, judge=judge)
-            y = _positions(column(rows, "method"), methods) + _dodge(number, len(judges))
-            colours = [_colour(name, methods) for name in rows["method"]]
+            y = positions(column(rows, "line"), lines) + dodge(number, len(judges))
+            colours = [colour_of(name, methods) for name in rows["method"]]
             axis.hlines(y, rows["r_at_1_low"], rows["r_at_1_high"], colors=colours, lw=3.2, alpha=0.32)
+            noise = rows[["r_at_1", "r_at_1_noise_low", "r_at_1_noise_high"]]
+            axis.hlines(y, noise.min(axis=1), noise.max(axis=1), colors=INK, lw=1, zorder=4)
             axis.scatter(rows["r_at_1"], y, s=58, c=colours, marker=MARKERS[number % len(MARKERS)], zorder=3)
             axis.scatter(rows["r_at_1_baked"], y, s=58, facecolors="none", edgecolors=colours, zorder=2.5)
-        axis.set(title=TITLES[track], xlim=(-0.03, 1.03), xlabel="R@1, 95 % Wilson interval")
+        axis.set(title=TITLES[track], xlim=(-0.03, 1.03), xticks=(0, 0.5, 1), xlabel="R@1, 95 % Wilson interval")
         axis.xaxis.set_major_formatter(PercentFormatter(1))
-        _mark_chance(axis, column(part, "chance").mean())
-        _name_methods(axis, methods)
-    _judge_legend(axes[0], judges, has_baked=bool(table["r_at_1_baked"].notna().any()))
+        mark_chance(axis, column(part, "chance").mean())
+        name_lines(axis, lines)
+    judge_legend(axes[0], judges, has_baked=bool(table["r_at_1_baked"].notna().any()))
     return figure
 
 
-def plot_ranks(records: pd.DataFrame) -> Figure:
-    """Plot R@k for every k, mean over judges: a panel for each track, a line for each method."""
-    methods = _unique(records, "method")
-    figure = Figure(figsize=(9.6, max(3.5, 0.26 * len(methods) + 0.6)))
-    axes = figure.subplots(1, len(TRACKS), sharey=True)
-    for axis, track in zip(axes, TRACKS, strict=True):
-        part = where(records, track=track)
-        size = int(column(part, "pool_size").max())
-        k = np.arange(1, size + 1)
-        axis.plot(k, k / size, color=FAINT, ls=(0, (4, 3)), lw=1.2, label="chance")
-        for method in methods:
-            found = part.loc[part["method"] == method, "rank"].to_numpy()
-            share = (found[:, None] <= k).mean(axis=0)
-            axis.step(k, share, where="post", **_line(method, methods), lw=2, label=method)
-        axis.set(title=TITLES[track], xlabel="k", ylim=(0, 1.03), xlim=(1, max(size, 2)))
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-        axis.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0].set_ylabel("R@k")
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+def plot_ranks(records: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Plot R@k for every k, mean over judges: a panel for each track and subset, a line for each method."""
+    tracks, subsets = tracks_of(records), list(by_subset(each_subset(records)))
+    figure = Figure(figsize=(9.6, max(3.5 * len(subsets), 0.26 * len(methods) + 0.6)))
+    grid = figure.subplots(len(subsets), len(tracks), sharey=True, squeeze=False)
+    for axes, (subset, some) in zip(grid, subsets, strict=True):
+        for axis, track in zip(axes, tracks, strict=True):
+            _plot_rank_curves(axis, where(some, track=track), methods)
+            axis.set(title=TITLES[track], xlabel="k")
+        axes[0].set_ylabel("R@k" if len(subsets) == 1 else f"R@k, subset {subset}")
+    drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in grid.flat]
+    handles = {label: line for pairs in drawn for line, label in pairs}
+    order = [name for name in ("chance", *methods) if name in handles]
+    figure.legend([handles[name] for name in order], order, loc="outside lower center", ncols=min(5, len(order)))
     return figure
 
 
-def plot_truth(truths: pd.DataFrame) -> Figure:
+def _plot_rank_curves(axis: Axes, part: pd.DataFrame, methods: Sequence[str]) -> None:
+    sizes = column(part, "pool_size").to_numpy()
+    k = np.arange(1, int(sizes.max()) + 1)
+    axis.plot(k, np.minimum(k / sizes[:, None], 1).mean(axis=0), color=FAINT, ls=(0, (4, 3)), lw=1.2, label="chance")
+    for method in dict.fromkeys(column(part, "method")):
+        share = (where(part, method=method)["rank"].to_numpy()[:, None] <= k).mean(axis=0)
+        axis.step(k, share, where="post", **line_style(method, methods), lw=2, label=method)
+    axis.set(ylim=(0, 1.03), xlim=(1, max(len(k), 2)))
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axis.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def plot_truth(truths: pd.DataFrame, methods: Sequence[str]) -> Figure:
     """Plot distances to the ground-truth heads: a dot for each avatar, a bar for the mean."""
-    methods = _unique(truths, "method")
-    panels = {
+    table = with_lines(each_subset(truths))
+    lines = lines_of(table, methods)
+    shown = {
         "geometry_mm": "Geometry, mm",
         "expression_error": "Expression, mm",
         "colour_error": "Colour, mean absolute RGB",
     }
-    figure, axes = _panels(len(panels), len(methods))
-    for axis, (name, title) in zip(axes, panels.items(), strict=True):
-        for row, method in enumerate(methods):
-            values = truths.loc[truths["method"] == method, name].to_numpy(dtype=float)
+    figure, axes = panels(len(shown), len(lines))
+    for axis, (name, title) in zip(axes, shown.items(), strict=True):
+        for (line, method), part in groups(table, "line", "method"):
+            values, row = column(part, name).to_numpy(dtype=float), lines.index(line)
             jitter = 0.22 * (np.arange(len(values)) % 5 - 2) / 2
-            colour = _colour(method, methods)
+            colour = colour_of(method, methods)
             axis.scatter(values, row + jitter, s=18, color=colour, alpha=0.45, linewidths=0)
             axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=colour, lw=3, solid_capstyle="round")
         axis.set(title=title)
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if column(truths, name).min() > 0 else None)
-        _name_methods(axis, methods)
+        name_lines(axis, lines)
     figure.supxlabel("distance to the ground-truth head; lower is better", fontsize=10)
     return figure
 
@@ -193,7 +194,7 @@ def plot_convergence(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     axes = list(figure.subplots(-(-len(measures) // 3), 3, squeeze=False).flat)
     for axis, measure in zip(axes, measures, strict=False):
         for (method,), part in groups(where(table, measure=measure), "method"):
-            line = _line(method, methods)
+            line = line_style(method, methods)
             if len(methods) <= MANY:
                 axis.fill_between(part["step"], part["low"], part["high"], color=line["color"], alpha=0.15, lw=0)
             axis.plot(part["step"], part["mean"], **line, lw=1.8, label=method)
@@ -213,24 +214,24 @@ def _lasting(table: pd.DataFrame) -> list[str]:
     return [str(name) for name, length in lengths.items() if length > 1]
 
 
-def plot_confusions(table: pd.DataFrame) -> Figure:
+def plot_confusions(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     """Plot confusions under the first judge as shaded cells in per cent.
 
     A panel for each track, a line for each method, a column for each attribute that is confused in the track.
-
-    Args:
-        table: see :func:`eval.confusions.confusions`.
     """
-    methods, shares = _unique(table, "method"), list(table.columns[4:])
-    first = table[table["judge"] == table["judge"].iloc[0]].set_index("method")
-    parts = [first.loc[first["track"] == track, shares].reindex(methods) for track in TRACKS]
+    shares = [name for name in table.columns[table.columns.get_loc("missed") :] if name != INVERTED]
+    table, tracks = with_lines(table), tracks_of(table)
+    lines = lines_of(table, methods)
+    first = table[table["judge"] == table["judge"].iloc[0]].set_index("line")
+    parts = [first.loc[first["track"] == track, shares].reindex(lines) for track in tracks]
     parts = [part.loc[:, (part > 0).any() | (part.columns == "missed")] for part in parts]
-    figure = Figure(figsize=(9.6, 2.1 + 0.3 * max(len(methods), 2)))
-    axes = figure.subplots(1, len(TRACKS), sharey=True, width_ratios=[max(part.shape[1], NARROWEST) for part in parts])
-    for axis, track, part in zip(axes, TRACKS, parts, strict=True):
+    figure = Figure(figsize=(9.6, 2.1 + 0.3 * max(len(lines), 2)))
+    widths = [max(part.shape[1], NARROWEST) for part in parts]
+    axes = figure.subplots(1, len(tracks), sharey=True, width_ratios=widths, squeeze=False)[0]
+    for axis, track, part in zip(axes, tracks, parts, strict=True):
         _shade_cells(axis, part)
         axis.set_title(TITLES[track])
-        _name_methods(axis, methods)
+        name_lines(axis, lines)
         axis.grid(visible=False)
         axis.axvline(0.5, color="white", lw=3)
     return figure
@@ -250,76 +251,16 @@ def _shade_cells(axis: Axes, part: pd.DataFrame) -> None:
 
 def plot_cost(costs: pd.DataFrame) -> Figure:
     """Plot mean seconds and largest peak memory of one avatar's generation, where they are known."""
-    methods = _unique(costs, "method")
-    panels = {"seconds_mean": ("Seconds per avatar", 1), "peak_memory_mb_max": ("Peak memory, GiB", 1024)}
-    figure, axes = _panels(len(panels), len(methods))
-    for axis, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
+    methods = unique(costs, "method")
+    shown = {"seconds_mean": ("Seconds per avatar", 1), "peak_memory_mb_max": ("Peak memory, GiB", 1024)}
+    figure, axes = panels(len(shown), len(methods))
+    for axis, (name, (title, unit)) in zip(axes, shown.items(), strict=True):
         values = numbers(column(costs, name), errors="coerce").to_numpy(dtype=float) / unit
-        colours = [_colour(method, methods) for method in methods]
+        colours = [colour_of(method, methods) for method in methods]
         bars = axis.barh(np.arange(len(methods)), np.nan_to_num(values), height=0.55, color=colours)
         labels = [f"{value:.1f}" if np.isfinite(value) else "unknown" for value in values]
         axis.bar_label(bars, labels, padding=4, color=INK)
         axis.margins(x=0.14)
         axis.set(title=title)
-        _name_methods(axis, methods)
+        name_lines(axis, methods)
     return figure
-
-
-def _panels(count: int, methods: int, line: float = 1.0) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(9.6, 1.3 + 0.42 * line * max(methods, 2)))
-    axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-    return figure, list(axes)
-
-
-def _name_methods(axis: Axes, methods: Sequence[str]) -> None:
-    axis.set_yticks(range(len(methods)), methods)
-    axis.set_ylim(len(methods) - 0.45, -0.55)  # the first method on top
-    axis.grid(visible=False, axis="y")
-    axis.spines["left"].set_visible(False)
-
-
-def _mark_chance(axis: Axes, chance: float) -> None:
-    axis.axvline(chance, color=FAINT, ls=(0, (4, 3)), lw=1.2, zorder=1)
-    axis.annotate(
-        "chance",
-        (chance, 0.0),
-        (4, 3),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        color=FAINT,
-    )
-
-
-def _judge_legend(axis: Axes, judges: Sequence[str], has_baked: bool) -> None:
-    for number, judge in enumerate(judges):
-        axis.scatter([], [], s=50, c=INK, marker=MARKERS[number % len(MARKERS)], label=f"judge: {judge}")
-    if has_baked:
-        axis.scatter([], [], s=50, facecolors="none", edgecolors=INK, label="exported texture")
-    axis.figure.legend(loc="outside lower center", ncols=len(judges) + 1, fontsize=9)
-
-
-def _unique(table: pd.DataFrame, name: str) -> list[str]:
-    return list(dict.fromkeys(column(table, name).astype(str)))
-
-
-def _colour(run: str, runs: Sequence[str]) -> str:
-    """Return a run's colour: that of its method, under all priors."""
-    methods = list(dict.fromkeys(split_name(name)[0] for name in runs))
-    return PALETTE[methods.index(split_name(run)[0]) % len(PALETTE)]
-
-
-def _line(run: str, runs: Sequence[str]) -> dict[str, Any]:
-    """Return the colour and style of a run's line."""
-    priors = list(dict.fromkeys(split_name(name)[1] for name in runs if split_name(name)[1]))
-    methods = list(dict.fromkeys(split_name(name)[0] for name in runs))
-    method, prior = split_name(run)
-    style = priors.index(prior) if prior else methods.index(method) // len(PALETTE)
-    return {"color": _colour(run, runs), "ls": DASHES[style % len(DASHES)]}
-
-
-def _positions(names: pd.Series, methods: Sequence[str]) -> np.ndarray:
-    return np.array([methods.index(name) for name in names], dtype=float)
-
-
-def _dodge(number: int, count: int) -> float:
-    return 0.0 if count == 1 else 0.36 * (number / (count - 1) - 0.5)

@@ -1,63 +1,64 @@
-"""The captions that an avatar's own caption competes with.
+"""The captions that an avatar's own caption competes with: its pool, in each track.
 
-texture   The unique prompts of the experiment's lists, and the hard negatives of those lists, if any: one a line in
-          ``prompts/{list}.negatives.txt`` (a prompt with one attribute swapped).
-geometry  Captions of what a textureless render can show: each avatar's own (see `geometry_caption`), and those of the
-          list that the experiment names as its `geometry_pool`, if any.
+A list with a pools file beside it (``NAME.pools.tsv``, see :mod:`avatargen.config.pools`) states the rivals of every
+prompt in every track. `limit` and the experiment's other lists do not change them.
 
-Captions are unique: avatars with the same caption share one. The chance level of R@1 is 1 / N.
+A list without one has classical R-precision: the rivals are the other unique prompts of all such lists (in `geometry`,
+their captions of shape), and in `texture` also the hard negatives of these lists, if any: one a line in
+``NAME.negatives.txt``. No caption competes in `shape_in_colour`; so an experiment reports this track only if every one
+of its lists has a pools file. A track that some avatars are missing from would compare methods on other prompts than
+the tracks beside it.
+
+Captions are unique: avatars with the same caption share one. The chance level of R@1 is 1 / N for a pool of N captions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avatargen.config.experiment import Experiment
-from avatargen.config.prompts import read_captions, read_list
-from avatargen.headworld.phrases import caption, described
+from avatargen.config.errors import InputError, Problems
+from avatargen.config.pools import TRACKS, Rivals
+from avatargen.config.prompts import negatives_of, pools_of, read_captions
+from avatargen.headworld.phrases import geometry_caption
+from avatargen.headworld.pools import read_rivals_of
 from avatargen.io.manifest import Row
 
-GEOMETRY_TAG = "geometry="
+CLASSICAL = ("texture", "geometry")
+"""Tracks of an experiment with a list that has no pools file."""
 Unit = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Captions, and the one of each avatar.
+    """The captions of a track, and which of them compete for each avatar.
 
     Attributes:
         name: the lists that the pool is made from, for tables.
-        captions: unique, in the order in which they are first seen.
+        captions: of all avatars, unique, in the order in which they are first seen.
         own: index of the caption of each (list, item, seed).
+        rivals: indices of the other captions in the pool of each (list, item, seed).
+
+    Example:
+        >>> unit = ("mine", "a", 0)
+        >>> pool = Pool("mine", ("a man", "a girl", "a boy"), own={unit: 0}, rivals={unit: (1, 2)})
+        >>> pool.size(unit), round(pool.chance(unit), 2)
+        (3, 0.33)
     """
 
     name: str
     captions: tuple[str, ...]
     own: dict[Unit, int]
+    rivals: Mapping[Unit, tuple[int, ...]]
 
-    @property
-    def chance(self) -> float:
-        """R@1 of a scorer that guesses."""
-        return 1 / len(self.captions)
+    def size(self, unit: Unit) -> int:
+        """Return the number of captions in the pool of an avatar, its own included."""
+        return 1 + len(self.rivals[unit])
 
-
-def geometry_caption(row: Row) -> str:
-    """Return the caption of an avatar in the geometry track: what its list states, else its tag, else its prompt.
-
-    A prompt in the words of the closed world loses its colours, which no textureless render can show.
-
-    Example:
-        >>> row = Row(id="a", list="few", item="a", prompt="a man with green skin", method="full", folder="a")
-        >>> geometry_caption(row)
-        'a man'
-    """
-    tagged = [tag.removeprefix(GEOMETRY_TAG) for tag in row.tags if tag.startswith(GEOMETRY_TAG)]
-    if row.geometry or tagged:
-        return row.geometry or tagged[0]
-    known = described(row.prompt, row.tags)
-    return caption(known, colours=False) if known else row.prompt
+    def chance(self, unit: Unit) -> float:
+        """Return the R@1 of a scorer that guesses."""
+        return 1 / self.size(unit)
 
 
 def in_method_order(rows: Iterable[Row], methods: Sequence[str]) -> list[Row]:
@@ -65,52 +66,89 @@ def in_method_order(rows: Iterable[Row], methods: Sequence[str]) -> list[Row]:
     return sorted(rows, key=lambda row: methods.index(row.method))
 
 
-def read_pools(
-    experiment: Experiment, rows: Sequence[Row], negatives: Iterable[Path], geometry_lists: Iterable[Path]
-) -> dict[str, Pool]:
-    """Build the pools of an experiment.
+def own_caption(row: Row, track: str) -> str:
+    """Return the caption of an avatar in a track: its prompt; in `geometry`, what a textureless render can show."""
+    return geometry_caption(row.prompt, row.tags, row.geometry) if track == "geometry" else row.prompt
+
+
+def read_pools(rows: Sequence[Row], files: Mapping[str, Path]) -> dict[str, Pool]:
+    """Read the pools of an experiment, by track; see :func:`build_pools`.
 
     Args:
-        experiment: its `geometry_pool` is the name of the geometry list.
         rows: of all manifests, in the order of :func:`in_method_order`.
-        negatives: files of hard negatives.
-        geometry_lists: file of the geometry list, if any.
+        files: the file of each list; pools files and hard negatives lie beside it.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read or is wrong; all problems.
     """
-    items = [item for file in geometry_lists for item in read_list(file)]
-    return build_pools(
-        rows,
-        negatives=[line for file in negatives for line in read_captions(file)],
-        geometry_captions=[item.geometry or item.prompt for item in items],
-        geometry_list=experiment.geometry_pool,
-    )
+    problems, rivals, negatives = Problems(), {}, []
+    for name, file in files.items():
+        if pools_of(file).is_file():
+            rivals[name] = problems.of(lambda file=file: read_rivals_of(file)) or {}
+        elif negatives_of(file).is_file():
+            negatives += problems.of(lambda file=file: read_captions(negatives_of(file))) or ()
+    problems.check()
+    return build_pools(rows, negatives, rivals)
 
 
 def build_pools(
-    rows: Sequence[Row],
-    negatives: Sequence[str] = (),
-    geometry_captions: Sequence[str] = (),
-    geometry_list: str | None = None,
+    rows: Sequence[Row], negatives: Sequence[str] = (), rivals: Mapping[str, Rivals] | None = None
 ) -> dict[str, Pool]:
-    """Return the pool of each track: {"texture": …, "geometry": …}.
+    """Return the pool of each track that the experiment reports.
 
     Args:
         rows: of all manifests of the experiment.
-        negatives: extra captions of the texture pool.
-        geometry_captions: extra captions of the geometry pool, from the list named `geometry_list`.
+        negatives: hard negatives of the lists without a pools file.
+        rivals: what the pools file of each list states, by list.
+
+    Raises:
+        InputError: a pools file has no captions for a prompt, for example because a list was edited during the run.
     """
-    lists = "+".join(sorted({row.list for row in rows}))
-    texture = {row.unit: row.prompt for row in rows}
-    geometry = {row.unit: geometry_caption(row) for row in rows}
-    return {
-        "texture": _pool(f"{lists}{'+negatives' if negatives else ''}", texture, negatives),
-        "geometry": _pool(f"{lists}+{geometry_list}" if geometry_list else lists, geometry, geometry_captions),
-    }
+    rivals = rivals or {}
+    listed = sorted({row.list for row in rows})
+    name = "+".join([*(f"{name}.pools" if name in rivals else name for name in listed)])
+    tracks = TRACKS if all(one in rivals for one in listed) else CLASSICAL
+    absent = dict.fromkeys(
+        f"{row.list}: got no captions of '{row.item}' in track '{track}'; expected some in {row.list}.pools.tsv"
+        for row in rows
+        if row.list in rivals
+        for track in tracks
+        if (row.item, track) not in rivals[row.list]
+    )
+    if absent:
+        raise InputError(absent)
+    pools = {track: _pool(name, track, rows, negatives if track == "texture" else (), rivals) for track in tracks}
+    return pools
 
 
-def _pool(name: str, wanted: dict[Unit, str], extra: Sequence[str]) -> Pool:
-    captions = tuple(dict.fromkeys([*wanted.values(), *extra]))
-    index = {caption: position for position, caption in enumerate(captions)}
-    return Pool(name, captions, {unit: index[caption] for unit, caption in wanted.items()})
+def _pool(name: str, track: str, rows: Sequence[Row], negatives: Sequence[str], rivals: Mapping[str, Rivals]) -> Pool:
+    own = {row.unit: own_caption(row, track) for row in rows}
+    stated = {row.unit: rivals[row.list][row.item, track] for row in rows if row.list in rivals}
+    shared = dict.fromkeys([*(text for unit, text in own.items() if unit not in stated), *negatives])
+    captions = dict.fromkeys([*own.values(), *shared, *(text for texts in stated.values() for text in texts)])
+    index = {text: position for position, text in enumerate(captions)}
+    at = {unit: index[text] for unit, text in own.items()}
+    others = _Rivals(
+        at, {unit: tuple(index[t] for t in texts) for unit, texts in stated.items()}, [index[t] for t in shared]
+    )
+    return Pool(f"{name}+negatives" if negatives else name, tuple(captions), at, others)
+
+
+class _Rivals(Mapping[Unit, tuple[int, ...]]):
+    """Rivals that are stated, and for other avatars all shared captions but their own.
+
+    The latter are listed when they are asked for: for 10,000 prompts, all of them would take a gigabyte.
+    """
+
+    def __init__(self, own: Mapping[Unit, int], stated: Mapping[Unit, tuple[int, ...]], shared: Sequence[int]) -> None:
+        self.own, self.stated, self.shared = own, stated, shared
+
+    def __getitem__(self, unit: Unit) -> tuple[int, ...]:
+        own = self.own[unit]
+        return self.stated.get(unit) or tuple(index for index in self.shared if index != own)
+
+    def __iter__(self) -> Iterator[Unit]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)

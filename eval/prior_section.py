@@ -12,7 +12,8 @@ import pandas as pd
 from avatargen.config.crossing import run_name, split_name
 from avatargen.io.manifest import Row
 from eval.consistency import ALL, PRIORS
-from eval.tables import MISSING, format_cell, read_table
+from eval.subsets import widest
+from eval.tables import INVERTED, MARK, MISSING, format_cell, read_table
 from eval.thumbnails import front_stack
 
 MAX_PROMPTS = 6
@@ -113,7 +114,9 @@ def prior_section(rows: Sequence[Row], priors: Sequence[str], judge: str, root: 
 
 
 def _grid(methods: Sequence[str], priors: Sequence[str], judge: str, tables: Path) -> list[GridLine]:
-    scores = {(line["method"], line["judge"], line["track"]): line for line in _lines(tables, "clip_r")}
+    table = read_table(tables, "clip_r")
+    lines = [*table.to_dict("records")[::-1], *widest(table).to_dict("records")]  # the last one counts
+    scores = {(line["method"], line["judge"], line["track"]): line for line in lines}
     costs = {line["method"]: line for line in _lines(tables, "cost")}
 
     def cell(run: str) -> GridCell:
@@ -165,7 +168,9 @@ def _styles(table: pd.DataFrame, priors: Sequence[str]) -> list[StyleLine]:
     found = {(line["method"], line["judge"], line["track"], line["prior"]): line for line in lines}
     return [
         StyleLine(
-            *key,
+            method=key[0],
+            judge=f"{key[1]}{MARK if whole.get(INVERTED) else ''}",
+            track=key[2],
             prompts=f"{whole['n']} of {whole['prompts']}",
             agreement=_interval(whole, "agreement"),
             style=_interval(whole, "style_share"),

@@ -13,31 +13,42 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from avatargen.config.crossing import split_name
 from avatargen.config.experiment import Experiment
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
-from eval.columns import groups, where
+from eval.columns import column, groups
 from eval.gallery import gallery
 from eval.hyperparameters import compare_priors, compare_settings
 from eval.images import TRACKS
+from eval.judge_section import judge_section
+from eval.page import environment
 from eval.plots import PLOTS
 from eval.prior_section import prior_section
-from eval.tables import MISSING, heading, numeric_columns, read_table, rounded
+from eval.tables import FOOTNOTE, MARK, MISSING, has_marks, heading, numeric_columns, read_table, rounded
 from eval.thumbnails import file_uri
+from eval.unread import unread_texts
 
 TABLES = {
     "claims": (
         "The paper's claims",
-        "Paired difference of each method to the full method. A claim holds, or its contrary does, at p < 0.05; "
-        "otherwise it is not shown. Higher ranks and distances are worse.",
+        "Paired difference of each method to the full method. A claim holds, or is refuted, at q < 0.05 in its family: "
+        "the margins by the first judge (headline, Holm's correction) or all other rows (claims, Benjamini-Hochberg). "
+        "It is untestable where too few prompts differ for any outcome to reach p < 0.05. Longer distances are worse.",
     ),
     "paired": (
         "Differences to the baseline",
-        "Paired over the same prompts, with 95 % bootstrap intervals and the p-values of a permutation test.",
+        "Paired over the same prompts, with 95 % bootstrap intervals, the p-values of a permutation test and the least "
+        "p that the prompts that differ could give. q is p corrected over all rows of the family (Benjamini-Hochberg): "
+        "the methods, or the controls, which are floors and ceilings.",
+    ),
+    "power": (
+        "What a study could show",
+        "The smallest mean difference to the baseline that is found at p < 0.05 with a probability of 80 %, by number "
+        "of prompts. sd is the standard deviation over prompts of a method's differences, median over the methods that "
+        "differ.",
     ),
     "truth": (
         "Distance to the ground-truth heads",
@@ -58,12 +69,15 @@ TABLES = {
     ),
     "judges": (
         "Agreement of judges",
-        "Kendall's tau-b between two judges' scores of the methods; 1 is the same ranking.",
+        "Kendall's tau-b between two judges' means of the methods, on the avatars that all of them have, with 95 % "
+        "bootstrap intervals over prompts; 1 is the same ranking. Floors and ceilings are easy to rank, so these "
+        "controls are left out in the second row of each metric.",
     ),
     "diagnosis": (
         "Failure signatures",
         "Means over avatars: misalignment of texture and geometry, saturation, change of the segmentation masks, shape "
-        "coefficients at their bounds, offsets at their limit, flicker; and the fraction of avatars with any finding.",
+        "coefficients at their bounds, offsets at their limit, flicker, rear views that the prior takes for a "
+        "front; and the fraction of avatars with any finding.",
     ),
     "cost": (
         "Cost",
@@ -117,13 +131,14 @@ class Truncated(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table as text; `right` names the columns to align to the right."""
+    """A table as text; `right` names the columns to align to the right, `note` stands below it."""
 
     title: str
     text: str
     columns: list[str]
     right: list[str]
     lines: list[dict[str, str]]
+    note: str
 
 
 class Plot(NamedTuple):
@@ -134,7 +149,9 @@ class Plot(NamedTuple):
 
 
 class HeadlinePart(NamedTuple):
-    """CLIP-R of one track under one judge; `chance` is in per cent.
+    """CLIP-R of one track under one judge for one subset; `chance` is in per cent.
+
+    `subset` is empty where there is only one.
 
     Each line has the columns of ``clip_r.csv`` as text, the rates in per cent as `percent`, and as numbers for the bars
     as `bar`.
@@ -142,6 +159,7 @@ class HeadlinePart(NamedTuple):
 
     track: str
     judge: str
+    subset: str
     chance: float
     lines: list[dict[str, Any]]
 
@@ -152,14 +170,7 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
     Raises:
         FileNotFoundError: the tables were not collected yet.
     """
-    environment = Environment(
-        loader=PackageLoader("eval"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(**context(inputs))
+    page = environment().get_template("report.html.j2").render(**context(inputs))
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
@@ -177,8 +188,10 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "heading": heading,
         "counts": counts(inputs.rows),
         "truncated": truncated_texts(inputs.rows, found),
+        "unread": unread_texts(inputs.rows, found, inputs.priors, inputs.judges),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
         "headline": headline(read_table(inputs.tables, "clip_r")),
+        "footnote": FOOTNOTE if has_marks(read_table(inputs.tables, "clip_r")) else "",
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
         "gallery": gallery(inputs.rows, runs, inputs.root, inputs.tables),
         "across": prior_section(inputs.rows, experiment.priors, experiment.judges[0], inputs.root, inputs.tables)
@@ -195,6 +208,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "protocols": found,
         "judges": dict(inputs.judges),
         "versions": dict(inputs.versions),
+        "controls": judge_section({name: inputs.methods[name] for name in runs}, inputs.tables),
         "guides": {method: list(judges) for method, judges in inputs.guides.items() if judges},
     }
 
@@ -212,30 +226,33 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def headline(table: pd.DataFrame) -> list[HeadlinePart]:
-    """Split the table of CLIP-R into a part for each track and judge."""
-    parts = []
-    for track in TRACKS:
-        for (judge,), group in groups(where(table, track=track), "judge"):
-            texts = rounded(group).to_dict("records")
-            lines = [
-                {"bar": _bar(numbers), "percent": _percents(numbers), **text}
-                for numbers, text in zip(group.to_dict("records"), texts, strict=True)
-            ]
-            chance = round(100 * float(group["chance"].iloc[0]), 1)
-            parts.append(HeadlinePart(track, str(judge), chance, lines))
-    return parts
+    """Split the table of CLIP-R into a part for each subset, track and judge."""
+    parts, several = [], column(table, "subset").nunique() > 1
+    for (subset, track, judge), group in groups(table, "subset", "track", "judge"):
+        texts = rounded(group).to_dict("records")
+        lines = [
+            {"bar": _bar(numbers), "percent": _percents(numbers), **text}
+            for numbers, text in zip(group.to_dict("records"), texts, strict=True)
+        ]
+        chance = round(100 * float(group["chance"].iloc[0]), 1)
+        name = f"{judge}{MARK if has_marks(group) else ''}"
+        parts.append(HeadlinePart(track, name, subset if several else "", chance, lines))
+    order = {name: position for position, name in enumerate(dict.fromkeys(table["subset"]))}
+    return sorted(parts, key=lambda part: (order.get(part.subset, 0), TRACKS.index(part.track)))
 
 
 def protocols(tables: Path) -> list[dict[str, Any]]:
     """Return the protocols of ``protocols.json``, each with its hash; those of several priors' decoders as one.
 
-    `hashes` has one hash, or (where methods are crossed with priors) one for each decoder, with the priors' names.
+    `captions` are those of all pools, each once. `hashes` has one hash, or (where methods are crossed with priors) one
+    for each decoder, with the priors' names.
     """
     facts = json.loads((tables / "protocols.json").read_text(encoding="utf-8"))
     found: dict[str, dict[str, Any]] = {}
     for name, value in facts.items():
-        same = json.dumps([value[part] for part in ("judge", "track", "pool", "captions")])
-        hashes = found.setdefault(same, {**value, "hashes": []})["hashes"]
+        same = json.dumps([value[part] for part in ("judge", "track", "subset", "items", "pools")])
+        captions = list(dict.fromkeys(caption for pool in value["pools"] for caption in pool))
+        hashes = found.setdefault(same, {**value, "captions": captions, "hashes": []})["hashes"]
         hashes.append((name, ", ".join(value.get("priors", ()))))
         hashes.sort(key=lambda pair: pair[1])
     return list(found.values())
@@ -252,7 +269,8 @@ def truncated_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]])
         captions = facts["truncated"]
         if captions:
             what = f"captions of the {facts['track']} pool"
-            found.append(Truncated(f"judge '{facts['name']}'", len(captions), facts["pool_size"], what, captions[0]))
+            every = {caption for pool in facts["pools"] for caption in pool}
+            found.append(Truncated(f"judge '{facts['name']}'", len(captions), len(every), what, captions[0]))
     return found
 
 
@@ -265,7 +283,8 @@ def _table(folder: Path, name: str, title: str, text: str) -> Table | None:
     table = read_table(folder, name)
     if table.empty:
         return None
-    return Table(title, text, list(table.columns), numeric_columns(table), rounded(table).to_dict("records"))
+    lines, note = rounded(table), FOOTNOTE if has_marks(table) else ""
+    return Table(title, text, list(lines.columns), numeric_columns(table), lines.to_dict("records"), note)
 
 
 def _bar(numbers: Mapping[str, Any]) -> dict[str, float]:
@@ -274,4 +293,7 @@ def _bar(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def _percents(numbers: Mapping[str, Any]) -> dict[str, str]:
     names = ("r_at_1", "r_at_1_low", "r_at_1_high", "r_at_5", "r_at_1_views", "r_at_1_baked")
-    return {name: MISSING if pd.isna(numbers[name]) else f"{100 * float(numbers[name]):.0f}" for name in names}
+    noise = ("r_at_1_noise_low", "r_at_1_noise_high")
+    return {
+        name: MISSING if pd.isna(numbers[name]) else f"{100 * float(numbers[name]):.0f}" for name in (*names, *noise)
+    }

@@ -6,6 +6,7 @@ pool. Rank 1 is the best match. Ties count against the own caption: if all simil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +21,17 @@ class Retrieval:
         rank: of the own caption, with similarities averaged over the views; 1 is the best.
         view_hits: fraction of the views that, taken alone, rank the own caption first.
         clip_score: mean cosine of the views with the own caption.
-        taken_for: index of the other caption that ranks first; None for a hit.
+        margin: that cosine less the best rival's: negative for a miss, NaN without rivals.
+        taken_for: index of the best rival; None for a hit.
+        ranks_noisy: ranks under each draw of noise.
     """
 
     rank: int
     view_hits: float
     clip_score: float
+    margin: float = float("nan")
     taken_for: int | None = None
+    ranks_noisy: tuple[int, ...] = ()
 
 
 def ranks(similarities: Float[np.ndarray, "Q N"], own: Int[np.ndarray, " Q"]) -> Int[np.ndarray, " Q"]:
@@ -63,29 +68,47 @@ def hits_at(ranks_: Int[np.ndarray, " Q"], k: int) -> Bool[np.ndarray, " Q"]:
     return ranks_ <= k
 
 
-def retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int) -> Retrieval:
-    """Retrieve an avatar's caption from a pool.
+def retrieve(
+    images: Float[np.ndarray, "V D"],
+    captions: Float[np.ndarray, "N D"],
+    own: int,
+    rivals: Sequence[int],
+    noisy: Float[np.ndarray, "K D"] | None = None,
+) -> Retrieval:
+    """Retrieve an avatar's caption from its pool.
 
     Args:
         images: unit-norm embeddings of the avatar's views.
-        captions: unit-norm embeddings of the pool.
+        captions: unit-norm embeddings of all captions.
         own: index of the avatar's own caption.
+        rivals: indices of the captions that compete with it.
+        noisy: mean embeddings of the views under each draw of noise.
 
     Raises:
-        ValueError: an embedding is not finite, or `own` lies outside the pool.
+        ValueError: an embedding is not finite, or an index lies outside the captions.
 
     Example:
-        >>> retrieve(np.array([[0.8, 0.6], [0.0, 1.0]]), np.eye(2), own=1)
-        Retrieval(rank=1, view_hits=0.5, clip_score=0.8, taken_for=None)
+        >>> found = retrieve(np.array([[0.8, 0.6], [0.0, 1.0]]), np.eye(2), own=1, rivals=[0])
+        >>> found.rank, found.view_hits, found.clip_score, round(found.margin, 3)
+        (1, 0.5, 0.8, 0.4)
     """
-    similarities = (images @ captions.T).astype(np.float64)
+    pool = np.array([own, *rivals])
+    if pool.min() < 0 or pool.max() >= len(captions):
+        raise ValueError(f"pool: got {pool.min()}..{pool.max()}; expected indices in 0..{len(captions) - 1}")
+    similarities = (images @ captions.T).astype(np.float64)[:, pool]
     averaged = similarities.mean(axis=0, keepdims=True)
-    each_view = ranks(similarities, np.full(len(images), own))
-    rank = int(ranks(averaged, np.array([own]))[0])
-    others = np.where(np.arange(len(captions)) == own, -np.inf, averaged[0])
+    rank, others = int(_first_ranks(averaged)[0]), averaged[0, 1:]
+    drawn = () if noisy is None else _first_ranks((noisy @ captions.T).astype(np.float64)[:, pool])
     return Retrieval(
         rank=rank,
-        view_hits=float(hits_at(each_view, 1).mean()),
-        clip_score=float(averaged[0, own]),
-        taken_for=int(others.argmax()) if rank > 1 else None,
+        view_hits=float(hits_at(_first_ranks(similarities), 1).mean()),
+        clip_score=float(averaged[0, 0]),
+        margin=float(averaged[0, 0] - others.max()) if len(others) else float("nan"),
+        taken_for=int(pool[1 + others.argmax()]) if rank > 1 else None,
+        ranks_noisy=tuple(int(value) for value in drawn),
     )
+
+
+def _first_ranks(similarities: Float[np.ndarray, "Q N"]) -> Int[np.ndarray, " Q"]:
+    """Return the rank of the first caption for each query."""
+    return ranks(similarities, np.zeros(len(similarities), dtype=int))

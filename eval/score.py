@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,17 +16,18 @@ from eval.captions import CaptionEmbeddings
 from eval.convergence import CurvePoint, curve_points
 from eval.embeddings import Embeddings
 from eval.findings import Diagnosis
-from eval.images import KINDS_OF_TRACK, TRACKS, of_track
+from eval.images import KINDS_OF_TRACK
 from eval.load import AvatarFiles
 from eval.pools import Pool
-from eval.records import Protocol, Record, make_record
+from eval.protocol import Protocol, Protocols
+from eval.records import Record, make_record
 from eval.retrieval import Retrieval, retrieve
 
 
 class Score(NamedTuple):
-    """A record and the protocol it was made under."""
+    """A record, and the protocol that it counts under in each subset."""
 
-    protocol: Protocol
+    protocols: Mapping[str, Protocol]
     record: Record
 
 
@@ -39,6 +40,7 @@ class AvatarScores:
         scores: one for each judge and track.
         curve: losses and CLIP scores on the way.
         diagnosis, truth: see :class:`eval.load.AvatarFiles`.
+        subset: names of the subsets that it counts in, separated by spaces.
         means: mean embedding of its views by judge and track, where its method is crossed with priors.
     """
 
@@ -48,6 +50,7 @@ class AvatarScores:
     curve: list[CurvePoint]
     diagnosis: Diagnosis | None
     truth: Mapping[str, Any]
+    subset: str
     means: Mapping[tuple[str, str], Float[np.ndarray, " D"]] = field(default_factory=dict)
 
 
@@ -56,57 +59,69 @@ def score_avatar(
     captions: Mapping[str, CaptionEmbeddings],
     pools: Mapping[str, Pool],
     views: dict[str, Any],
+    protocols: Protocols,
 ) -> AvatarScores:
     """Score one avatar under the judges whose embeddings of it were read.
 
     Args:
         files: of the avatar.
         captions: of the experiment, by judge.
-        pools: of both tracks.
+        pools: of each track.
         views: the view protocol that failed avatars count under; the others bring the one they were rendered with.
+        protocols: of the experiment.
     """
-    scores = [
-        _score(files.row, track, name, embeddings, captions[name], pools[track], views)
-        for name, embeddings in files.embeddings.items()
-        for track in TRACKS
-    ]
+    scores = []
+    for judge, embeddings in files.embeddings.items():
+        shown = embeddings.protocol if embeddings else views
+        for track, pool in pools.items():
+            found = protocols.find(files.row, judge, track, shown)
+            draws = views["noise_draws"]
+            scores.append(
+                Score(found, _record(files.row, judge, track, embeddings, captions[judge], pool, found, draws))
+            )
     curve = curve_points(files, captions)
-    means = _means(files) if split_name(files.row.method)[1] else {}
-    return AvatarScores(files.row, files.folder, scores, curve, files.diagnosis, files.truth, means)
+    means = _means(files, pools) if split_name(files.row.method)[1] else {}
+    subset = " ".join(protocols.subsets.names(files.row))
+    return AvatarScores(files.row, files.folder, scores, curve, files.diagnosis, files.truth, subset, means)
 
 
-def _score(
+def _record(
     row: Row,
-    track: str,
     judge: str,
+    track: str,
     embeddings: Embeddings | None,
     captions: CaptionEmbeddings,
     pool: Pool,
-    views: dict[str, Any],
-) -> Score:
-    shown, own = embeddings.protocol if embeddings else views, pool.own[row.unit]
-    protocol = Protocol(captions.judge, track, pool.name, pool.captions, of_track(shown, track))
+    protocols: Mapping[str, Protocol],
+    draws: int,
+) -> Record:
     found = {
-        kind: _retrieve(embeddings.kinds[kind], captions.pools[track], own)
+        kind: _retrieve(embeddings, kind, captions.pools[track], pool, row)
         for kind in KINDS_OF_TRACK[track]
         if embeddings
     }
-    if embeddings and not found[track]:
+    neural, *others = (found.get(kind) for kind in KINDS_OF_TRACK[track])
+    if embeddings and not neural:
         row = row.model_copy(update={"status": "not_finite"})
-    return Score(protocol, make_record(row, protocol, judge, own, found.get(track), found.get("baked")))
+    return make_record(row, judge, track, pool, protocols, neural, *others, draws=draws)
 
 
-def _means(files: AvatarFiles) -> dict[tuple[str, str], Float[np.ndarray, " D"]]:
+def _means(files: AvatarFiles, tracks: Iterable[str]) -> dict[tuple[str, str], Float[np.ndarray, " D"]]:
     """Return the mean embedding of an avatar's views, by judge and track; without broken renders."""
     found = {
         (judge, track): embeddings.kinds[KINDS_OF_TRACK[track][0]].mean(axis=0)
         for judge, embeddings in files.embeddings.items()
         if embeddings
-        for track in TRACKS
+        for track in tracks
     }
     return {key: mean for key, mean in found.items() if np.isfinite(mean).all()}
 
 
-def _retrieve(images: Float[np.ndarray, "V D"], captions: Float[np.ndarray, "N D"], own: int) -> Retrieval | None:
+def _retrieve(
+    embeddings: Embeddings, kind: str, captions: Float[np.ndarray, "N D"], pool: Pool, row: Row
+) -> Retrieval | None:
     """Return the retrieval of an avatar; None where its embeddings are not finite: a broken render is a failure."""
-    return retrieve(images, captions, own) if np.isfinite(images).all() else None
+    images, noisy = embeddings.kinds[kind], embeddings.noisy[kind]
+    if not (np.isfinite(images).all() and np.isfinite(noisy).all()):
+        return None
+    return retrieve(images, captions, pool.own[row.unit], pool.rivals[row.unit], noisy)

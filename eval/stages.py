@@ -51,8 +51,9 @@ class Renders:
 class Judges:
     """Embeds avatars' views with judges; loads a judge at its first use."""
 
-    def __init__(self, judges: dict[str, JudgeSettings], threads: int):
+    def __init__(self, judges: dict[str, JudgeSettings], noise_draws: int, threads: int):
         torch.set_num_threads(threads)
+        self._noise_draws = noise_draws
         self._judge = cache(lambda name: Judge.load(name, judges[name], ROOT))
 
     def __call__(self, folder: Path, fingerprints: dict[str, str]) -> None:
@@ -63,4 +64,4 @@ class Judges:
             fingerprints: of the embeddings, by judge.
         """
         for name, fingerprint in fingerprints.items():
-            embed_avatar(folder, self._judge(name), fingerprint)
+            embed_avatar(folder, self._judge(name), fingerprint, self._noise_draws)

@@ -1,22 +1,27 @@
-"""Confidence intervals and tests.
+"""Confidence intervals, tests and corrections for many tests.
 
 Rates have Wilson intervals: at n = 12, or near 0 and 1, a percentile bootstrap is far too narrow. Means have a
 percentile bootstrap over prompts. Differences between two methods on the same prompts have a paired permutation test:
-exact where all sign patterns can be listed, with seeded random sign flips otherwise.
+it lists all sign patterns of up to EXACT prompts that differ, and draws seeded random ones beyond.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999  # scipy lists all 2^n sign patterns where 2^n is not more than this (n <= 13)
+RESAMPLES = 9999
 SEED = 2307_04859
+EXACT = 20
+"""Most prompts that differ of which the paired test lists all sign patterns."""
+FLOOR = 1 / (RESAMPLES + 1)
+"""Least p-value of random sign patterns. The p-value is then at most this; no list of sign patterns gives it."""
+SAME = 1e-12
+"""Sums of differences are tied, and a difference is 0, within this fraction of the sum of their magnitudes."""
 
 
 @dataclass(frozen=True)
@@ -81,41 +86,114 @@ def bootstrap_mean(values: Float[np.ndarray, " n"]) -> Interval:
 def paired_p(differences: Float[np.ndarray, " n"]) -> float:
     """Return the two-sided p-value of a paired permutation test.
 
-    The null hypothesis is that each difference is as likely as its negative.
+    The null hypothesis is that each difference is as likely as its negative: p is the fraction of the sign patterns
+    whose sum is at least as far from 0. Differences of 0 change no sum and are left out. With more than EXACT others,
+    p is (r + 1) / (N + 1) for the r of N = RESAMPLES random patterns (Phipson and Smyth 2010), and never below FLOOR.
 
     Args:
         differences: between two methods, one for each prompt.
 
     Returns:
-        NaN where there are no differences; 1 where all are 0, or there is only one.
+        NaN where there are no differences; 1 where all are 0, or only one is not.
 
     Example:
-        >>> paired_p(np.array([1.0, 2.0, 3.0]))  # 2 of the 8 sign patterns are as extreme
+        >>> paired_p(np.array([1.0, 2.0, 3.0, 0.0]))  # 2 of the 8 sign patterns are as extreme
         0.25
     """
     if len(differences) == 0:
         return float("nan")
-    if len(differences) == 1 or not differences.any():
+    changed = differences[differs(differences)]
+    if len(changed) == 0:
         return 1.0
-    result = stats.permutation_test(
-        (differences, np.zeros_like(differences)),
-        lambda a, b, axis: np.mean(a - b, axis=axis),
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        vectorized=True,
-        rng=SEED,
-    )
-    return float(result.pvalue)
+    reach = abs(changed.sum()) - SAME * np.abs(changed).sum()
+    if len(changed) <= EXACT:
+        return float((np.abs(_sums_of_patterns(changed)) >= reach).mean())
+    signs = np.random.default_rng(SEED).integers(0, 2, (RESAMPLES, len(changed)), dtype=np.int8) * 2 - 1
+    return float(((np.abs(signs @ changed) >= reach).sum() + 1) / (RESAMPLES + 1))
 
 
-def rank_agreement(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
-    """Return Kendall's tau-b between two judges' scores of the same methods; NaN where one of them is constant.
+def _sums_of_patterns(differences: Float[np.ndarray, " n"]) -> Float[np.ndarray, " patterns"]:
+    """Return the sums under all sign patterns that leave the first sign; the others are their negatives."""
+    sums = differences[:1]
+    for difference in differences[1:]:
+        sums = np.concatenate((sums + difference, sums - difference))
+    return sums
+
+
+def differs(differences: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return whether each difference is more than the rounding of their sum.
 
     Example:
-        >>> rank_agreement(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.3, 0.4]))
+        >>> differs(np.array([0.5, 0.0, 1e-17])).tolist()
+        [True, False, False]
+    """
+    return np.abs(differences) > SAME * np.abs(differences).sum()
+
+
+def least_p(differences: Float[np.ndarray, " n"]) -> float:
+    """Return the least p-value that :func:`paired_p` could give these differences, whatever their signs.
+
+    It is 2 / 2^k where k prompts differ, since only two sign patterns are as extreme as equal signs; FLOOR at least,
+    where patterns are drawn. It does not depend on the outcome: a test whose least p-value is not below the level
+    could not have failed.
+
+    Returns:
+        1 where no prompt differs, or only one does.
+
+    Example:
+        >>> least_p(np.array([0.5, -1.0, 0.0, 2.0, 0.1, 0.1]))  # five prompts differ
+        0.0625
+    """
+    count = int(differs(differences).sum())
+    return min(1.0, 2.0 ** (1 - count)) if count <= EXACT else FLOOR
+
+
+def benjamini_hochberg(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return q-values that bound the expected fraction of false discoveries (Benjamini and Hochberg 1995).
+
+    Args:
+        p: p-values of a family of tests; NaN stays NaN and does not count.
+
+    Example:
+        >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    known, q = np.isfinite(p), np.full(len(p), np.nan)
+    q[known] = stats.false_discovery_control(p[known]) if known.any() else ()
+    return q
+
+
+def holm(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return corrected p-values that bound the probability of any false rejection (Holm 1979).
+
+    Args:
+        p: p-values of a family of tests; NaN stays NaN and does not count.
+
+    Example:
+        >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN sorts last
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return corrected
+
+
+def rank_agreement(first: Float[np.ndarray, "*r n"], second: Float[np.ndarray, "*r n"]) -> Float[np.ndarray, "*r"]:
+    """Return Kendall's tau-b between two judges' scores of the same methods.
+
+    Args:
+        first, second: scores of each method, one row for each resample if any; equal to 12 decimals is tied.
+
+    Returns:
+        NaN where one of them is constant, or there are fewer than two methods.
+
+    Example:
+        >>> float(rank_agreement(np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.3, 0.4])))
         1.0
     """
-    if len(first) < 2:
-        return float("nan")
-    result = cast(Any, stats.kendalltau(first, second))  # scipy's annotations know no fields of it
-    return float(result.statistic)
+    one, other = np.triu_indices(first.shape[-1], 1)
+    a, b = (np.sign(np.round(scores[..., one] - scores[..., other], 12)) for scores in (first, second))
+    untied = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    agreeing = np.asarray((a * b).sum(axis=-1))
+    return np.divide(agreeing, untied, out=np.full(agreeing.shape, np.nan), where=untied > 0)

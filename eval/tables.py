@@ -10,12 +10,26 @@ import pandas as pd
 from avatargen.config.crossing import run_name, split_name
 from avatargen.io.atomic import replacing
 from eval.columns import numbers
+from eval.statistics import FLOOR
 
-MISSING = "–"
+MISSING, AT_MOST, MARK = "–", "≤ ", " †"
+FOOTNOTE = (
+    "† This judge finds fewer of the ground-truth heads than of the baseline's avatars in this track: "
+    "a higher score is no sign of a better avatar."
+)
+"""Explains MARK, where a table has it."""
+INVERTED, OTHER_INVERTED, P_AT_FLOOR = "ceiling_inverted", "other_ceiling_inverted", "p_at_floor"
+"""Columns of marks: for people they stand at the cells that they are about."""
+MARKS = {
+    INVERTED: {"judge": ("", MARK)},
+    OTHER_INVERTED: {"other": ("", MARK)},
+    P_AT_FLOOR: {"p": (AT_MOST, ""), "q": (AT_MOST, "")},
+}
+"""What a column of marks puts before and behind the cells of other columns."""
 NAMES = frozenset(
     {
         *("method", "prior", "baseline", "judge", "other", "list", "item", "prompt", "caption", "taken_for"),
-        *("pool_name", "protocol", "message"),
+        *("subset", "pool", "pool_name", "protocol", "ranks_noisy", "unknown_words", "findings", "message"),
     }
 )
 """Columns that stay text even where it looks like a number: the id of a prompt may be 001."""
@@ -23,7 +37,9 @@ DIGITS = {
     "r_at_1": 3,
     "r_at_5": 3,
     "chance": 3,
+    "mrr": 3,
     "mean_rank": 2,
+    "margin": 4,
     "agreement": 3,
     "style_share": 3,
     "clip_score": 4,
@@ -33,10 +49,14 @@ DIGITS = {
     "colour_error": 4,
     "seconds": 1,
     "peak_memory_mb": 0,
+    "followed_colour": 3,
     "difference": 4,
     "low": 4,
     "high": 4,
+    "sd": 4,
     "p": 4,
+    "q": 4,
+    "least_": 4,
     "kendall_tau": 2,
 }
 """Decimals of a column, by its name or the beginning of its name."""
@@ -47,6 +67,11 @@ LABELS = {
     "r_at_1": "R@1",
     "r_at_1_baked": "R@1 exported",
     "r_at_1_gap": "R@1 gap",
+    "r_at_1_noise_low": "R@1 noise low",
+    "r_at_1_noise_high": "R@1 noise high",
+    "r_at_5": "R@5",
+    "r_at_1_views": "R@1 per view",
+    "mrr": "MRR",
     "clip_score": "CLIP score",
     "clip_score_baked": "CLIP score exported",
     "clip_score_gap": "CLIP score gap",
@@ -56,6 +81,7 @@ LABELS = {
     "geometry_mm_low": "95 % low",
     "geometry_mm_high": "95 % high",
     "geometry_mm_p95": "95th percentile, mm",
+    "geometry_mm_vertices": "per vertex, mm",
     "expression_error": "expression, mm",
     "colour_error": "colour",
     "missed": "not first",
@@ -63,8 +89,13 @@ LABELS = {
     "agreement_high": "95 % high",
     "style_share_low": "95 % low",
     "style_share_high": "95 % high",
-    "n_methods": "methods",
+    "n_differ": "differ",
+    "least_p": "least p",
+    "n_methods": "n methods",
     "kendall_tau": "Kendall's tau-b",
+    "kendall_tau_low": "95 % low",
+    "kendall_tau_high": "95 % high",
+    **{f"least_{n}": f"{n} prompts" for n in (12, 24, 36, 48, 96)},
     "masks": "mask change",
     "at_bounds": "shape at bounds",
     "at_limit": "offsets at limit",
@@ -118,9 +149,11 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
     text = rounded(table)
     with replacing(folder / f"{name}.md") as path:
         escaped = text.map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
-        path.write_text(escaped.to_markdown(index=False, disable_numparse=True) + "\n", encoding="utf-8")
+        note = f"\n{FOOTNOTE}\n" if has_marks(table) else ""
+        path.write_text(escaped.to_markdown(index=False, disable_numparse=True) + f"\n{note}", encoding="utf-8")
     with replacing(folder / f"{name}.tex") as path:
-        path.write_text(to_latex(text, numeric_columns(table)), encoding="utf-8")
+        note = f"% {FOOTNOTE}\n" if has_marks(table) else ""
+        path.write_text(to_latex(text, numeric_columns(table)) + note, encoding="utf-8")
 
 
 def remove_table(folder: Path, name: str) -> None:
@@ -148,24 +181,41 @@ def read_table(folder: Path, name: str, joined: bool = True) -> pd.DataFrame:
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table as text, with each column's number of decimals; missing values are a dash.
 
+    Columns of MARKS are replaced by marks at the cells that they are about.
+
     Example:
         >>> rounded(pd.DataFrame({"method": ["full"], "r_at_1": [2 / 3]})).values.tolist()
         [['full', '0.667']]
+        >>> rounded(pd.DataFrame({"judge": ["mini", "guide"], "ceiling_inverted": [False, True]})).values.tolist()
+        [['mini'], ['guide †']]
     """
-    return pd.DataFrame({name: [format_cell(name, value) for value in table[name]] for name in table.columns})
+    shown = [name for name in table.columns if name not in MARKS]
+    text = pd.DataFrame({name: [format_cell(name, value) for value in table[name]] for name in shown})
+    for mark, cells in MARKS.items():
+        for name, (before, behind) in cells.items() if mark in table.columns else ():
+            marked = zip(text[name], table[mark], strict=True)
+            text[name] = [f"{before}{cell.removeprefix(before)}{behind}" if here else cell for cell, here in marked]
+    return text
+
+
+def has_marks(table: pd.DataFrame) -> bool:
+    """Return whether a table shows a judge whose ceiling is inverted."""
+    return any(bool(table[name].any()) for name in (INVERTED, OTHER_INVERTED) if name in table.columns)
 
 
 def format_cell(column: str, value: object) -> str:
     """Return one value as text, with its column's number of decimals.
 
     Example:
-        >>> format_cell("seconds_mean", 12.34), format_cell("clip_score", float("nan"))
-        ('12.3', '–')
+        >>> format_cell("seconds_mean", 12.34), format_cell("clip_score", float("nan")), format_cell("p", 2e-6)
+        ('12.3', '–', '≤ 0.0001')
     """
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return MISSING
     if not isinstance(value, float):
         return str(value)
+    if column in ("p", "q", "least_p") and value <= FLOOR:
+        return f"{AT_MOST}{FLOOR:.4f}"
     return f"{value:.{_decimals(column)}f}"
 
 
@@ -181,7 +231,7 @@ def heading(column: str) -> str:
 
 def numeric_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns that hold numbers, which are aligned to the right."""
-    return [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
+    return [name for name in table.columns if name not in MARKS and pd.api.types.is_numeric_dtype(table[name])]
 
 
 def to_latex(text: pd.DataFrame, right: list[str]) -> str:
@@ -194,7 +244,7 @@ def to_latex(text: pd.DataFrame, right: list[str]) -> str:
     layout = "".join("r" if name in right else "l" for name in text.columns)
     styler = text.style.hide(axis="index")
     styler.format(escape="latex").format_index(escape="latex", axis=1)
-    return styler.to_latex(column_format=layout, hrules=True)
+    return styler.to_latex(column_format=layout, hrules=True).replace(AT_MOST, r"$\leq$ ")
 
 
 def _decimals(column: str) -> int:
@@ -204,7 +254,9 @@ def _decimals(column: str) -> int:
 
 
 def _read_column(column: pd.Series) -> pd.Series:
-    """Return a column of text as numbers, where all of it that is not blank looks like numbers."""
+    """Return a column of text as numbers, where all of it that is not blank looks like numbers; marks as booleans."""
+    if column.name in MARKS:
+        return column == "True"
     if column.name in NAMES:
         return column
     blank = column.map(lambda cell: cell == "")

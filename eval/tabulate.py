@@ -1,6 +1,6 @@
 """From the scores of all avatars to the tables of an experiment.
 
-``clip_r``, ``paired``, ``claims``, ``truth``, ``truth_regions``, ``baked_gap``, ``judges``, ``confusions``,
+``clip_r``, ``paired``, ``claims``, ``power``, ``truth``, ``truth_regions``, ``baked_gap``, ``judges``, ``confusions``,
 ``diagnosis``, ``cost`` and ``failures`` are for people; ``records``, ``truth_records`` and ``diagnosis_records`` have
 one line for each avatar; ``convergence`` has one for each method, measure and step.
 """
@@ -14,28 +14,22 @@ from typing import Any
 import pandas as pd
 
 from avatargen.config.errors import InputError
+from avatargen.config.experiment import Experiment
+from eval.agreement import inverted_judges, judge_agreement, mark_inverted
 from eval.artifacts import TRUTH_FACTS
 from eval.claims import check_claims
+from eval.columns import UNIT
 from eval.confusions import confusions
 from eval.convergence import convergence
 from eval.findings import FINDINGS
+from eval.paired import paired
+from eval.power import power
 from eval.records import to_frame
 from eval.score import AvatarScores, Score
-from eval.summaries import (
-    UNIT,
-    baked_gap,
-    clip_r,
-    cost,
-    diagnosis,
-    failures,
-    judge_agreement,
-    paired,
-    truth,
-    truth_regions,
-)
+from eval.summaries import baked_gap, clip_r, cost, diagnosis, failures, truth, truth_regions
 
-TRUTH_COLUMNS = ("geometry_mm", "geometry_mm_p95", "expression_error", "colour_error")
-ABOUT = ("method", *UNIT)
+TRUTH_COLUMNS = ("geometry_mm", "geometry_mm_p95", "geometry_mm_vertices", "expression_error", "colour_error")
+ABOUT = ("method", *UNIT, "subset")
 
 
 def tabulate(avatars: Sequence[AvatarScores], scores: Sequence[Score], baseline: str) -> dict[str, pd.DataFrame]:
@@ -51,21 +45,47 @@ def tabulate(avatars: Sequence[AvatarScores], scores: Sequence[Score], baseline:
         ProtocolError: scores were made under different protocols.
     """
     rows = [avatar.row for avatar in avatars]
-    records, truths = to_frame(score.record for score in scores), truth_records(avatars)
-    table, pairs = clip_r(records), paired(records, truths, baseline)
+    records = to_frame(score.record for score in scores)
     return {
-        "clip_r": table,
-        "paired": pairs,
-        "claims": check_claims(pairs),
-        "truth": truth(truths),
-        "truth_regions": truth_regions(truths),
-        "baked_gap": baked_gap(table),
-        "judges": judge_agreement(table),
-        "confusions": confusions(records),
+        **summarise(records, truth_records(avatars), baseline),
         "diagnosis": diagnosis(diagnosis_records(avatars)),
         "cost": cost(rows),
         "failures": failures(rows),
     }
+
+
+def summarise(records: pd.DataFrame, truths: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
+    """Return the tables that follow from ``records`` and ``truth_records``, by name.
+
+    Tables that show judges mark those whose ceiling is inverted, see :func:`eval.agreement.inverted_judges`.
+
+    Args:
+        records: columns as in :class:`eval.records.Record`.
+        truths: see :func:`truth_records`.
+        baseline: the method that the others are compared with.
+
+    Raises:
+        ProtocolError: scores were made under different protocols.
+    """
+    table, pairs = clip_r(records), paired(records, truths, baseline)
+    tables = {
+        "clip_r": table,
+        "paired": pairs,
+        "claims": check_claims(pairs),
+        "power": power(pairs),
+        "truth": truth(truths),
+        "truth_regions": truth_regions(truths),
+        "baked_gap": baked_gap(table),
+        "judges": judge_agreement(records),
+        "confusions": confusions(records),
+    }
+    inverted = inverted_judges(records, baseline)
+    return {name: mark_inverted(table, inverted) for name, table in tables.items()}
+
+
+def baseline_of_experiment(experiment: Experiment) -> str:
+    """Return the method that an experiment's others are compared with: ``full``, or the first."""
+    return "full" if "full" in experiment.methods else experiment.methods[0]
 
 
 def list_records(avatars: Sequence[AvatarScores], scores: Sequence[Score]) -> dict[str, pd.DataFrame]:
@@ -116,4 +136,4 @@ def _truth_line(avatar: AvatarScores) -> dict[str, Any]:
 
 
 def _about(avatar: AvatarScores) -> dict[str, Any]:
-    return {name: getattr(avatar.row, name) for name in ABOUT}
+    return {**{name: getattr(avatar.row, name) for name in ("method", *UNIT)}, "subset": avatar.subset}

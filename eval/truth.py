@@ -1,10 +1,15 @@
 """Measure the distance of an avatar to the ground-truth head of its prompt, which only the closed world knows.
 
-geometry    distance of each vertex of the neutral surfaces to the other surface, mm; averaged over both directions,
-            after rigid alignment without scale; over skin and scalp (no eyes, sockets, teeth, tongue, mouth interior)
-expression  mean difference between the displacements of the same vertices by the two expressions, mm; same region
-colour      mean absolute RGB difference of the two textures, in [0, 1], at face centres weighted by their area on the
-            template; over everything visible from outside (eyes included)
+geometry    distance from each neutral surface to the other, mm; mean of both directions, after rigid alignment without
+            scale; over skin and scalp (no eyes, sockets, teeth, tongue, mouth interior)
+expression  mean difference between the displacements of the same points by the two expressions, mm; same region
+colour      mean absolute RGB difference of the two textures, in [0, 1]; over everything visible from outside (eyes
+            included)
+
+Means are over the area of the surface, however finely it is meshed: each face counts by its area, and is measured at
+its centre. On ten avatars of the default experiment that is within 0.4% of the mean over faces of a sixteenth of the
+size; vertices that count by their area are within 1.1%, 20,000 random points within 1.0%. If all vertices counted
+alike, the ears would have 21% of the weight, with 5% of the area.
 
 An attribute that a prompt does not name has its template value in the ground-truth head. An avatar that failed counts
 as the grey template. ``truth.json`` in the avatar's folder holds the score and its fingerprint.
@@ -14,10 +19,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -28,7 +33,14 @@ from avatargen.io.atomic import read_json
 from avatargen.io.avatar_file import as_stored, load_avatar, zero_avatar_tensors
 from avatargen.io.manifest import Row
 from eval.artifacts import TRUTH_FACTS, is_current, write_facts
-from eval.surface import align_rigidly, distance_to_surface, faces_within
+from eval.surface import (
+    align_rigidly,
+    distance_to_surface,
+    face_areas,
+    faces_within,
+    vertex_areas,
+    weighted_quantile,
+)
 
 INNER = ("teeth", "tongue", "mouth_interior", "eye_sockets")
 HIDDEN = ("eyes", *INNER)
@@ -41,8 +53,10 @@ class TruthScore:
     """Distances of one avatar to the ground-truth head.
 
     Attributes:
-        geometry_mm: mean distance over the vertices, mm.
-        geometry_mm_p95: 95th percentile of the distances, mm.
+        geometry_mm: mean distance over the surface, mm.
+        geometry_mm_p95: 95th percentile of the distances over the surface, mm.
+        geometry_mm_vertices: mean distance over the vertices, mm, all of which count alike, in the alignment too; for
+            comparison with earlier releases.
         expression_error: in mm.
         colour_error: in [0, 1].
         regions_mm: mean distance in each named region that the head has, mm.
@@ -50,6 +64,7 @@ class TruthScore:
 
     geometry_mm: float
     geometry_mm_p95: float
+    geometry_mm_vertices: float
     expression_error: float
     colour_error: float
     regions_mm: dict[str, float]
@@ -98,41 +113,66 @@ def compare_heads(
         truth: the ground-truth head.
         head: model of both.
     """
-    surface = outside(head.topology, HIDDEN)
-    distances = symmetric_distances(
-        head.vertices(parameters.neutral())[0],
-        head.vertices(truth.parameters.neutral())[0],
-        head.topology,
-        surface,
-    )
-    regions = {name: mask & surface for name, mask in head.topology.regions.items() if name in REPORTED}
-    moved = expression_motion(head, parameters) - expression_motion(head, truth.parameters)
+    topology = head.topology
+    surface = outside(topology, HIDDEN)
+    faces = faces_within(topology.faces, surface)
+    made, true = (head.vertices(each.neutral())[0] for each in (parameters, truth.parameters))
+    distances, areas = surface_distances(made, true, faces)
+    regions = {name: _inside(mask, faces) for name, mask in topology.regions.items() if name in REPORTED}
+    moved = (expression_motion(head, parameters) - expression_motion(head, truth.parameters))[faces.long()].mean(dim=1)
     return TruthScore(
-        geometry_mm=1000 * float(distances[surface].mean()),
-        geometry_mm_p95=1000 * float(distances[surface].quantile(0.95)),
-        expression_error=1000 * float(moved[surface].norm(dim=-1).mean()),
+        geometry_mm=1000 * _mean(distances, areas),
+        geometry_mm_p95=1000 * weighted_quantile(distances.flatten(), areas.flatten(), 0.95),
+        geometry_mm_vertices=1000 * vertex_distance(made, true, faces, surface),
+        expression_error=1000 * _mean(moved.norm(dim=-1).expand(2, -1), areas),
         colour_error=colour_error(texture, truth.texture, head),
-        regions_mm={name: 1000 * float(distances[mask].mean()) for name, mask in regions.items() if mask.any()},
+        regions_mm={name: 1000 * _mean(distances[:, f], areas[:, f]) for name, f in regions.items() if f.any()},
     )
 
 
-def symmetric_distances(
+def surface_distances(
+    first: Float[Tensor, "N 3"], second: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"]
+) -> tuple[Float[Tensor, "2 F"], Float[Tensor, "2 F"]]:
+    """Return the distances of two heads' surfaces, at the centre of each face.
+
+    `first` is rigidly aligned to `second`, each vertex weighted by its share of both surfaces' areas.
+
+    Args:
+        first, second: corresponding vertices, metres.
+        faces: of the surfaces, without hidden parts.
+
+    Returns:
+        The distance of each face's centre to the other surface, metres: from `first`, and back. And each face's area,
+        as a fraction of its own surface, so that both directions count alike.
+    """
+    weights = sum(area / area.sum() for area in (vertex_areas(each, faces) for each in (first, second)))
+    aligned = align_rigidly(first, second, cast(Tensor, weights))
+    here, there = (each[faces.long()].mean(dim=1) for each in (aligned, second))
+    apart = (here - there).norm(dim=-1)
+    distances = [
+        distance_to_surface(here, second, faces, within=apart),
+        distance_to_surface(there, aligned, faces, within=apart),
+    ]
+    areas = torch.stack([face_areas(each, faces) for each in (aligned, second)])
+    return torch.stack(distances), areas / areas.sum(dim=1, keepdim=True)
+
+
+def vertex_distance(
     first: Float[Tensor, "N 3"],
     second: Float[Tensor, "N 3"],
-    topology: HeadTopology,
+    faces: Int[Tensor, "F 3"],
     surface: Bool[Tensor, " N"],
-) -> Float[Tensor, " N"]:
-    """Return the mean of the distances of each vertex to the other head's surface, in both directions, in metres.
+) -> float:
+    """Return the mean distance of the vertices of `surface` to the other surface, both directions, in metres.
 
-    `first` is rigidly aligned to `second` over the vertices of `surface`; the distance is 0 outside `surface`.
+    Every vertex counts alike, in the alignment too.
     """
-    faces = faces_within(topology.faces, surface)
-    aligned = align_rigidly(first, second, surface)
-    distances = torch.zeros(len(first))
-    there = distance_to_surface(aligned[surface], second, faces)
-    back = distance_to_surface(second[surface], aligned, faces)
-    distances[surface] = (there + back) / 2
-    return distances
+    aligned = align_rigidly(first, second, surface.float())
+    here, there = aligned[surface], second[surface]
+    apart = (here - there).norm(dim=-1)
+    to_second = distance_to_surface(here, second, faces, within=apart)
+    to_first = distance_to_surface(there, aligned, faces, within=apart)
+    return float((to_second + to_first).mean() / 2)
 
 
 def expression_motion(head: HeadModel, parameters: HeadParameters) -> Float[Tensor, "N 3"]:
@@ -146,12 +186,10 @@ def colour_error(first: Float[Tensor, "3 H1 W1"], second: Float[Tensor, "3 H2 W2
     """Return the mean absolute RGB difference of two textures over the head's visible surface."""
     topology = head.topology
     visible = outside(topology, INNER)[topology.faces.long()].all(dim=1)
-    corners = head.canonical(head.shape_template[None])[0][topology.faces.long()[visible]]
-    sides = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = sides.norm(dim=-1)
+    area = face_areas(head.canonical(head.shape_template[None])[0], topology.faces[visible])
     centres = topology.uvs[topology.face_uvs.long()[visible]].mean(dim=1)
     difference = (_sample(first, centres) - _sample(second, centres)).abs().mean(dim=-1)
-    return float((difference * area).sum() / area.sum())
+    return _mean(difference, area)
 
 
 def outside(topology: HeadTopology, hidden: tuple[str, ...]) -> Bool[Tensor, " N"]:
@@ -161,6 +199,16 @@ def outside(topology: HeadTopology, hidden: tuple[str, ...]) -> Bool[Tensor, " N
     for name in hidden:
         mask &= ~topology.regions.get(name, torch.zeros_like(mask))
     return mask
+
+
+def _inside(mask: Bool[Tensor, " N"], faces: Int[Tensor, "F 3"]) -> Bool[Tensor, " F"]:
+    """Return the faces that belong to a region: with two corners or three in it."""
+    return mask[faces.long()].sum(dim=1) >= 2
+
+
+def _mean(values: Float[Tensor, "*F"], weights: Float[Tensor, "*F"]) -> float:
+    """Return a weighted mean."""
+    return float((values * weights).sum() / weights.sum())
 
 
 def _sample(texture: Float[Tensor, "3 H W"], uvs: Float[Tensor, "P 2"]) -> Float[Tensor, "P 3"]:

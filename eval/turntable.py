@@ -19,12 +19,12 @@ from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from avatargen.config.experiment import EvaluationSettings
-from avatargen.geometry.cameras import turntable_cameras
 from avatargen.io.atomic import read_json, replacing
 from avatargen.io.avatar_file import Avatar
 from avatargen.io.history import History
@@ -63,9 +63,11 @@ def render_avatar(
     if is_current(folder, RENDER_FACTS, fingerprint, VIEW_FILES):
         return read_json(folder / RENDER_FACTS)
     start, tools = time.perf_counter(), tools.fitting(avatar, settings.fit)
-    decoded = decode_views(avatar, tools, protocol_cameras(settings), settings.background)
+    decoded = decode_views(avatar, tools, protocol_cameras(avatar, tools, settings), settings.background)
     views = render_views(avatar, tools, settings, decoded)
-    protocol = json.dumps(view_protocol(settings, tools.prior_settings), sort_keys=True)
+    protocol = json.dumps(
+        view_protocol(settings, tools.prior_settings, tools.head_name, tools.renderer_name), sort_keys=True
+    )
     arrays: dict[str, Any] = {"protocol": np.array(protocol), **{kind: packed(views[kind]) for kind in views}}
     with replacing(folder / "views.npz") as path:
         np.savez(path, **arrays)
@@ -83,7 +85,7 @@ def sheet_of(
     avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, decoded: Float[Tensor, "V 3 h w"]
 ) -> Image.Image:
     """Draw the contact sheet of an avatar; `decoded` are its decoded views by the protocol's cameras."""
-    cameras = protocol_cameras(settings)
+    cameras = protocol_cameras(avatar, tools, settings)
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
     rows = {"Neural": neural_colour(decoded, CELL), "Exported": baked, "Geometry": clay}
     note = f"{avatar.method} · seed {avatar.seed}" + ("" if avatar.status == "ok" else f" · {avatar.status}")
@@ -95,7 +97,8 @@ def turntable_frames(avatar: Avatar, tools: RenderTools, settings: EvaluationSet
 
     One ray a pixel and a small blur against jagged edges, since the turntable takes most of an avatar's render time.
     """
-    cameras = turntable_cameras(1, settings.turntable_frames, fov=settings.fov)
+    azimuths = torch.arange(settings.turntable_frames) * (360.0 / settings.turntable_frames)
+    cameras = protocol_cameras(avatar, tools, settings, azimuths)
     size = settings.turntable_size - settings.turntable_size % 2  # yuv420p halves the rows and columns
     colour, clay = colour_and_clay(avatar, tools, cameras, size, 1, settings.background)
     return np.concatenate((soften(colour), soften(clay)), axis=2)

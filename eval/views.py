@@ -1,4 +1,8 @@
-"""Render the fixed images that an avatar is judged by; :mod:`eval.images` defines what they show."""
+"""Render the fixed images that an avatar is judged by; :mod:`eval.images` defines what they show.
+
+Everything that a judge sees is rendered, encoded and decoded in float32 on every machine. Only the prior's UNet, which
+the diagnosis asks, keeps the format that is fastest on its device.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,13 @@ from avatargen.io.avatar_file import Avatar
 from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
 from eval.face_fit import FaceFitted
+from eval.frame import framed
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
 """Views that are rendered together; bounds memory."""
+ENCODED = 4
+"""Images that are encoded together: on a CPU a sample takes longer in a larger batch, on a GPU it bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +43,18 @@ class RenderTools:
     Attributes:
         head: on the CPU, as avatar files are, so that scores do not depend on the device.
         renderer: of the head's topology, on the CPU too.
-        prior: on any device.
+        prior: on any device; decodes and encodes in float32.
         prior_settings: size and samples of the latent render. They are the experiment's, so that a method with
             settings of its own is shown like the others.
+        head_name, renderer_name: what `head` and `renderer` go by in :mod:`avatargen.config.plugins`; for protocols.
     """
 
     head: HeadModel
     renderer: Renderer
     prior: Prior
     prior_settings: PriorSettings
+    head_name: str
+    renderer_name: str
 
     @classmethod
     def load(cls, head_name: str, renderer_name: str, prior_settings: PriorSettings, root: Path) -> RenderTools:
@@ -60,7 +70,8 @@ class RenderTools:
         """
         head = load_class("head", head_name, HEADS).load()
         renderer = load_class("renderer", renderer_name, RENDERERS)(head.topology)
-        return cls(head, renderer, load_prior(prior_settings, root), prior_settings)
+        prior = load_prior(prior_settings, root, exact=True)
+        return cls(head, renderer, prior, prior_settings, head_name, renderer_name)
 
     def fitting(self, avatar: Avatar, fit: Literal["metric", "face"] = "metric") -> RenderTools:
         """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology.
@@ -88,14 +99,29 @@ def render_views(
     Returns:
         An array of images for each of :data:`eval.images.KINDS`.
     """
-    cameras = protocol_cameras(settings)
+    cameras = protocol_cameras(avatar, tools, settings)
     baked, geometry = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
     return {"texture": neural_colour(decoded, settings.size), "baked": baked, "geometry": geometry}
 
 
-def protocol_cameras(settings: EvaluationSettings) -> Cameras:
-    """Return the cameras of the protocol, for one head."""
-    return evaluation_cameras(1, views=settings.views, elevation=settings.elevation, fov=settings.fov)
+def protocol_cameras(
+    avatar: Avatar, tools: RenderTools, settings: EvaluationSettings, azimuths: Float[Tensor, " V"] | None = None
+) -> Cameras:
+    """Return the cameras of the protocol for one avatar, whose frame holds all of it where it can.
+
+    Args:
+        avatar, tools, settings: what is rendered, with what and how.
+        azimuths: degrees, instead of the protocol's.
+    """
+    narrow = least_cameras(settings, settings.views if azimuths is None else len(azimuths))
+    cameras = narrow if azimuths is None else replace(narrow, azimuth=azimuths[None])
+    return framed(cameras, tools.head.vertices(avatar.parameters()), settings.widest_fov)
+
+
+def least_cameras(settings: EvaluationSettings, views: int) -> Cameras:
+    """Return cameras at even azimuths with the least field of view, for one head."""
+    target = (0.0, settings.target_height, 0.0)
+    return evaluation_cameras(1, views, settings.elevation, settings.distance, settings.fov, target=target)
 
 
 @torch.no_grad()
@@ -159,7 +185,8 @@ def neural_latents(
     if avatar.latent_texture is None:
         size = prior.latent_size * tools.prior.downscale
         shown = colour_and_clay(avatar, tools, cameras, size, prior.samples, background)[0]
-        return tools.prior.encode(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
+        images = torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255
+        return torch.cat([tools.prior.encode(part) for part in images.split(ENCODED)])
     backdrop = flat_latents(tools.prior, torch.tensor([background]))[None, :, :, None, None]
     seen = tools.renderer.render(
         tools.head.vertices(avatar.parameters()),

@@ -13,10 +13,10 @@ CONFIG = {
 }
 
 
-def write_clip(folder: Path) -> Path:
+def write_clip(folder: Path, seed: int = 0) -> Path:
     """Write configuration and weights, return the folder; the tokenizer is CLIP's."""
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = open_clip.CLIP(**CONFIG)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": {}}))
     torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")

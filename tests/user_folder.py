@@ -14,3 +14,8 @@ def problems_of(call, *arguments, **options):
     with pytest.raises(InputError) as caught:
         call(*arguments, **options)
     return caught.value.problems
+
+
+def notes_beside_pools(notes):
+    """Return the notes without those on small pools, which every list of a test has."""
+    return [note for note in notes if ": pool of " not in note]

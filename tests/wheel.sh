@@ -23,4 +23,6 @@ where=$("$python" -c 'import avatargen; print(avatargen.__file__)')
 for name in avatar.safetensors avatar.json turntable.mp4 sheet.png avatar.glb; do
   ls results/avatars/*/"$name" > /dev/null
 done
+said=$("${command[@]}" compare results/a results/b 2>&1) && { echo "compare accepts folders that are missing"; exit 1; }
+[[ "$said" == *"results/a: no such folder"* ]] || { echo "compare does not run: $said"; exit 1; }
 echo "the wheel works from an empty directory"

@@ -16,6 +16,7 @@ from avatargen.preflight.disk_estimate import free_bytes, size_text
 from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import Study
 from avatargen.preflight.validate import needed_bytes
+from avatargen.preflight.word_checks import word_notes
 from avatargen.runtime.launch import stated_changes, study_of, waiting
 from avatargen.runtime.progress import duration, weight
 
@@ -44,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
     found = problems.of(lambda: study_of(fields, check_disk=True))
     problems.add(_machine_problems(fields))
     study = problems.checked(found)
-    print(*study.notes, sep="\n", end="\n" if study.notes else "")
+    for note in (*study.notes, *word_notes(study)):
+        print(note)
     for name, text in costs(study).items():
         print(f"{name:<10} {text}")
     return 0

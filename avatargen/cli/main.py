@@ -10,12 +10,13 @@ import argparse
 import sys
 
 from avatargen import __version__
-from avatargen.cli import check, export, listing, make, run, train
+from avatargen.cli import check, compare, export, listing, make, run, train
 from avatargen.config.errors import InputError
 
 EXAMPLES = """examples:
   avatargen make "a smiling old man with green skin"       one avatar: file, turntable, contact sheet, GLB
   avatargen run embedded --limit 2 --methods full,oracle   the benchmark, on two prompts
+  avatargen compare results/a results/b                    what differs between two runs, with pictures
   avatargen list methods                                   what an experiment may name
   avatargen check paper                                    everything that is missing, and what a run costs
   avatargen export results/embedded/embedded/full/avatars/*
@@ -56,6 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"avatargen {__version__}")
     parser.set_defaults(passes_on=False)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (make, run, listing, check, export, train):
+    for module in (make, run, compare, listing, check, export, train):
         module.add_parser(subparsers)
     return parser

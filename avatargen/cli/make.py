@@ -23,6 +23,7 @@ from avatargen.io.atomic import read_json, write_text
 from avatargen.io.content_hash import digest
 from avatargen.method.sources import WORLD_HEAD, has_truth, source_of
 from avatargen.preflight.weight_checks import head_problems, prior_problems
+from avatargen.preflight.word_checks import prompt_note
 from avatargen.runtime.fingerprint import of_avatar
 from avatargen.runtime.worker import Task, Worker, is_done
 
@@ -83,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     item, config, experiment = resolved(options)
     task = Task(item, (options.out / folder_name(config, item)).absolute(), of_avatar(config, item))
+    if note := prompt_note(config, item.prompt):
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not is_done(task):
         make(task, config, experiment.gpus_per_worker, console)
     facts = read_json(task.folder / "done.json")

@@ -11,7 +11,7 @@ import yaml
 
 from avatargen.config.errors import InputError
 from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
-from avatargen.runtime.launch import study_of
+from avatargen.runtime.launch import COMMAND, command_line, study_of
 
 EXAMPLES = """examples:
   avatargen run                                            the default experiment, on all cores
@@ -79,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     arguments = command(options)
+    os.environ[COMMAND] = command_line("avatargen")
     os.execv(arguments[0], arguments)
 
 

@@ -6,11 +6,11 @@ it hold the named methods, priors and judges that it refers to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_serializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from avatargen.config.batch_size import BatchSize
 from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
@@ -33,23 +33,43 @@ class EvaluationSettings(Frozen):
 
     views: int = Field(8, ge=1, le=72, description="evenly spaced azimuths, the first one frontal")
     elevation: float = Field(10.0, ge=-89, le=89, description="degrees")
-    fov: float = Field(16.0, ge=5, le=60, description="vertical field of view, degrees; 16 just holds a large afro")
+    distance: float = Field(1.22, ge=0.5, le=100, description="of the cameras from the point they look at, metres")
+    target_height: float = Field(0.015, ge=-1, le=1, description="height of that point, metres")
+    fov: float = Field(
+        16.0, ge=5, le=60, description="vertical field of view, degrees; the shipped prior and judges know heads by it"
+    )
+    widest_fov: float = Field(
+        20.6, ge=5, le=60, description="the same, for a head that `fov` would cut; holds every head of the closed world"
+    )
     fit: Literal["metric", "face"] = Field(
         "metric", description="heads as large as they are, or with eyes and chin at the template's"
     )
     size: int = Field(128, ge=32, le=1024, description="rows and columns of the images shown to a judge")
     samples: int = Field(3, ge=1, le=8, description="render samples on each side of a pixel")
     background: tuple[Share, Share, Share] = Field((0.5, 0.5, 0.5), description="RGB in [0, 1]")
+    noise_draws: int = Field(
+        4, ge=0, le=32, description="noisy copies of each image, off by up to 1/255, that give R@1 its range"
+    )
     turntable_frames: int = Field(48, ge=4, le=720, description="frames of the turntable video, one full turn")
     turntable_size: int = Field(256, ge=64, le=2048, description="rows and columns of each half of a frame")
 
 
 class Reduced(Frozen):
-    """Methods that run on a part of each list, such as ablations beside a study's main methods."""
+    """Methods that run on a part of each list, or with fewer seeds, such as ablations beside a study's main methods."""
 
     methods: tuple[str, ...] = Field(min_length=1, description="some of the experiment's methods")
-    prompts: int = Field(ge=1, description="number of prompts, from the start of each list")
-    seeds: tuple[int, ...] = Field(min_length=1, description="some of the experiment's seeds")
+    prompts: int | None = Field(None, ge=1, description="number of prompts, from the start of each list; None: all")
+    seeds: tuple[int, ...] | None = Field(None, min_length=1, description="some of the experiment's; None: all")
+
+
+def _as_groups(reduced: Any) -> Any:
+    """Return a single group as a tuple of one."""
+    return (reduced,) if isinstance(reduced, Mapping | Reduced) else reduced
+
+
+Groups = Annotated[
+    tuple[Reduced, ...], BeforeValidator(_as_groups, json_schema_input_type=Reduced | tuple[Reduced, ...])
+]
 
 
 class Experiment(Frozen):
@@ -63,7 +83,7 @@ class Experiment(Frozen):
     methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of noise and cameras; an avatar for each")
     limit: int | None = Field(None, ge=1, description="only the first prompts of each list: for a quick look")
-    reduced: Reduced | None = Field(None, description="methods that run on fewer prompts and seeds")
+    reduced: Groups = Field((), description="methods that run on fewer prompts or seeds: one group, or several")
     head: str = Field("anny", description="a name in avatargen.config.plugins.HEADS")
     renderer: str = Field("warp", description="a name in avatargen.config.plugins.RENDERERS")
     prior: str = Field("mini", description="a name in priors.yaml")
@@ -72,7 +92,6 @@ class Experiment(Frozen):
     )
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
-    geometry_pool: str | None = Field(None, description="prompt list whose captions pool the geometry track")
     chunk_size: int = Field(250, ge=1, description="avatars per Snakemake job")
     batch_size: BatchSize = Field(
         4,

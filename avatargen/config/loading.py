@@ -284,7 +284,23 @@ def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str
     stated, changed = read_yaml(path), [field for field in _PRIOR_FIELDS if field in changes]
     if changed:  # the command line's way to name priors takes the place of the file's
         stated = {field: value for field, value in stated.items() if field not in _PRIOR_FIELDS}
-    return {"experiment": path.stem, **merged(stated, changes)}, path
+    return {"experiment": path.stem, **_asked_for(merged(stated, changes), changes)}, path
+
+
+def _asked_for(stated: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's fields whose groups under `reduced` name no method or seed that the changes leave out."""
+    groups = stated.get("reduced")
+    groups = [groups] if isinstance(groups, dict) else groups
+    if "reduced" in changes or not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return stated
+    parts = [dict(group) for group in groups]
+    for part in parts:
+        for field in {"methods", "seeds"} & set(changes) & set(part):
+            if isinstance(part[field], list) and isinstance(stated[field], list | tuple):
+                part[field] = [value for value in part[field] if value in stated[field]]
+        if part.get("seeds") == []:  # then its methods have the seeds that are asked for
+            del part["seeds"]
+    return {**stated, "reduced": [part for part in parts if part.get("methods") != [] and len(part) > 1]}
 
 
 def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:

@@ -23,6 +23,8 @@ SOURCES = {
     "optimise": "avatargen.method.sources:Optimise",
     "template": "avatargen.method.sources:Template",
     "oracle": "avatargen.method.sources:Oracle",
+    "true_texture": "avatargen.method.sources:TrueTexture",
+    "true_shape": "avatargen.method.sources:TrueShape",
     "imported": "avatargen.method.sources:Imported",
 }
 

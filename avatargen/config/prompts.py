@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from avatargen.config.errors import InputError, unknown
 
 MAX_PROMPT = 300
 COLUMNS = ("id", "prompt", "tags", "geometry")
-NEGATIVES = ".negatives.txt"
+NEGATIVES, POOLS = ".negatives.txt", ".pools.tsv"
 _REQUIRED = COLUMNS[:2]
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
@@ -129,18 +129,23 @@ def find_list(name: str, folders: Sequence[Path], field: str = "list") -> Path:
 def list_names(folders: Sequence[Path]) -> list[str]:
     """Return the names of all lists in some folders."""
     files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
-    return sorted({path.stem for path in files if not path.name.endswith(NEGATIVES)})
+    return sorted({path.stem for path in files if not path.name.endswith((NEGATIVES, POOLS))})
 
 
-def read_list(path: Path) -> tuple[PromptItem, ...]:
+def read_list(path: Path, check: Callable[[tuple[str, ...]], list[str]] | None = None) -> tuple[PromptItem, ...]:
     """Read the prompts of a list, in order, with seed 0.
+
+    Args:
+        path: of the list.
+        check: returns what else is wrong with a prompt's tags, such as `headworld.phrases.tag_problems`.
 
     Raises:
         InputError: not readable, not UTF-8, empty, or wrong lines; one problem for each.
     """
-    lines = _read_lines(path)
+    lines = read_lines(path)
     items, problems = (_read_tsv if path.suffix == ".tsv" else _read_txt)(path, lines)
     problems += _problems(path, items)
+    problems += [f"{path}:{number}: {each}" for number, item in items if check for each in check(item.tags)]
     if not items and not problems:
         problems.append(f"{path}: empty; expected at least one prompt")
     if problems:
@@ -154,12 +159,17 @@ def read_captions(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: not readable, or not UTF-8.
     """
-    return tuple(line.strip() for _, line in _read_lines(path))
+    return tuple(line.strip() for _, line in read_lines(path))
 
 
 def negatives_of(file: Path) -> Path:
     """Return where the hard negatives of a list would lie: beside its file."""
     return file.with_name(f"{file.stem}{NEGATIVES}")
+
+
+def pools_of(file: Path) -> Path:
+    """Return where the pools of a list would lie: beside its file; see :mod:`avatargen.config.pools`."""
+    return file.with_name(f"{file.stem}{POOLS}")
 
 
 def first_prompts(items: Sequence[PromptItem], limit: int | None) -> tuple[PromptItem, ...]:
@@ -176,8 +186,12 @@ def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[Promp
 Numbered = list[tuple[int, PromptItem]]
 
 
-def _read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return lines that hold something, with their numbers; raise InputError if not readable or not UTF-8."""
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines that hold something and do not start with #, with their numbers.
+
+    Raises:
+        InputError: not readable, or not UTF-8.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -233,7 +247,7 @@ def _problems(path: Path, items: Numbered) -> list[str]:
         for kind, seen, value in (("id", ids, item.item), ("prompt", prompts, item.prompt)):
             first = seen.setdefault(value.casefold(), number)
             if value and first != number and not (kind == "id" and path.suffix == ".txt"):
-                problems.append(f"{where}: duplicate {kind} {_short(value)}; first on line {first}")
+                problems.append(f"{where}: duplicate {kind} {quoted(value)}; first on line {first}")
     return problems
 
 
@@ -242,7 +256,7 @@ def item_problems(item: PromptItem) -> list[str]:
     problems = []
     if not _SAFE_ID.fullmatch(item.item) or item.item.split(".")[0].lower() in _RESERVED:
         problems.append(
-            f"id {_short(item.item)} is not safe as a file name; expected 1 to 64 of "
+            f"id {quoted(item.item)} is not safe as a file name; expected 1 to 64 of "
             "A-Z a-z 0-9 . _ -, starting with a letter or digit"
         )
     if not item.prompt:
@@ -252,18 +266,28 @@ def item_problems(item: PromptItem) -> list[str]:
         ("geometry", item.geometry or ""),
         *(("tag", t) for t in item.tags),
     ):
-        if len(text) > MAX_PROMPT:
-            problems.append(f"{name} of {len(text)} characters; expected at most {MAX_PROMPT}")
-        suspects = "" if text.isprintable() else text  # a long list has a million characters
-        bad = [char for char in suspects if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
-        if bad:
-            problems.append(f"{name} holds the control character U+{ord(bad[0]):04X}")
-    problems += [f"tag {_short(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]
-    truths = [tag for tag in item.tags if tag.startswith("truth=") and tag != "truth=none"]
-    problems += [f"tag {_short(tag)}: expected 'truth=none', or no such tag" for tag in truths]
+        problems += text_problems(name, text)
+    problems += [f"tag {quoted(tag)}: expected key=value" for tag in item.tags if not re.match(r"[\w-]+=\S", tag)]
+    truths = [tag for tag in item.tags if tag.startswith("truth=")]
+    expected = "expected 'truth=none' or 'truth=tags', or no such tag"
+    problems += [f"tag {quoted(tag)}: {expected}" for tag in truths if tag not in ("truth=none", "truth=tags")]
+    problems += [f"tags {' and '.join(truths)}: expected one of them"] if len(truths) > 1 else []
     return problems
 
 
-def _short(text: str) -> str:
+def text_problems(name: str, text: str) -> list[str]:
+    """Return what is wrong with a text: its length, control characters.
+
+    Example:
+        >>> text_problems("prompt", "a bell \\x07")
+        ['prompt holds the control character U+0007']
+    """
+    problems = [f"{name} of {len(text)} characters; expected at most {MAX_PROMPT}"] if len(text) > MAX_PROMPT else []
+    suspects = "" if text.isprintable() else text  # a long list has a million characters
+    bad = [char for char in suspects if unicodedata.category(char) in ("Cc", "Cs", "Co", "Zl", "Zp")]
+    return problems + [f"{name} holds the control character U+{ord(char):04X}" for char in bad[:1]]
+
+
+def quoted(text: str) -> str:
     """Return a text for messages: quoted, escaped, shortened."""
     return repr(text if len(text) <= 60 else text[:57] + "…")

@@ -117,10 +117,11 @@ class SoftRasterSettings(Frozen):
 class MethodSettings(Frozen):
     """One way of making an avatar; the defaults are the full method."""
 
-    source: Literal["optimise", "template", "oracle", "imported"] = hyper(
+    source: Literal["optimise", "template", "oracle", "true_texture", "true_shape", "imported"] = hyper(
         "optimise",
         "ours",
-        "optimise with the prior; or the floor (template), the ceiling (oracle), another system's meshes (imported)",
+        "optimise with the prior; or the floor (template), the ceiling (oracle), the ceiling of either half "
+        "(true_texture, true_shape), another system's meshes (imported)",
     )
     meshes: MeshSettings | None = Field(None, description="of source 'imported': where they are")
     guide: Literal["diffusion", "clip"] = hyper(

@@ -1,4 +1,4 @@
-"""Cameras: random for training, fixed for evaluation and turntables; and the random numbers of the method.
+"""Cameras: random for training, fixed for evaluation; and the random numbers of the method.
 
 Nothing here has state. Every random number is a function of the integers (avatar's key, step, view, stream), so an
 avatar's cameras and noise do not depend on its place in the batch, on its batch mates or on an interruption. The hash
@@ -86,6 +86,7 @@ def evaluation_cameras(
     distance: float = DISTANCE,
     fov: float = FOV,
     device: torch.device | str = "cpu",
+    target: tuple[float, float, float] = CENTRE,
 ) -> Cameras:
     """Return fixed views, the same for every avatar: azimuths in equal steps from 0 (the face).
 
@@ -96,6 +97,7 @@ def evaluation_cameras(
         distance: metres.
         fov: vertical field of view, degrees.
         device: of the cameras.
+        target: point that they look at, metres.
 
     Example:
         >>> evaluation_cameras(batch=1, views=4).azimuth.tolist()
@@ -104,20 +106,8 @@ def evaluation_cameras(
     azimuth = torch.arange(views, dtype=torch.float32, device=device) * (360.0 / views)
     azimuth = azimuth.expand(batch, views).contiguous()
     constants = (torch.full_like(azimuth, value) for value in (elevation, distance, fov))
-    target = torch.tensor(CENTRE, device=device).expand(batch, views, 3).contiguous()
-    return Cameras(azimuth, *constants, target=target)
-
-
-def turntable_cameras(
-    batch: int, frames: int, elevation: float = 10.0, fov: float = FOV, device: torch.device | str = "cpu"
-) -> Cameras:
-    """Return one full turn in `frames` views, from the face towards the subject's left; see `evaluation_cameras`.
-
-    Example:
-        >>> turntable_cameras(batch=1, frames=24).azimuth[0, :3].tolist()
-        [0.0, 15.0, 30.0]
-    """
-    return evaluation_cameras(batch, frames, elevation, fov=fov, device=device)
+    points = torch.tensor(target, device=device).expand(batch, views, 3).contiguous()
+    return Cameras(azimuth, *constants, target=points)
 
 
 def keyed_uniform(keys: Int[Tensor, " B"], step: int, views: int, stream: int) -> Float[Tensor, "B {views}"]:

@@ -7,7 +7,7 @@ attribute that the prompt does not name has its template value. `phrases` define
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,12 +83,15 @@ def sample(rng: np.random.Generator) -> Attributes:
         True
     """
 
+    def choose(values: tuple[str, ...]) -> str:
+        return values[rng.integers(len(values))]  # `rng.choice` draws the same, ten times slower
+
     def draw(name: str, keep: float = 0.0) -> str:
-        return getattr(Attributes, name) if rng.random() < keep else str(rng.choice(VALUES[name]))
+        return getattr(Attributes, name) if rng.random() < keep else choose(VALUES[name])
 
     age, sex, hair_colour = draw("age"), draw("sex"), draw("hair_colour", 0.1)
     bearded = sex == "man" and age in ("adult", "old") and rng.random() < 0.5
-    beard = str(rng.choice(VALUES["beard"][1:])) if bearded else "none"
+    beard = choose(VALUES["beard"][1:]) if bearded else "none"
     # the order of the draws is part of the prompt lists and training sets
     return Attributes(
         age=age,
@@ -120,7 +123,7 @@ def held_out(head: Attributes) -> tuple[bool, bool]:
         >>> held_out(Attributes())
         (False, False)
     """
-    values = asdict(head)
+    values = vars(head)
     shape = [values[name] for name in SHAPE]
     colour = [values[name] for name in VALUES if name not in SHAPE]
     new_shape, new_colour = (zlib.crc32("|".join(part).encode()) % HELD_OUT == 0 for part in (shape, colour))

@@ -1,27 +1,30 @@
 """Write the closed world's prompt lists: held-out heads that together show every value of every attribute.
 
-``python -m avatargen.headworld lists FOLDER`` writes ``embedded``, ``embedded-study`` and ``extreme`` with their pools.
-They were committed before training. Scores on changed lists are not comparable with earlier ones.
+``python -m avatargen.headworld lists FOLDER`` writes ``embedded``, ``embedded-study``, ``extreme`` and ``study`` with
+their pools, ``embedded`` in other words (`paraphrases`), and the pools of ``gate``, a list written by hand. The first
+three were committed before training, and later decisions read their figures; only the experiment ``study`` reads the
+list ``study``. Scores on changed lists are not comparable with earlier ones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from avatargen.headworld.attributes import VALUES, Attributes, sample_test
+from avatargen.headworld.paraphrases import write_paraphrases
 from avatargen.headworld.phrases import NOUNS, caption
 from avatargen.headworld.pools import write_pools
 
 SEED = 2026
 CANDIDATES = 3000
 """Number of random heads that a list is chosen from."""
-QUICK, STUDY, EXTREME = 12, 36, 12
-"""Number of prompts in ``embedded``, ``embedded-study`` and ``extreme``."""
+QUICK, EARLIER, EXTREME, STUDY = 12, 36, 12, 48
+"""Number of prompts in ``embedded``, ``embedded-study``, ``extreme`` and ``study``."""
+GATE = "gate.tsv"
 FAR = {
     "weight": ("fat", "thin"),
     "hair": ("long", "afro", "mohawk", "bun"),
@@ -40,8 +43,7 @@ def named(head: Attributes) -> dict[str, str]:
         >>> named(Attributes(skin="green"))
         {'age': 'adult', 'sex': 'man', 'skin': 'green'}
     """
-    values = asdict(head)
-    return {k: v for k, v in values.items() if k in ("age", "sex") or v != getattr(Attributes, k)}
+    return {k: v for k, v in vars(head).items() if k in ("age", "sex") or v != getattr(Attributes, k)}
 
 
 def is_short(head: Attributes) -> bool:
@@ -117,18 +119,34 @@ def _name(head: Attributes) -> str:
 
 
 def write_lists(folder: Path) -> None:
-    """Write the three lists and their pools; ``embedded`` is the beginning of ``embedded-study``.
+    """Write the lists and their pools; ``embedded`` is the beginning of ``embedded-study``.
 
     Args:
-        folder: where they go.
+        folder: where they go; ``gate.tsv`` there gets its pools.
 
     Raises:
+        InputError: ``gate.tsv`` has prompts that the closed world does not know.
         ValueError: the chosen heads do not show every value of every attribute.
     """
-    study = choose(STUDY, is_short, SEED)
-    shown = {item for head in study for item in asdict(head).items()}
-    if absent := {(name, value) for name, values in VALUES.items() for value in values} - shown:
-        raise ValueError(f"embedded-study: got no head with {sorted(absent)}; expected every value; change SEED")
-    write_list(folder / "embedded.tsv", study[:QUICK])
-    write_list(folder / "embedded-study.tsv", study)
-    write_list(folder / "extreme.tsv", choose(EXTREME, is_extreme, SEED + 1))
+    earlier = choose(EARLIER, is_short, SEED)
+    extreme = choose(EXTREME, is_extreme, SEED + 1)
+    study = choose(STUDY, lambda head: is_short(head) and head not in {*earlier, *extreme}, SEED + 2)
+    _check_values("embedded-study", earlier)
+    _check_values("study", study)
+    lists = {"embedded": earlier[:QUICK], "embedded-study": earlier, "extreme": extreme, "study": study}
+    for name, heads in lists.items():
+        write_list(folder / f"{name}.tsv", heads)
+    write_paraphrases(folder / "embedded.tsv")
+    if (folder / GATE).is_file():
+        write_pools(folder / GATE)
+
+
+def _check_values(name: str, heads: list[Attributes]) -> None:
+    """Check that a list's heads show every value of every attribute.
+
+    Raises:
+        ValueError: some are absent.
+    """
+    shown = {item for head in heads for item in vars(head).items()}
+    if absent := {(key, value) for key, values in VALUES.items() for value in values} - shown:
+        raise ValueError(f"{name}: got no head with {sorted(absent)}; expected every value; change the seed")

@@ -13,6 +13,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from avatargen.config.errors import unknown
 from avatargen.headworld.attributes import HAIR_COLOURS, VALUES, Attributes
 
 NOUNS = {
@@ -63,6 +64,9 @@ DETAILS = {
     ("paint", "war paint"): ("war paint", "stripes of war paint"),
     ("paint", "red lipstick"): ("red lipstick", "bright red lips"),
 }
+GEOMETRY_TAG = "geometry="
+NO_TRUTH, TRUTH_BY_TAGS = "truth=none", "truth=tags"
+"""Tags of prompts without a ground-truth head, and of those whose other tags describe it."""
 _MORE = {
     "bald": {"hair": "bald"},
     "shouting": {"expression": "open mouth"},
@@ -154,15 +158,73 @@ def described(prompt: str, tags: tuple[str, ...] = ()) -> Attributes | None:
 
     Args:
         prompt: any text.
-        tags: the prompt's tags; ``truth=none`` says that it has no ground-truth head.
+        tags: the prompt's tags; ``truth=none`` says that it has no ground-truth head, ``truth=tags`` that the other
+            tags describe the head (attributes without a tag have their template value), whatever the prompt says.
+
+    Raises:
+        ValueError: tags that describe the head name an unknown attribute or value.
 
     Example:
         >>> described("a bald man") == Attributes(hair="bald")
         True
         >>> described("a bald man", tags=("truth=none",)) is described("a bald man with a hat") is None
         True
+        >>> described("a hairless chap", tags=("truth=tags", "hair=bald")) == Attributes(hair="bald")
+        True
     """
-    return None if "truth=none" in tags else parse(prompt)
+    if NO_TRUTH in tags:
+        return None
+    if TRUTH_BY_TAGS not in tags:
+        return parse(prompt)
+    if problems := tag_problems(tags):
+        raise ValueError(f"tags of '{prompt}': {'; '.join(problems)}")
+    return Attributes(**dict(_described_by(tags)))
+
+
+def tag_problems(tags: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with tags that describe a head; nothing without ``truth=tags``.
+
+    Example:
+        >>> tag_problems(("truth=tags", "hair=bold"))
+        ["tag 'hair=bold': unknown hair 'bold'; did you mean 'bald'?"]
+    """
+    stated = _described_by(tags) if TRUTH_BY_TAGS in tags else []
+    problems = []
+    for number, (name, value) in enumerate(stated):
+        if name not in VALUES:
+            problems.append(unknown("attribute", name, VALUES, f"tag '{name}={value}'"))
+        elif value not in VALUES[name]:
+            problems.append(unknown(name, value, VALUES[name], f"tag '{name}={value}'"))
+        elif name in dict(stated[:number]):
+            problems.append(f"tag '{name}={value}': got a second {name}; expected one tag for each attribute")
+    return problems
+
+
+def _described_by(tags: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return names and values of the tags that describe a head."""
+    parted = [tag.partition("=") for tag in tags if not tag.startswith(("truth=", GEOMETRY_TAG))]
+    return [(name, value) for name, _, value in parted]
+
+
+def geometry_caption(prompt: str, tags: tuple[str, ...] = (), stated: str | None = None) -> str:
+    """Return the caption of a prompt in the geometry track: what its list states, else its tag, else the prompt.
+
+    A prompt in the words of the closed world loses its colours, which no textureless render can show.
+
+    Args:
+        prompt: any text.
+        tags: of the prompt; ``geometry=…`` is the caption.
+        stated: column ``geometry`` of the list.
+
+    Example:
+        >>> geometry_caption("a man with green skin")
+        'a man'
+    """
+    tagged = [tag.removeprefix(GEOMETRY_TAG) for tag in tags if tag.startswith(GEOMETRY_TAG)]
+    if stated or tagged:
+        return stated or tagged[0]
+    known = described(prompt, tags)
+    return caption(known, colours=False) if known else prompt
 
 
 def parse(prompt: str) -> Attributes | None:

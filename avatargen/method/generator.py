@@ -32,6 +32,7 @@ from avatargen.method.state import checkpoint_place
 from avatargen.method.texture_baking import SIZE, bake
 from avatargen.priors.base import Prior, load_prior
 from avatargen.priors.clip import ClipGuide
+from avatargen.priors.precision import network_dtype
 from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, with_view
 from avatargen.render.base import Renderer
 from avatargen.render.texel_map import TexelMap, build_texel_map
@@ -230,9 +231,11 @@ class Generator:
             seconds: what it cost.
             status: see `avatar_file.STATUSES`.
             message: what went wrong.
-            batch_size: avatars that were optimised together, padding included; None if none were.
+            batch_size: avatars that were optimised together, padding included; None if none were. It decides, like the
+                number format of the prior's networks, how sums are rounded.
         """
-        together = {} if batch_size is None else {"batch_size": batch_size}
+        numbers = str(network_dtype(self.prior.device)).removeprefix("torch.")
+        together = {} if batch_size is None else {"batch_size": batch_size, "number_format": numbers}
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         return Avatar(
             id=item.id,

@@ -36,6 +36,7 @@ class Source:
         optimises: avatars take optimisation steps; `Generator` makes them in batches, and `make` is not called.
         uses_prior: avatars depend on the diffusion prior; an experiment with several runs the method with each.
         needs_truth: only prompts whose ground-truth head is known can be made.
+        paints: avatars have the colours of the ground-truth head; their pictures compress less than grey ones.
         is_external: another system made the avatars: they have another topology than the ground-truth heads, and their
             failures are results rather than mishaps of a run.
     """
@@ -43,6 +44,7 @@ class Source:
     optimises = False
     uses_prior = False
     needs_truth = False
+    paints = False
     is_external = False
 
     def problems(self, run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
@@ -55,7 +57,7 @@ class Source:
 
     def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
         """Return what an avatar depends on besides its method, JSON-ready; a part of its fingerprint."""
-        return [item.prompt, item.seed, list(item.tags)]
+        return [item.prompt, item.seed, item.key, list(item.tags)]  # the code that makes the key is not hashed
 
     def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
         """Make one avatar without optimisation.
@@ -88,20 +90,48 @@ class Template(Source):
 
 
 class Oracle(Source):
-    """The ceiling: the ground-truth head of the closed world."""
+    """The ceiling: the ground-truth head of the closed world.
+
+    Attributes:
+        true_shape: avatars have the geometry and expression of the ground-truth head, else the template's.
+        paints: avatars have the texture of the ground-truth head, else the template's grey.
+    """
 
     needs_truth = True
+    true_shape = True
+    paints = True
 
     def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
-        """Return the ground-truth head; see the base class."""
+        """Return the ground-truth head, or the half of it that the source shows; see the base class."""
         from avatargen.headworld.truth import true_head
+        from avatargen.io.avatar_file import zero_avatar_tensors
+        from avatargen.method.texture_baking import SIZE
 
         began = time.monotonic()
         truth = true_head(item.prompt, item.tags, generator.head)
         if truth is None:
             raise InputError([f"{item.list}/{item.item}: no ground-truth head is known for '{item.prompt}'"])
-        tensors = {**truth.parameters.first(), "latent_texture": None, "baked_texture": truth.texture}
+        tensors = zero_avatar_tensors(generator.head.template(1), SIZE)
+        if self.true_shape:
+            tensors |= truth.parameters.first()
+        if self.paints:
+            tensors["baked_texture"] = truth.texture
         return generator.new_avatar(run, item, tensors, time.monotonic() - began)
+
+
+class TrueTexture(Oracle):
+    """The ceiling of the texture alone: the ground-truth texture on the neutral template.
+
+    Hair, beards and horns are offsets of the geometry, so this head has their colours without their volume.
+    """
+
+    true_shape = False
+
+
+class TrueShape(Oracle):
+    """The ceiling of the geometry alone: the ground-truth geometry and expression, in the template's grey."""
+
+    paints = False
 
 
 class Imported(Source):

@@ -16,6 +16,7 @@ from pathlib import Path
 from avatargen.config.experiment import EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.config.places import ROOT
 from avatargen.exchange.mesh_files import LARGEST
+from avatargen.method.sources import source_of
 
 MARGIN = 200 * 2**20
 """What must stay free besides, in bytes: for logs, metadata and other users of the disk."""
@@ -89,7 +90,7 @@ def look_of(run: RunConfig) -> Look:
         return PHOTOGRAPH
     if run.method.optimises:
         return PAINTED if run.method.texture else GREY
-    return TRUTH if run.method.source == "oracle" else GREY
+    return TRUTH if source_of(run).paints else GREY
 
 
 def avatar_parts(

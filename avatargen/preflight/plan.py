@@ -31,7 +31,6 @@ class Study:
         judges: settings of each judge.
         lists: prompts × seeds of each list, in order.
         files: where each list lies.
-        pool: file of the captions that pool the geometry track, if the experiment names one.
         notes: what the user should know, one line each.
     """
 
@@ -42,7 +41,6 @@ class Study:
     judges: dict[str, JudgeSettings]
     lists: dict[str, tuple[PromptItem, ...]]
     files: dict[str, Path]
-    pool: Path | None
     notes: Sequence[str] = ()
     _items: dict[tuple[str, str], tuple[PromptItem, ...]] = field(default_factory=dict, init=False, repr=False)
 
@@ -76,15 +74,20 @@ class Study:
 
 def reduced(experiment: Experiment, method: str, items: tuple[PromptItem, ...]) -> tuple[PromptItem, ...]:
     """Return the items, or the part of them that the experiment reduces a method, or a run of it, to."""
-    part = experiment.reduced
-    if part is None or split_name(method)[0] not in part.methods:
+    part = next((group for group in experiment.reduced if split_name(method)[0] in group.methods), None)
+    if part is None:
         return items
     first = set(list(dict.fromkeys(item.item for item in items))[: part.prompts])
-    return tuple(item for item in items if item.item in first and item.seed in part.seeds)
+    return tuple(item for item in items if item.item in first and item.seed in (part.seeds or experiment.seeds))
 
 
-def write_plan(study: Study, path: Path) -> None:
+def write_plan(study: Study, path: Path, command: str | None = None) -> None:
     """Write a study as JSON, atomically.
+
+    Args:
+        study: to write.
+        path: of the file.
+        command: that started the run, for the records.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -97,7 +100,7 @@ def write_plan(study: Study, path: Path) -> None:
         "judges": {name: judge.model_dump(mode="json") for name, judge in study.judges.items()},
         "lists": {name: [item.facts() for item in items] for name, items in study.lists.items()},
         "files": {name: str(file) for name, file in study.files.items()},
-        "pool": str(study.pool) if study.pool else None,
+        "command": command,
     }
     write_text(path, json.dumps(facts, indent=1, ensure_ascii=False))
 
@@ -117,5 +120,4 @@ def read_plan(path: str | Path) -> Study:
         judges={name: JudgeSettings.model_validate(judge) for name, judge in facts["judges"].items()},
         lists={name: tuple(map(PromptItem.from_facts, items)) for name, items in facts["lists"].items()},
         files={name: Path(file) for name, file in facts["files"].items()},
-        pool=Path(facts["pool"]) if facts["pool"] else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,19 +24,13 @@ from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.places import ROOT, list_folders
 from avatargen.config.plugins import HEADS, RENDERERS
-from avatargen.config.prompts import (
-    PromptItem,
-    find_list,
-    first_prompts,
-    negatives_of,
-    read_captions,
-    read_list,
-    with_seeds,
-)
+from avatargen.config.prompts import PromptItem, find_list, first_prompts, read_list, with_seeds
 from avatargen.config.settings import PriorSettings
+from avatargen.headworld.phrases import tag_problems
 from avatargen.method.sources import WORLD_HEAD, source_of
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.plan import Study, reduced
+from avatargen.preflight.pool_checks import check_pools
 from avatargen.preflight.weight_checks import clip_problems, head_notes, head_problems, prior_notes, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
@@ -60,7 +55,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     if experiment is None:
         raise InputError(problems.lines)
     lists, files = _read_lists(experiment, root, problems)
-    pool_file = _geometry_pool(experiment, root, problems)
+    pool_notes = check_pools(lists, files, problems)
     problems.add(_name_problems(experiment))
     problems.add(_ray_address_problems(experiment) if "backend" not in wrong else ())
     if library is None:
@@ -74,10 +69,10 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     problems.check()
     reasons = {method: library.methods[method].reason for method in experiment.methods}
     resolved = {method: run for method, run in runs.items() if run is not None}
-    study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files, pool_file))
+    study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files))
     notes = [note for name in priors for note in prior_notes(name, library, root)]
     notes += [note for run in study.runs.values() for note in source_of(run).notes(run)]
-    return replace(study, notes=[*notes, *study.notes])
+    return replace(study, notes=[*notes, *study.notes, *pool_notes])
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:
@@ -149,23 +144,11 @@ def _read_lists(
     files: dict[str, Path] = {}
     for name in experiment.lists:
         path = problems.of(partial(find_list, name, list_folders(root), f"{experiment.experiment}: lists"))
-        items = problems.of(lambda p=path: read_list(p)) if path else None
+        items = problems.of(lambda p=path: read_list(p, tag_problems)) if path else None
         if path and items:
             files[name] = path
             lists[name] = with_seeds(first_prompts(items, experiment.limit), experiment.seeds)
-            if negatives_of(path).is_file():
-                problems.of(lambda p=path: read_captions(negatives_of(p)))
     return lists, files
-
-
-def _geometry_pool(experiment: Experiment, root: Path, problems: Problems) -> Path | None:
-    """Return the file of the list that pools the geometry track, if the experiment names one that can be read."""
-    name = experiment.geometry_pool
-    field = f"{experiment.experiment}: geometry_pool"
-    path = problems.of(lambda: find_list(str(name), list_folders(root), field)) if name else None
-    if path:
-        problems.of(lambda: read_list(path))
-    return path
 
 
 def _runs(experiment: Experiment, library: Library, problems: Problems) -> dict[str, RunConfig | None]:
@@ -242,7 +225,7 @@ def _guide_problems(
 
 
 def _name_problems(experiment: Experiment) -> list[str]:
-    """Return names that stand for no code, duplicates, and reduced methods or seeds that the experiment lacks."""
+    """Return names that stand for no code, duplicates, and what is wrong under `reduced`."""
     where = experiment.experiment
     if experiment.head in HEADS:
         lines = head_problems(experiment.head)
@@ -251,13 +234,21 @@ def _name_problems(experiment: Experiment) -> list[str]:
     for kind in ("lists", "methods", "priors", "judges", "seeds"):
         values = getattr(experiment, kind) or ()
         lines += [f"{where}: {kind}: duplicate '{value}'" for value in {v for v in values if values.count(v) > 1}]
-    for kind in ("methods", "seeds") if experiment.reduced else ():
+    return lines + _reduced_problems(experiment)
+
+
+def _reduced_problems(experiment: Experiment) -> list[str]:
+    """Return methods and seeds under `reduced` that the experiment lacks, and methods in two groups."""
+    where, lines = f"{experiment.experiment}: reduced", []
+    for kind in ("methods", "seeds"):
         known = getattr(experiment, kind)
-        for value in getattr(experiment.reduced, kind):
+        for value in [value for group in experiment.reduced for value in getattr(group, kind) or ()]:
             if value not in known:
                 listed = ", ".join(map(str, known))
-                lines.append(f"{where}: reduced: {kind}: got '{value}'; expected one of the experiment's: {listed}")
-    return lines
+                lines.append(f"{where}: {kind}: got '{value}'; expected one of the experiment's: {listed}")
+    grouped = Counter(method for group in experiment.reduced for method in group.methods)
+    lines += [f"{where}: methods: duplicate '{method}'" for method, times in grouped.items() if times > 1]
+    return list(dict.fromkeys(lines))
 
 
 def _renderer_problems(experiment: Experiment, runs: Mapping[str, RunConfig | None]) -> list[str]:

@@ -83,17 +83,18 @@ class Prior(ABC):
         """Return the mean latents of images in [0, 1]; h = H / downscale."""
 
 
-def load_prior(settings: PriorSettings, root: Path = Path()) -> Prior:
+def load_prior(settings: PriorSettings, root: Path = Path(), exact: bool = False) -> Prior:
     """Load a prior.
 
     Args:
         settings: kind and path of the prior.
         root: a path that exists below it is a folder; any other path is a hub id.
+        exact: decode and encode in float32 on every device; the other networks run in their usual format.
 
     Raises:
         InputError: the kind is unknown, or the path cannot be loaded.
     """
-    return load_class("prior", settings.kind, PRIORS).load(settings, root)
+    return load_class("prior", settings.kind, PRIORS).load(settings, root, exact)
 
 
 def flat_latents(prior: Prior, colours: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:

@@ -12,6 +12,8 @@ times as large as the decoder, so it is on the device only while it embeds.
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from avatargen.priors.base import Prior
 from avatargen.priors.long_prompts import exceeds, truncate_to_fit, view_of
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.pipelines import FAULTS, Parts, cannot_load, check_kind, checkpoint_id, quieten
-from avatargen.priors.precision import network_dtype
+from avatargen.priors.precision import full_float32, network_dtype
 from avatargen.priors.schedule import finite_levels
 
 STEPS, GUIDANCE = 25, 4.0
@@ -46,11 +48,18 @@ class KandinskyPrior(Prior):
     prediction = "epsilon"
 
     def __init__(
-        self, decoder: KandinskyV22Pipeline, embedder: KandinskyV22PriorPipeline, name: str, device: torch.device
+        self,
+        decoder: KandinskyV22Pipeline,
+        embedder: KandinskyV22PriorPipeline,
+        name: str,
+        device: torch.device,
+        exact: bool = False,
     ):
         self.id = name
         fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
-        self._movq = decoder.movq.to(device, **fast).eval().requires_grad_(False)
+        wide = {**fast, "dtype": torch.float32} if exact else fast
+        self._arithmetic = full_float32 if exact else nullcontext
+        self._movq = decoder.movq.to(device, **wide).eval().requires_grad_(False)
         self._unet = decoder.unet.to(device, **fast).eval().requires_grad_(False)
         self._embedder = embedder
         self._embedder.set_progress_bar_config(disable=True)
@@ -59,12 +68,13 @@ class KandinskyPrior(Prior):
         self.alphas_cumprod = finite_levels(decoder.scheduler.alphas_cumprod).to(device)
 
     @classmethod
-    def load(cls, settings: PriorSettings, root: Path) -> KandinskyPrior:
+    def load(cls, settings: PriorSettings, root: Path, exact: bool = False) -> KandinskyPrior:
         """Load from folders below `root`, or by id from the hub or its cache.
 
         Args:
             settings: `parts` names both pipelines.
             root: folder that relative paths start at.
+            exact: see `load_prior`.
 
         Raises:
             InputError: a pipeline cannot be loaded, or is of another family.
@@ -74,13 +84,14 @@ class KandinskyPrior(Prior):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         loaded: list[Any] = []
-        for make, path in zip((_decoder, _embedder), settings.parts, strict=True):
+        decoder_of = partial(_decoder, movq_dtype=torch.float32 if exact else dtype)
+        for make, path in zip((decoder_of, _embedder), settings.parts, strict=True):
             try:
                 loaded.append(make(Parts.find(path, settings, root), settings, dtype))
             except FAULTS as error:
                 raise cannot_load(path, root, error) from error
         decoder, embedder = loaded
-        return cls(decoder, embedder, checkpoint_id(settings, root), device)
+        return cls(decoder, embedder, checkpoint_id(settings, root), device, exact)
 
     @property
     def text_encoders(self) -> tuple[torch.nn.Module, ...]:
@@ -123,7 +134,8 @@ class KandinskyPrior(Prior):
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
-        return in_parts(self._decode, DECODED, latents)
+        with self._arithmetic():
+            return in_parts(self._decode, DECODED, latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
         latents = latents.to(self._movq.dtype, memory_format=torch.channels_last)
@@ -134,14 +146,17 @@ class KandinskyPrior(Prior):
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._movq.dtype, memory_format=torch.channels_last)
-        return self._movq.encode(signed).latents.float()
+        with self._arithmetic():
+            return self._movq.encode(signed).latents.float()
 
 
-def _decoder(parts: Parts, settings: PriorSettings, dtype: torch.dtype) -> KandinskyV22Pipeline:
+def _decoder(
+    parts: Parts, settings: PriorSettings, dtype: torch.dtype, movq_dtype: torch.dtype
+) -> KandinskyV22Pipeline:
     """Return the pipeline that decodes, from its parts."""
     return KandinskyV22Pipeline(
         unet=parts.load(UNet2DConditionModel, "unet", dtype),
-        movq=parts.load(VQModel, "movq", dtype),
+        movq=parts.load(VQModel, "movq", movq_dtype),
         scheduler=parts.scheduler(settings.prediction),  # pyright: ignore[reportArgumentType]  # only its levels count
     )
 

@@ -1,8 +1,17 @@
-"""The number format that networks run in."""
+"""The number format that networks run in.
+
+Optimisation runs in the format that is fastest on its device. What judges see is decoded and embedded in float32 on
+every device, so that scores do not depend on it: rounding to bfloat16 moves a cosine by as much as the margin that
+decides some ranks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch.backends import cudnn
 
 
 def network_dtype(device: torch.device) -> torch.dtype:
@@ -22,3 +31,24 @@ def network_dtype(device: torch.device) -> torch.dtype:
     cpu = getattr(torch.cpu, "get_capabilities", dict)()
     intel = "intel" in str(cpu.get("cpu_name", "")).lower()
     return torch.bfloat16 if cpu.get("amx_bf16") or (cpu.get("avx512_bf16") and not intel) else torch.float32
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 products and convolutions of a GPU in float32 rather than in TensorFloat-32.
+
+    TensorFloat-32 has the 10 bits of float16's fraction, and is cuDNN's default.
+
+    Example:
+        >>> with full_float32():
+        ...     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        (False, False)
+    """
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    products.allow_tf32 = False
+    try:
+        with cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        products.allow_tf32 = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,18 +19,27 @@ from avatargen.priors.latent_scale import LatentScale
 from avatargen.priors.offload import brought_to, is_short
 from avatargen.priors.parts import DECODED, PREDICTED, in_parts
 from avatargen.priors.pipelines import Pipeline, checkpoint_id, load_pipeline
-from avatargen.priors.precision import network_dtype
+from avatargen.priors.precision import full_float32, network_dtype
 from avatargen.priors.schedule import finite_levels
 
 
 class StableDiffusionPrior(Prior):
     """Wraps a diffusers pipeline; only its networks are used, not its sampling loop."""
 
-    def __init__(self, pipeline: Pipeline, text: Conditioning, name: str, device: torch.device, float32_vae: bool):
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        text: Conditioning,
+        name: str,
+        device: torch.device,
+        float32_vae: bool,
+        exact: bool = False,
+    ):
         self.id = name
         fast = {"dtype": network_dtype(device), "memory_format": torch.channels_last}
-        exact = {**fast, "dtype": torch.float32} if float32_vae else fast
-        self._vae = pipeline.vae.to(device, **exact).eval().requires_grad_(False)
+        wide = {**fast, "dtype": torch.float32} if float32_vae or exact else fast
+        self._vae = pipeline.vae.to(device, **wide).eval().requires_grad_(False)
+        self._arithmetic = full_float32 if exact else nullcontext
         self._unet = pipeline.unet.to(device, **fast).eval().requires_grad_(False)
         self._text = text
         for encoder in text.encoders:
@@ -41,7 +51,7 @@ class StableDiffusionPrior(Prior):
         self.alphas_cumprod = finite_levels(pipeline.scheduler.alphas_cumprod).to(device)
 
     @classmethod
-    def load(cls, settings: PriorSettings, root: Path) -> StableDiffusionPrior:
+    def load(cls, settings: PriorSettings, root: Path, exact: bool = False) -> StableDiffusionPrior:
         """Load from a folder or file below `root`, or by id from the hub or its cache.
 
         SDXL's autoencoder overflows in half precision, so it runs in float32 unless its configuration says that it need
@@ -50,6 +60,7 @@ class StableDiffusionPrior(Prior):
         Args:
             settings: `path` is the folder, file or id.
             root: folder that relative paths start at.
+            exact: see `load_prior`.
 
         Raises:
             InputError: the pipeline cannot be loaded, or is of another family.
@@ -57,9 +68,9 @@ class StableDiffusionPrior(Prior):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         large = settings.kind == "sdxl"
-        pipeline = load_pipeline(settings, root, dtype, vae_dtype=torch.float32 if large else dtype)
+        pipeline = load_pipeline(settings, root, dtype, vae_dtype=torch.float32 if large or exact else dtype)
         text, upcast = conditioning_of(settings.kind, pipeline), large and pipeline.vae.config.force_upcast
-        return cls(pipeline, text, checkpoint_id(settings, root), device, float32_vae=upcast)
+        return cls(pipeline, text, checkpoint_id(settings, root), device, upcast, exact)
 
     @property
     def text_encoders(self) -> tuple[torch.nn.Module, ...]:
@@ -92,7 +103,7 @@ class StableDiffusionPrior(Prior):
 
     def decode(self, latents: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 3 H W"]:
         """See the base class."""
-        with brought_to(self.device, self._vae, and_back=is_short(self.device)):
+        with brought_to(self.device, self._vae, and_back=is_short(self.device)), self._arithmetic():
             return in_parts(self._decode, DECODED, latents)
 
     def _decode(self, latents: Tensor) -> Tensor:
@@ -104,7 +115,7 @@ class StableDiffusionPrior(Prior):
     def encode(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N C h w"]:
         """See the base class."""
         signed = (images * 2 - 1).to(self.device, self._vae.dtype, memory_format=torch.channels_last)
-        with brought_to(self.device, self._vae, and_back=is_short(self.device)):
+        with brought_to(self.device, self._vae, and_back=is_short(self.device)), self._arithmetic():
             encoded = self._vae.encode(signed)
         tiny = isinstance(self._vae, AutoencoderTiny)  # its latents have no distribution
         return self._scale.apply((encoded.latents if tiny else encoded.latent_dist.mean).float())

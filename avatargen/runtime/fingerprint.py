@@ -48,6 +48,17 @@ def truth_code(run: RunConfig) -> str:
     return code_hash(("eval.truth", *_plugged(run)))
 
 
+def truth_protocol(head: str) -> str:
+    """Return a hash of what decides the distances to the ground-truth heads: the head model and the code."""
+    modules = ("eval.truth", *([HEADS[head].partition(":")[0]] if head in HEADS else []))
+    return digest(code_hash(modules), head_id(head))[:12]
+
+
+def control_code(run: RunConfig) -> str:
+    """Return a hash of the code that shapes the controls of judges."""
+    return code_hash(("eval.judge_controls", *_plugged(run)))
+
+
 def table_code() -> str:
     """Return a hash of the code that shapes tables and plots."""
     return code_hash(("eval.collect", "eval.plots"))
@@ -99,7 +110,8 @@ def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSett
         settings: the protocol of evaluation.
         prior: the experiment's, without what a method changes: its latent size and samples hold for all methods.
     """
-    return digest(avatar, status, render_code(run), settings.model_dump(mode="json"), prior.latent_size, prior.samples)
+    shown = settings.model_dump(mode="json", exclude={"noise_draws"})  # added to what is rendered
+    return digest(avatar, status, render_code(run), shown, prior.latent_size, prior.samples)
 
 
 def of_truth(avatar: str, status: str, run: RunConfig) -> str:
@@ -107,9 +119,9 @@ def of_truth(avatar: str, status: str, run: RunConfig) -> str:
     return digest(avatar, status, truth_code(run))
 
 
-def of_embedding(render: str, name: str, judge: JudgeSettings, root: Path = ROOT) -> str:
+def of_embedding(render: str, name: str, judge: JudgeSettings, noise_draws: int, root: Path = ROOT) -> str:
     """Return the fingerprint of one judge's embeddings of renders whose fingerprint is `render`."""
-    return digest(render, embed_code(), name, judge.model_dump(mode="json"), clip_id(judge, root))
+    return digest(render, embed_code(), name, judge.model_dump(mode="json"), noise_draws, clip_id(judge, root))
 
 
 def head_id(name: str, root: Path = ROOT) -> str:

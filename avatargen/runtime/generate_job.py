@@ -10,6 +10,7 @@ from typing import Any
 
 from avatargen.config.experiment import RunConfig
 from avatargen.io.atomic import is_full, write_text
+from avatargen.io.hardware import hardware
 from avatargen.runtime.faults import is_lasting, status_of
 from avatargen.runtime.task import DONE_FILE, ERROR_FILE, FINISHED, Task
 
@@ -86,7 +87,7 @@ def _record(task: Task, run: RunConfig, avatar: Any, truncated_by: Sequence[str]
     """Write the avatar file, then ``done.json``."""
     from avatargen.io.avatar_file import save_avatar  # drivers import this module without torch
 
-    provenance = {**avatar.provenance, "fingerprint": task.fingerprint}
+    provenance = {**avatar.provenance, "fingerprint": task.fingerprint, "hardware": hardware()}
     save_avatar(task.folder, replace(avatar, provenance=provenance, config=run.model_dump(mode="json")))
     if avatar.status in FINISHED:
         (task.folder / ERROR_FILE).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
+from avatargen.preflight.word_checks import word_notes
 from avatargen.runtime import parent_watch, ray_head
 from avatargen.runtime.fingerprint import of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
@@ -34,6 +36,8 @@ from avatargen.runtime.score_table import score_table
 from avatargen.runtime.task import Task, has_phase1, is_done
 from avatargen.runtime.worker_pool import HEARTBEATS
 
+COMMAND = "AVATARGEN_COMMAND"
+"""Variable that holds the command that became Snakemake."""
 STATE = Path(".snakemake/avatargen")
 LOCKS = Path(".snakemake/locks")
 
@@ -125,7 +129,7 @@ def forget_owner(state: Path = STATE) -> None:
 
 def notes_of(study: Study) -> list[str]:
     """Return what the user should know before a run, one line each; a run that lacks disk space will not start."""
-    return [*study.notes, *lacking_space(study, _results(study))]
+    return [*study.notes, *word_notes(study), *lacking_space(study, _results(study))]
 
 
 def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
@@ -145,7 +149,7 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         note_owner()
     if note := former_report(study, plan):
         print(note, file=sys.stderr)
-    write_plan(study, Path(plan))
+    write_plan(study, Path(plan), os.environ.get(COMMAND) or command_line("snakemake"))
     _remove_stale_phase1(study)
     left, own = list(waiting(study)), STATE / study.experiment.experiment  # other experiments may run here too
     board = Board.create(own / "board.jsonl", left)
@@ -158,6 +162,11 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     os.environ[ray_head.HEAD_FILE] = str(file)
     cpus = max(cores, experiment.cpus_per_worker)
     ray_head.spawn(file, cpus, experiment.gpus_per_worker > 0, own / "ray.log")
+
+
+def command_line(program: str) -> str:
+    """Return the command that started this process, as a user types it."""
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def former_report(study: Study, plan: str) -> str | None:

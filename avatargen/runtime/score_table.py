@@ -4,52 +4,82 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from avatargen.config.crossing import run_name
+from avatargen.config.pools import TRACKS
 
-TRACKS = ("texture", "geometry")
+HEADLINE = "margin"
+"""Column of the score that tables are sorted by, as in :data:`eval.summaries.HEADLINE`."""
+WIDTH = 110
+"""Greatest number of columns of the terminal."""
+MARK = " †"
+FOOTNOTE = "† finds fewer of the ground-truth heads than of the baseline's avatars: more is no sign of a better one"
 
 
 def score_table(tables: Path, judge: str) -> str:
-    """Return the scores of all methods by one judge as text; empty where there are no tables.
+    """Return the scores of all methods by one judge as text, a table for each subset; empty where there are no tables.
+
+    Methods are in the order of ``clip_r.csv``: the best headline of the first track first.
 
     Args:
         tables: folder that holds ``clip_r.csv`` and ``truth.csv``.
         judge: name of the judge.
     """
-    rows = {(row["method"], row["track"]): row for row in _read(tables / "clip_r.csv") if row["judge"] == judge}
-    distances = {row["method"]: row["geometry_mm_mean"] for row in _read(tables / "truth.csv")}
-    if not rows:
-        return ""
-    pools = [next((f"pool {row['pool']}" for (_, of), row in rows.items() if of == track), "") for track in TRACKS]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=f"judge '{judge}'", title_justify="left")
-    table.add_column("method")
-    for track, pool in zip(TRACKS, pools, strict=True):
-        table.add_column(f"{track} R@1\n{pool}", justify="right")
-        table.add_column("mean rank", justify="right")
-    table.add_column("mm from the\nground truth", justify="right")
-    table.add_column("failed", justify="right")
-    for method in dict.fromkeys(method for method, _ in rows):
-        found = [rows.get((method, track)) for track in TRACKS]
-        cells = [cell for row in found for cell in _cells(row)]
-        first = next(row for row in found if row)
-        failed = f"{first['n_failed']} of {first['n']}"
-        table.add_row(method, *cells, _number(distances.get(method, ""), 1), failed)
-    stream = io.StringIO()
-    Console(file=stream, width=120, no_color=True).print(table)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+    rows = [row for row in _read(tables / "clip_r.csv") if row["judge"] == judge]
+    distances = {(row["method"], row["subset"]): row["geometry_mm_mean"] for row in _read(tables / "truth.csv")}
+    subsets = list(dict.fromkeys(row["subset"] for row in rows))
+    parts = []
+    for subset in subsets:
+        some = [row for row in rows if row["subset"] == subset]
+        pools = "/".join(dict.fromkeys(row["pool"] for row in some))
+        title = f"judge '{judge}', pools of {pools}" + (f", subset '{subset}'" if len(subsets) > 1 else "")
+        parts.append(_as_text(_table(title, some, {name: mm for (name, of), mm in distances.items() if of == subset})))
+    if any(row.get("ceiling_inverted") == "True" for row in rows):
+        parts.append(FOOTNOTE)
+    return "\n\n".join(parts)
 
 
-def _cells(row: dict[str, str] | None) -> tuple[str, str]:
-    """Return R@1 with its interval, and the mean rank."""
+def _table(title: str, rows: Sequence[Mapping[str, str]], distances: Mapping[str, str]) -> Table:
+    """Return the table of one subset; `distances` are those of each method to the ground truth, in mm."""
+    found = {(row["method"], row["track"]): row for row in rows}
+    tracks = [track for track in TRACKS if any(row["track"] == track for row in rows)]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("\nmethod", overflow="fold")
+    for track in tracks:
+        table.add_column(f"\n{HEADLINE}", justify="right")
+        inverted = any(row["track"] == track and row.get("ceiling_inverted") == "True" for row in rows)
+        table.add_column(f"{track.replace('_', ' ')}{MARK if inverted else ''}\nR@1 (noise)", no_wrap=True)
+    table.add_column("\nmm", justify="right")
+    if any(row["n_failed"] != "0" for row in rows):
+        table.add_column("\nfailed", justify="right")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        cells = [cell for track in tracks for cell in _cells(found.get((method, track)))]
+        first = next(row for row in rows if row["method"] == method)
+        failed = f"{first['n_failed']}/{first['n']}"
+        row = (method, *cells, _number(distances.get(method, ""), 1), failed)
+        table.add_row(*row[: len(table.columns)])
+    return table
+
+
+def _cells(row: Mapping[str, str] | None) -> tuple[str, str]:
+    """Return the headline, and R@1 with its range under noise where that moves it."""
     if row is None:
         return "–", "–"
-    interval = f"[{_number(row['r_at_1_low'], 2)}, {_number(row['r_at_1_high'], 2)}]"
-    return f"{_number(row['r_at_1'], 2)} {interval}", _number(row["mean_rank"], 1)
+    rate, low, high = (_number(row[f"r_at_1{part}"], 2) for part in ("", "_noise_low", "_noise_high"))
+    moved = {low, high} - {rate, "–"}
+    noise = low if low == high else f"{low}–{high}"
+    return _number(row[HEADLINE], 3), f"{rate} ({noise})" if moved else rate
+
+
+def _as_text(table: Table) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=WIDTH, no_color=True).print(table)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
 def _number(text: str, digits: int) -> str:

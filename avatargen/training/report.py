@@ -1,7 +1,6 @@
 """Measure the embedded models and write ``avatargen/weights/REPORT.md`` with its pictures.
 
-Everything is measured on the benchmark's study prompts, whose combinations of attributes no training image shows, among
-the captions of its own pools.
+Everything is measured on the prompts of ``embedded-study``, whose combinations of attributes no training image shows.
 """
 
 # diffusers loads its names lazily, and its types of `.to`, configurations and outputs are too narrow.
@@ -54,7 +53,8 @@ GUIDANCE = 4.0
 INTRODUCTION = (
     "`avatargen train report` writes this page. The heads are those of `prompts/embedded-study.tsv`, "
     f"{RENDERS} renders or samples of each; no training image shows their combinations of attributes. "
-    "The pools are the benchmark's."
+    "The pools hold the captions of all heads, and further ones: of colour, four with one attribute swapped for each "
+    "head; of clay, random shapes."
 )
 JUDGED = (
     "R@1 is the share of pictures whose own caption the judge ranks first in the pool. "

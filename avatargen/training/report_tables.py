@@ -6,19 +6,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from avatargen.config.places import shipped
-from avatargen.headworld.attributes import Attributes
+from avatargen.headworld.attributes import Attributes, sample
 from avatargen.headworld.phrases import caption
+from avatargen.headworld.pools import swaps
 from avatargen.io.content_hash import weights_id
 from avatargen.priors.base import Prior
 from avatargen.training.measures import Judge, attribute_accuracy, recall
 from avatargen.training.pictures import Pictures
 
 LIST = shipped("prompts") / "embedded-study.tsv"
-"""The prompts whose heads are measured; the pools lie beside it."""
-POOLS = {"colour": f"{LIST.stem}.negatives.txt", "clay": f"{LIST.stem}-geometry.txt"}
+"""The prompts whose heads are measured."""
+SWAPS, SHAPES = 4, 64
+"""Captions with one attribute swapped for each head, in the pool of colour; captions in the pool of clay."""
 Rows = list[tuple[str, ...]]
 
 
@@ -99,20 +102,28 @@ def evaluation_ms(prior: Prior, batch: int = 8, repeats: int = 5) -> float:
 
 def judge_rows(judges: dict[str, Judge], heads: list[Attributes], shown: list[Shown]) -> Rows:
     """Return R@1 of each judge for each kind of pictures, and the size of the pool."""
-    rows = []
+    rows, pools = [], caption_pools(heads)
     for name, judge in judges.items():
         for row in shown:
-            own = [caption(one, not row.clay) for one in heads]
-            pool = list(dict.fromkeys([*own, *_pool("clay" if row.clay else "colour")]))
+            own, pool = [caption(one, not row.clay) for one in heads], pools[row.clay]
             found = (recall(judge, pictures, own, pool) if pictures else None for pictures in (row.front, row.beside))
             cells = ("–" if rate is None else f"{rate:.3f}" for rate in found)
             rows.append((name, row.name, f"{len(pool)}", *cells))
     return rows
 
 
-def _pool(kind: str) -> list[str]:
-    """Return the captions of the study's pool for colour or clay pictures."""
-    return [line for line in (LIST.parent / POOLS[kind]).read_text().splitlines() if not line.startswith("#")]
+def caption_pools(heads: list[Attributes]) -> dict[bool, list[str]]:
+    """Return the captions that pictures are ranked among: of colour renders (False) and of clay renders (True).
+
+    Args:
+        heads: whose own captions come first. Colour adds `SWAPS` for each; clay adds random ones up to `SHAPES`.
+    """
+    rng = np.random.default_rng(0)
+    swapped = [caption(other) for head in heads for other in swaps(head, rng, SWAPS)]
+    shapes = dict.fromkeys(caption(head, colours=False) for head in heads)
+    while len(shapes) < SHAPES:
+        shapes.setdefault(caption(sample(rng), colours=False))
+    return {False: list(dict.fromkeys([*map(caption, heads), *swapped])), True: list(shapes)}
 
 
 def attribute_rows(judge: Judge, heads: list[Attributes], colour: Pictures, clay: Pictures, samples: Pictures) -> Rows:

@@ -25,11 +25,11 @@ def test_help_shows_examples_and_is_quick_to_import():
     code += "print({'torch', 'pandas', 'ray', 'snakemake'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "examples:" in found and found.splitlines()[-1] == "set()"
-    for name in ("make", "run", "list", "check", "export", "train"):
+    for name in ("make", "run", "compare", "list", "check", "export", "train"):
         assert f"    {name} " in found
 
 
-@pytest.mark.parametrize("name", ["make", "run", "list", "check", "export"])
+@pytest.mark.parametrize("name", ["make", "run", "compare", "list", "check", "export"])
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])

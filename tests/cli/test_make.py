@@ -94,3 +94,10 @@ def test_truncated_prompt_is_reported(monkeypatch, workplace, capsys):
     monkeypatch.setattr(make, "make", pretend)
     assert main(["make", "a man", "--no-show"]) == 0
     assert "prior 'mini' truncates this prompt" in capsys.readouterr().err
+
+
+def test_words_that_the_prior_never_read_are_named(made, capsys):
+    assert main(["make", "a cheerful lad", "--no-show"]) == 0
+    assert "prior 'mini' never read: cheerful, lad;" in capsys.readouterr().err
+    assert main(["make", "a smiling boy", "--no-show"]) == 0
+    assert "never read" not in capsys.readouterr().err

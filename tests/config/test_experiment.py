@@ -135,3 +135,13 @@ def test_inverted_ranges_are_reported_together():
     assert "got '2'" in problems[1]
     (problem,) = problems_of(parse, PriorSettings, {"path": "x", "t_range": [0.5, 1.5]}, "p")
     assert problem.startswith("p: t_range.1: Input should be less than or equal to 1")
+
+
+def test_groups_under_reduced_follow_what_the_command_line_asks_for():
+    """``--methods`` and ``--seeds`` leave out parts of a study, and of the groups of methods that it reduces."""
+    some = load_experiment("study", changes={"methods": ["full", "no_shape", "template"]})
+    assert [(group.methods, group.prompts, group.seeds) for group in some.reduced] == [(("no_shape",), 24, (0,))]
+    later = load_experiment("study", changes={"seeds": [1]})
+    assert [(group.prompts, group.seeds) for group in later.reduced] == [(24, None)]
+    assert load_experiment("study", changes={"methods": ["full"]}).reduced == ()
+    assert validate_all("study", {"methods": ["full", "no_shape"], "seeds": [1]}).experiment.seeds == (1,)

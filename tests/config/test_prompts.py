@@ -136,7 +136,12 @@ def test_ids_are_safe_and_tell_prompts_and_seeds_apart():
 
 
 @pytest.mark.parametrize("tag", ["truth=no", "truth=None"])
-def test_truth_tag_has_one_value(tmp_path, tag):
+def test_truth_tag_has_two_values(tmp_path, tag):
     """Any other one would be ignored without a word."""
     (problem,) = problems_of(write(tmp_path, "a.tsv", f"{HEADER}a\ta man\t{tag}\t\n"))
-    assert f"tag '{tag}': expected 'truth=none'" in problem
+    assert f"tag '{tag}': expected 'truth=none' or 'truth=tags'" in problem
+
+
+def test_there_is_one_truth_tag(tmp_path):
+    (problem,) = problems_of(write(tmp_path, "a.tsv", f"{HEADER}a\ta man\ttruth=none;truth=tags\t\n"))
+    assert "tags truth=none and truth=tags: expected one of them" in problem

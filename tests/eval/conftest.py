@@ -25,16 +25,25 @@ from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, write_facts
 from eval.collect import collect
 from eval.embed import Judge
 from eval.embed_captions import embed_captions
-from eval.embeddings import embeddings_path
+from eval.embeddings import NOISY, embeddings_path
 from eval.findings import FINDINGS
 from eval.images import KINDS, view_protocol
+from eval.judge_controls import to_frame
+from eval.judge_section import TABLE
 from eval.pools import build_pools
+from eval.tables import write_table
 from eval.views import RenderTools
 from tests.small_clip import write_clip
 
 RADIUS = 0.12  # metres
 EVIL = "a <script>alert('x')</script> man & \"wife\""
-TRUTH = {"geometry_mm": 2.0, "geometry_mm_p95": 5.0, "expression_error": 0.5, "colour_error": 0.1}
+TRUTH = {
+    "geometry_mm": 2.0,
+    "geometry_mm_p95": 5.0,
+    "geometry_mm_vertices": 1.5,
+    "expression_error": 0.5,
+    "colour_error": 0.1,
+}
 
 
 def uv_sphere(rows: int = 24, columns: int = 48) -> tuple[Tensor, HeadTopology]:
@@ -126,7 +135,7 @@ class DistantPrior(ResizePrior):
 
 @pytest.fixture(scope="session")
 def distant_tools(head: SphereHead, renderer: WarpRenderer, prior_settings: PriorSettings) -> RenderTools:
-    return RenderTools(head, renderer, DistantPrior(), prior_settings)
+    return RenderTools(head, renderer, DistantPrior(), prior_settings, "sphere", "warp")
 
 
 @pytest.fixture(scope="session")
@@ -189,7 +198,7 @@ def rows(make_row, experiment, prior_settings, judge, tmp_path) -> list[Row]:
     """Four prompts by two methods: `full` matches its captions but for a crash; `template` is constant."""
     prompts = {"a": EVIL, "b": "head b", "c": "head c", "d": "head d"}
     vectors = dict(zip(prompts, judge.embed_texts(list(prompts.values())), strict=True))
-    protocol = json.dumps(view_protocol(experiment.evaluation, prior_settings))
+    protocol = json.dumps(view_protocol(experiment.evaluation, prior_settings, experiment.head, experiment.renderer))
     made = []
     for method, distance in (("full", 1.0), ("template", 3.0)):
         for item, prompt in prompts.items():
@@ -210,7 +219,9 @@ def rows(make_row, experiment, prior_settings, judge, tmp_path) -> list[Row]:
 
 def write_embeddings(folder, kinds, protocol, progress=None):
     progress = np.zeros((0, 16), np.float32) if progress is None else progress
-    np.savez(embeddings_path(folder, "tiny"), protocol=protocol, fingerprint="e", progress=progress, **kinds)
+    noisy = {f"{kind}{NOISY}": images.mean(axis=0, keepdims=True).repeat(4, axis=0) for kind, images in kinds.items()}
+    facts = {"protocol": protocol, "fingerprint": "e", "progress": progress}
+    np.savez(embeddings_path(folder, "tiny"), **facts, **noisy, **kinds)
 
 
 def write_history(folder, vector):
@@ -229,6 +240,7 @@ def run_collect(experiment, prior_settings, rows, judge, tmp_path):
         pools, priors = build_pools(rows, negatives), {row.method: prior_settings for row in rows}
         captions = {each.name: embed_captions(each, pools, [row.prompt for row in rows]) for each in judges}
         collect(experiment, priors, rows, pools, captions, tmp_path, tmp_path / "tables", guides)
+        write_table(to_frame([]), tmp_path / "tables", TABLE)
         return tmp_path / "tables"
 
     return run

@@ -44,12 +44,25 @@ def test_captions_of_other_worlds_give_an_empty_table():
 
 def test_the_plot_shows_confused_attributes_of_each_track():
     texture = confusions(records((1, BOY, ""), (2, BOY, "a smiling girl with a bun")))
-    figure = plot_confusions(pd.concat([texture, texture.assign(track="geometry", sex=0.0, hair=0.25)]))
+    figure = plot_confusions(pd.concat([texture, texture.assign(track="geometry", sex=0.0, hair=0.25)]), ["full"])
     columns = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes]
     cells = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert columns == [["not first", "sex"], ["not first", "hair"]] and cells == [["50", "50"], ["50", "25"]]
 
 
-def test_the_plot_has_room_for_an_empty_track():
-    figure = plot_confusions(confusions(records((2, BOY, "a smiling girl with a bun"))))
-    assert [len(axis.texts) for axis in figure.axes] == [2, 0]
+def test_the_plot_leaves_out_tracks_without_known_captions():
+    figure = plot_confusions(confusions(records((2, BOY, "a smiling girl with a bun"))), ["full"])
+    assert [len(axis.texts) for axis in figure.axes] == [2]
+
+
+def test_methods_are_confused_on_the_same_prompts():
+    lines = records((2, BOY, "a smiling girl with a bun"), (1, BOY, ""), (1, BOY, ""))
+    lines["method"], lines["subset"] = ["full", "full", "bare"], ["all", "all few", "few"]
+    table = confusions(lines)
+    assert table[["subset", "method", "missed"]].values.tolist() == [
+        ["all", "full", 0.5],
+        ["few", "full", 0.0],
+        ["few", "bare", 0.0],
+    ]
+    labels = [label.get_text() for label in plot_confusions(table, ["bare", "full"]).axes[0].get_yticklabels()]
+    assert labels == ["full · all", "bare · few", "full · few"]

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from eval.consistency import ALL, MEASURES, consistency, measure
-from eval.records import make_record
 from eval.score import AvatarScores, Score
-from tests.eval.test_records import protocol
+from tests.eval.test_records import protocol, record
 
 A, B, C = np.eye(3)
 
@@ -124,9 +123,9 @@ def scored(make_row, outcomes):
     avatars = []
     for (method, item, seed), vector in outcomes.items():
         row = make_row(item, method, seed=seed, status="error" if vector is None else "ok")
-        score = Score(protocol(), make_record(row, protocol(), "clip", 0, None, None))
+        score = Score({"all": protocol()}, record(row, None))
         means = {} if vector is None else {("clip", "texture"): vector}
-        avatars.append(AvatarScores(row, Path(row.folder), [score], [], None, {}, means))
+        avatars.append(AvatarScores(row, Path(row.folder), [score], [], None, {}, "all", means))
     return avatars
 
 

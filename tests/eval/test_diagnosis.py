@@ -14,13 +14,14 @@ from avatargen.priors import foreground
 from eval.diagnosis import diagnose, mask_change, outline_change
 from eval.findings import FINDINGS, Diagnosis
 from eval.views import RenderTools, decode_views, neural_colour, protocol_cameras
+from tests.eval.conftest import RADIUS
 
 SETTINGS = EvaluationSettings(views=4, size=64)
 
 
 @pytest.fixture(scope="module")
 def tools(head, renderer, resize_prior, prior_settings) -> RenderTools:
-    return RenderTools(head, renderer, resize_prior, prior_settings)
+    return RenderTools(head, renderer, resize_prior, prior_settings, "sphere", "warp")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def content(monkeypatch):
 
 
 def found(avatar, tools, history=None):
-    decoded = decode_views(avatar, tools, protocol_cameras(SETTINGS), SETTINGS.background)
+    decoded = decode_views(avatar, tools, protocol_cameras(avatar, tools, SETTINGS), SETTINGS.background)
     return diagnose(avatar, tools, SETTINGS, neural_colour(decoded, SETTINGS.size), history or History())
 
 
@@ -52,6 +53,15 @@ def test_shape_at_its_bound_and_offsets_at_their_limit(avatar, tools):
     offsets[: len(offsets) // 4, 0] = 0.03
     bad = found(replace(avatar, shape=torch.tensor([1.0]), offsets=offsets, config=config), tools)
     assert bad.at_bounds == 1 and bad.at_limit == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_head_that_leaves_the_image_is_cut(avatar, tools):
+    """The sphere is 0.24 m wide; a bump of 0.12 m to the left is outside all views but those from left and right."""
+    assert found(avatar, tools).cut == 0
+    offsets = torch.zeros_like(avatar.offsets)
+    offsets[tools.head.sphere[:, 0] > 0.9 * RADIUS, 0] = 0.12
+    measured = found(replace(avatar, offsets=offsets), tools)
+    assert measured.cut == 0.5 and "cut" in measured.findings
 
 
 def test_a_texture_that_swims_flickers(avatar, tools):

@@ -45,7 +45,7 @@ def test_the_template_stays_as_it_is(world_head):
 
 def test_a_baby_fills_as_much_of_the_image_as_a_man(world_head, resize_prior, prior_settings):
     settings, sizes = EvaluationSettings(views=1, size=64, samples=1), {}
-    tools = RenderTools(world_head, WarpRenderer(world_head.topology), resize_prior, prior_settings)
+    tools = RenderTools(world_head, WarpRenderer(world_head.topology), resize_prior, prior_settings, "anny", "warp")
     for caption in ("a baby girl with a bald head", "a man with a bald head"):
         truth = true_head(caption, (), world_head)
         facts = {"id": "a", "prompt": caption, "seed": 0, "method": "oracle", "head_id": world_head.id, "prior_id": ""}
@@ -53,7 +53,9 @@ def test_a_baby_fills_as_much_of_the_image_as_a_man(world_head, resize_prior, pr
         avatar = Avatar(**facts, **tensors)
         for fit in ("metric", "face"):
             shown = tools.fitting(avatar, fit)
-            clay = colour_and_clay(avatar, shown, protocol_cameras(settings), 64, 1, settings.background)[1]
+            clay = colour_and_clay(
+                avatar, shown, protocol_cameras(avatar, shown, settings), 64, 1, settings.background
+            )[1]
             sizes[caption, fit] = float((clay[0, :, :, 0] != 128).mean())
     baby, man = (
         {fit: sizes[caption, fit] for fit in ("metric", "face")} for caption in dict.fromkeys(c for c, _ in sizes)
@@ -63,5 +65,7 @@ def test_a_baby_fills_as_much_of_the_image_as_a_man(world_head, resize_prior, pr
 
 
 def test_fit_is_part_of_the_protocol(prior_settings):
-    one, other = (view_protocol(EvaluationSettings(fit=fit), prior_settings) for fit in ("metric", "face"))
+    one, other = (
+        view_protocol(EvaluationSettings(fit=fit), prior_settings, "anny", "warp") for fit in ("metric", "face")
+    )
     assert {name for name in one if one[name] != other[name]} == {"fit"}

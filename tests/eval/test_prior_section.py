@@ -13,12 +13,15 @@ from eval.collect import collect
 from eval.embed_captions import embed_captions
 from eval.embeddings import load_embeddings
 from eval.images import KINDS, view_protocol
-from eval.plots import PALETTE, _colour, _line, write_plots
+from eval.judge_controls import to_frame
+from eval.judge_section import TABLE
+from eval.plot_style import PALETTE, colour_of, line_style
+from eval.plots import write_plots
 from eval.pools import build_pools
 from eval.prior_section import prior_section
 from eval.records import ProtocolError
 from eval.report import ReportInputs, write_report
-from eval.tables import read_table
+from eval.tables import read_table, write_table
 from tests.eval.conftest import TRUTH, write_embeddings, write_history
 
 RUNS = ("full@one", "full@two", "no_shading_cue@one", "no_shading_cue@two", "template")
@@ -45,7 +48,7 @@ def crossed_rows(make_row, crossed, priors, judge, tmp_path):
     rows = []
     for run in RUNS:
         prior = run.partition("@")[2]
-        protocol = json.dumps(view_protocol(crossed.evaluation, priors[prior or "one"]))
+        protocol = json.dumps(view_protocol(crossed.evaluation, priors[prior or "one"], crossed.head, crossed.renderer))
         for item, prompt in PROMPTS.items():
             failed = {"status": "diverged"} if (run, item) == ("full@two", "d") else {}
             row = make_row(item, run, prompt=prompt, prior=prior, seconds=len(rows), peak_memory_mb=512.0, **failed)
@@ -74,6 +77,7 @@ def gather(crossed, priors, crossed_rows, judge, tmp_path):
         captions = {"tiny": embed_captions(judge, pools, [row.prompt for row in rows])}
         shown = {name: priors[name.partition("@")[2] or "one"] for name in (*RUNS, "full")}
         collect(experiment, shown, rows, pools, captions, tmp_path, tmp_path / "tables")
+        write_table(to_frame([]), tmp_path / "tables", TABLE)
         return tmp_path / "tables"
 
     return run
@@ -105,7 +109,8 @@ def test_tables_tell_method_and_prior_apart(gather):
     assert list(scores.columns[:3]) == ["method", "prior", "judge"]
     found = set(zip(scores.method, scores.prior, strict=True))
     assert found == {(run.partition("@")[0], run.partition("@")[2]) for run in RUNS}
-    assert list(dict.fromkeys(read_table(tables, "clip_r")["method"])) == list(RUNS)
+    assert set(read_table(tables, "clip_r")["method"]) == set(RUNS)
+    assert list(read_table(tables, "cost")["method"]) == list(RUNS)
     assert "| full" in (tables / "clip_r.md").read_text() and "full@" not in (tables / "clip_r.md").read_text()
     failures = pd.read_csv(tables / "failures.csv")
     assert failures[["method", "prior", "item"]].values.tolist() == [["full", "two", "d"]]
@@ -189,8 +194,8 @@ def test_the_report_has_one_section_on_priors(page):
 
 
 def test_plots_give_a_method_one_colour_and_each_prior_a_line():
-    assert [_colour(name, RUNS) for name in RUNS] == [PALETTE[0], PALETTE[0], PALETTE[1], PALETTE[1], PALETTE[2]]
-    lines = [_line(name, RUNS) for name in RUNS]
+    assert [colour_of(name, RUNS) for name in RUNS] == [PALETTE[0], PALETTE[0], PALETTE[1], PALETTE[1], PALETTE[2]]
+    lines = [line_style(name, RUNS) for name in RUNS]
     assert len({(line["color"], str(line["ls"])) for line in lines}) == 5
     assert lines[0]["ls"] == lines[2]["ls"] != lines[1]["ls"] == lines[3]["ls"]
 

@@ -100,6 +100,24 @@ def test_the_report_names_a_guide_that_is_left_out(inputs):
     )
 
 
+def test_the_report_marks_judges_whose_ceiling_is_inverted(inputs, tables):
+    assert "†" not in page_of(inputs)
+    table = pd.read_csv(tables / "clip_r.csv")
+    table.assign(ceiling_inverted=table["track"] == "texture").to_csv(tables / "clip_r.csv", index=False)
+    page = page_of(inputs)
+    assert page.count('<span class="tag">judge tiny †</span>') == page.count('<span class="tag">judge tiny</span>') == 1
+    assert page.count("† This judge finds fewer of the ground-truth heads") == 1
+
+
+def test_the_report_shows_corrected_and_least_p(inputs, tables):
+    paired = pd.read_csv(tables / "paired.csv")
+    paired.loc[0, ["p", "q", "p_at_floor"]] = [0.0001, 0.0007, True]
+    paired.to_csv(tables / "paired.csv", index=False)
+    page = page_of(inputs)
+    assert '<td class="r">≤ 0.0001</td>' in page and '<td class="r">≤ 0.0007</td>' in page
+    assert '<th class="r">least p</th>' in page and "p_at_floor" not in page.partition('id="tables"')[2]
+
+
 def test_the_report_marks_truncated_texts(run_collect, inputs):
     long = "a head of " + "many " * 80 + "words"
     run_collect(negatives=["short", long])

@@ -19,7 +19,7 @@ SETTINGS = EvaluationSettings(views=2, size=64, samples=1, turntable_frames=4, t
 
 @pytest.fixture
 def renders(head, renderer, resize_prior, prior_settings, monkeypatch) -> Renders:
-    tools = RenderTools(head, renderer, resize_prior, prior_settings)
+    tools = RenderTools(head, renderer, resize_prior, prior_settings, "sphere", "warp")
     monkeypatch.setattr(RenderTools, "load", lambda *_: tools)
     return Renders("sphere", "warp", prior_settings, SETTINGS, 1)
 
@@ -43,7 +43,7 @@ def test_only_the_judges_that_are_needed_are_loaded(renders, avatar, make_row, c
     save_avatar(tmp_path, avatar)
     renders(make_row(), tmp_path, False, "r", "t")
     judges = {"tiny": JudgeSettings(model=str(clip_folder)), "absent": JudgeSettings(model="no-such-model")}
-    Judges(judges, 1)(tmp_path, {"tiny": "e1"})
+    Judges(judges, 2, 1)(tmp_path, {"tiny": "e1"})
     assert is_embedded(tmp_path, "tiny", "e1")
     path = tmp_path / "embeddings-tiny.npz"
     half = path.read_bytes()[: path.stat().st_size // 2]
@@ -52,7 +52,7 @@ def test_only_the_judges_that_are_needed_are_loaded(renders, avatar, make_row, c
     partial.write_bytes(half)
     os.utime(partial, (0, 0))
     assert not is_embedded(tmp_path, "tiny", "e1")
-    Judges(judges, 1)(tmp_path, {"tiny": "e1"})
+    Judges(judges, 2, 1)(tmp_path, {"tiny": "e1"})
     assert is_embedded(tmp_path, "tiny", "e1") and not [*tmp_path.glob(".*")]
     with np.load(path) as seen:
         assert len(read_views(tmp_path / "views.npz")["texture"]) == len(seen["texture"]) == 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from eval.tables import read_table, to_latex, write_table
+from eval.tables import FOOTNOTE, numeric_columns, read_table, rounded, to_latex, write_table
 
 
 def test_an_id_that_looks_like_a_number_stays_text(tmp_path):
@@ -20,3 +20,25 @@ def test_tables_escape_for_markdown_and_latex(tmp_path):
     assert r"100\% | a\_b \& c" in latex and r"r\_at\_1" in latex and "0.500" in latex and "–" in latex
     pd.testing.assert_frame_equal(read_table(tmp_path, "odd"), table)
     assert to_latex(pd.DataFrame({"a": []}), []).startswith("\\begin{tabular}{l}")
+
+
+def test_p_values_at_their_floor_are_bounds(tmp_path):
+    table = pd.DataFrame({"p": [0.0001, 0.03, 1e-6], "q": [0.0004, 0.04, 2e-5], "p_at_floor": [True, False, False]})
+    assert rounded(table).values.tolist() == [["≤ 0.0001", "≤ 0.0004"], ["0.0300", "0.0400"], ["≤ 0.0001", "≤ 0.0001"]]
+    write_table(table, tmp_path, "paired")
+    pd.testing.assert_frame_equal(read_table(tmp_path, "paired"), table)
+    assert r"$\leq$ 0.0004" in (tmp_path / "paired.tex").read_text()
+
+
+def test_inverted_judges_are_marked_with_a_footnote(tmp_path):
+    table = pd.DataFrame(
+        {"judge": ["a", "b"], "other": ["b", "c"]}
+        | {"ceiling_inverted": [False, True], "other_ceiling_inverted": [True, False]}
+    )
+    assert rounded(table).values.tolist() == [["a", "b †"], ["b †", "c"]]
+    assert numeric_columns(table) == []
+    write_table(table, tmp_path, "judges")
+    assert FOOTNOTE in (tmp_path / "judges.md").read_text() and FOOTNOTE in (tmp_path / "judges.tex").read_text()
+    write_table(table.assign(ceiling_inverted=False, other_ceiling_inverted=False), tmp_path, "judges")
+    assert "†" not in (tmp_path / "judges.md").read_text() + (tmp_path / "judges.tex").read_text()
+    assert read_table(tmp_path, "judges")["ceiling_inverted"].tolist() == [False, False]

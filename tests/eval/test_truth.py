@@ -1,20 +1,23 @@
 """Distances to the ground truth, on heads where they are known."""
 
+import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from avatargen.config.errors import InputError
+from avatargen.geometry.types import HeadTopology
 from avatargen.headworld.truth import TrueHead
 from avatargen.io.atomic import read_json
 from avatargen.io.avatar_file import save_avatar
 from eval import truth
 from eval.load import load_avatar_files
 from eval.score import AvatarScores
-from eval.surface import align_rigidly, distance_to_surface
+from eval.surface import align_rigidly, distance_to_surface, weighted_quantile
 from eval.tabulate import truth_records
-from eval.truth import compare_heads, measure_avatar
+from eval.truth import compare_heads, measure_avatar, surface_distances
 
 GREY = torch.full((3, 8, 8), 0.5)
 
@@ -47,7 +50,7 @@ def test_alignment_rotates_but_neither_scales_nor_reflects(head):
     turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.3, 0.2], [0.3, 0, -0.1], [-0.2, 0.1, 0]]))
     body = head.sphere * torch.tensor([1.0, 1.3, 0.8])
     body[:, 0] += body[:, 1].square()
-    mask = head.topology.regions["skin"] | head.topology.regions["scalp"]
+    mask = torch.ones(len(body))
     moved = body @ turn + torch.tensor([0.1, -0.2, 0.3])
     torch.testing.assert_close(align_rigidly(moved, body, mask), body, atol=1e-6, rtol=0)
     assert (align_rigidly(1.2 * moved, body, mask) - body).abs().max() > 0.01
@@ -58,9 +61,96 @@ def test_alignment_rotates_but_neither_scales_nor_reflects(head):
 def test_a_larger_sphere_is_at_its_radius_distance(head):
     score = compare_heads(head.template(1), GREY, true_head(head, shape=1.0), head)
     assert score.geometry_mm == pytest.approx(12.0, rel=0.01)  # 10% of 0.12 m
+    assert score.geometry_mm_vertices == pytest.approx(12.0, rel=0.01)
     assert score.geometry_mm_p95 == pytest.approx(12.0, rel=0.01)
     assert set(score.regions_mm) == {"skin", "scalp"}
     assert (score.expression_error, score.colour_error) == (0, 0)
+
+
+def dented(head) -> TrueHead:
+    """A head whose lower half is pushed in by up to 12 mm, so that distances differ from place to place."""
+    truth = true_head(head)
+    depth = 0.1 * (-head.sphere[:, 1:2] / 0.12).clamp(min=0)
+    return replace(truth, parameters=replace(truth.parameters, offsets=-(depth * head.sphere)[None]))
+
+
+def refined(head, region):
+    """The same head with each triangle of a region divided into four, and the same offsets on it."""
+    fine, topology = copy.copy(head), head.topology
+    inside = topology.regions[region][topology.faces].all(dim=1)
+    a, b, c = topology.faces[inside].T
+    start, count = len(head.sphere), int(inside.sum())
+    ends = torch.stack((torch.cat((a, b, c)), torch.cat((b, c, a))))
+    ab, bc, ca = (start + torch.arange(count) + k * count for k in range(3))
+    quarters = [torch.stack(part, -1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+
+    def grow(values):
+        return torch.cat((values, values[ends].float().mean(dim=0).to(values.dtype)))
+
+    regions = {name: torch.cat((mask, mask[ends].all(dim=0))) for name, mask in topology.regions.items()}
+    faces = torch.cat((topology.faces[~inside], *quarters))
+    fine.sphere = grow(head.sphere)
+    fine.topology = HeadTopology(faces, grow(topology.uvs), faces, regions)
+    return fine, grow
+
+
+def test_a_finer_mesh_of_one_region_changes_nothing(head):
+    """Dividing triangles moves no surface; a mean over vertices follows where they are dense."""
+    truth = dented(head)
+    fine, grow = refined(head, "scalp")
+    offsets = grow(truth.parameters.offsets[0])[None]
+    finer = replace(truth, parameters=replace(truth.parameters, offsets=offsets))
+    before = compare_heads(head.template(1), GREY, truth, head)
+    plain = replace(finer.parameters, offsets=torch.zeros_like(offsets))
+    after = compare_heads(plain, GREY, finer, fine)
+    assert after.geometry_mm == pytest.approx(before.geometry_mm, rel=0.01)
+    assert after.geometry_mm_p95 == pytest.approx(before.geometry_mm_p95, rel=0.01)
+    assert after.regions_mm["scalp"] == pytest.approx(before.regions_mm["scalp"], rel=0.01)
+    assert after.geometry_mm_vertices != pytest.approx(before.geometry_mm_vertices, rel=0.1)
+
+
+def test_the_alignment_does_not_follow_a_finer_mesh(head):
+    """The aligned heads are at the same place, so distances from either direction agree face by face."""
+    truth = dented(head)
+    fine, grow = refined(head, "scalp")
+    plain, offsets = head.sphere, truth.parameters.offsets[0]
+    coarse, _ = surface_distances(plain, plain + offsets, head.topology.faces)
+    finer, _ = surface_distances(grow(plain), grow(plain + offsets), fine.topology.faces)
+    kept = int((~head.topology.regions["scalp"][head.topology.faces].all(dim=1)).sum())
+    whole = ~head.topology.regions["scalp"][head.topology.faces].all(dim=1)
+    torch.testing.assert_close(finer[:, :kept], coarse[:, whole], atol=5e-5, rtol=0)
+
+
+def test_faces_count_by_their_share_of_their_own_surface(head):
+    """A larger surface counts no more than a smaller one; half of a sphere has half of the weight."""
+    _, areas = surface_distances(head.sphere, 1.1 * head.sphere, head.topology.faces)
+    torch.testing.assert_close(areas[0], areas[1])
+    torch.testing.assert_close(areas.sum(dim=1), torch.ones(2))
+    lower = head.topology.regions["skin"][head.topology.faces].all(dim=1)
+    assert float(areas[0, lower].sum()) == pytest.approx(0.5, abs=0.04)  # less the band between the halves
+
+
+def test_the_truth_itself_is_at_no_distance(head):
+    truth = dented(head)
+    score = compare_heads(truth.parameters, GREY, truth, head)
+    assert max(score.geometry_mm, score.geometry_mm_p95, *score.regions_mm.values()) < 1e-3
+
+
+def test_known_bounds_do_not_change_distances(head):
+    points = 1.3 * head.sphere + torch.tensor([0.02, 0.0, 0.0])
+    bound = (points - head.sphere).norm(dim=1)
+    exact = distance_to_surface(points, head.sphere, head.topology.faces)
+    within = distance_to_surface(points, head.sphere, head.topology.faces, within=bound)
+    torch.testing.assert_close(within, exact, atol=1e-7, rtol=0)
+    vertices = distance_to_surface(head.sphere, head.sphere, head.topology.faces, within=torch.zeros(len(bound)))
+    assert vertices.max() < 1e-7
+
+
+def test_weighted_quantile_of_equal_weights_is_numpys():
+    values = torch.rand(101, generator=torch.Generator().manual_seed(0))
+    found = [weighted_quantile(values, torch.full((101,), 3.0), share) for share in (0.0, 0.25, 0.95, 1.0)]
+    expected = np.quantile(values.numpy(), (0.0, 0.25, 0.95, 1.0), method="inverted_cdf")
+    assert found == pytest.approx(expected.tolist())
 
 
 def test_expressions_do_not_change_the_geometry_error(head):
@@ -110,7 +200,9 @@ def test_unmeasured_avatars_are_an_error_and_others_left_out(head, make_row, mon
 def records(rows, root):
     """The table of distances of avatars without judges."""
     found = [load_avatar_files(row, root, ()) for row in rows]
-    return truth_records([AvatarScores(each.row, each.folder, [], [], None, each.truth) for each in found])
+    return truth_records(
+        [AvatarScores(each.row, each.folder, [], [], None, each.truth, subset="all") for each in found]
+    )
 
 
 def test_a_prompt_outside_the_head_world_has_no_score(head, make_row, monkeypatch, tmp_path):

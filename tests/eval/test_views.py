@@ -20,12 +20,12 @@ SETTINGS = EvaluationSettings(views=4, size=64, samples=2, turntable_frames=4, t
 
 @pytest.fixture(scope="module")
 def tools(head, renderer, resize_prior, prior_settings) -> RenderTools:
-    return RenderTools(head, renderer, resize_prior, prior_settings)
+    return RenderTools(head, renderer, resize_prior, prior_settings, "sphere", "warp")
 
 
 def seen(avatar, tools):
     """The views of the protocol."""
-    decoded = decode_views(avatar, tools, protocol_cameras(SETTINGS), SETTINGS.background)
+    decoded = decode_views(avatar, tools, protocol_cameras(avatar, tools, SETTINGS), SETTINGS.background)
     return render_views(avatar, tools, SETTINGS, decoded)
 
 

@@ -11,7 +11,6 @@ from avatargen.geometry.cameras import (
     keyed_noise,
     keyed_uniform,
     training_cameras,
-    turntable_cameras,
 )
 
 RANGES = CameraSettings()
@@ -127,4 +126,4 @@ def test_evaluation_cameras_are_evenly_spaced_from_the_face():
     assert cameras.azimuth[1].tolist() == [0, 45, 90, 135, 180, 225, 270, 315]
     assert cameras.elevation.unique().tolist() == [10]
     assert cameras.target.shape == (2, 8, 3) and torch.equal(cameras.target[1, 7], torch.tensor(CENTRE))
-    assert turntable_cameras(1, 24).azimuth[0, 1].item() == 15
+    assert evaluation_cameras(1, target=(0.0, 0.1, 0.2)).target[0, 3].tolist() == pytest.approx([0.0, 0.1, 0.2])

@@ -22,8 +22,7 @@ def test_wrong_input_is_reported_in_one_line(arguments, message, capsys):
 
 
 def test_pools_are_written_as_they_are_committed(tmp_path):
-    names = [f"extreme{end}" for end in (".tsv", ".negatives.txt", "-geometry.txt")]
-    copy(ROOT / "prompts" / names[0], tmp_path)
-    assert main(["pools", str(tmp_path / names[0])]) == 0
-    for name in names[1:]:
-        assert (tmp_path / name).read_bytes() == (ROOT / "prompts" / name).read_bytes()
+    copy(ROOT / "prompts" / "extreme.tsv", tmp_path)
+    assert main(["pools", str(tmp_path / "extreme.tsv")]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"extreme.tsv", "extreme.pools.tsv"}
+    assert (tmp_path / "extreme.pools.tsv").read_bytes() == (ROOT / "prompts" / "extreme.pools.tsv").read_bytes()

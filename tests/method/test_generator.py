@@ -28,9 +28,10 @@ from tests.small_clip import write_clip
 from tests.small_flame import write_flame
 from tests.small_prior import write_pipeline
 
-MAN, GIRL = (
+MAN, GIRL, BEARDED = (
     PromptItem("test", "a", "a man with green skin"),
     PromptItem("test", "b", "a girl with a blond afro", seed=3),
+    PromptItem("test", "c", "a smiling man with green skin and a white beard"),
 )
 FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask_period": 2}
 
@@ -372,6 +373,21 @@ def test_floor_and_ceiling_need_no_steps(generator, tmp_path):
     assert (floor.baked_texture == GREY).all()
     red, green, blue = ceiling.baked_texture[:, ceiling.baked_texture.sum(0) > 0].mean(1)
     assert green > red and green > blue
+
+
+def test_either_half_of_the_ceiling_shows_that_half(generator, tmp_path):
+    sources = ("template", "oracle", "true_texture", "true_shape")
+    floor, ceiling, texture, shape = (
+        make(generator, run_config(generator, source=source), [BEARDED], tmp_path)[0] for source in sources
+    )
+    geometry = ("shape", "expression", "offsets")
+    assert ceiling.expression.abs().max() > 0 and ceiling.offsets.abs().max() > 0
+    for name in geometry:
+        assert torch.equal(getattr(texture, name), getattr(floor, name))
+        assert torch.equal(getattr(shape, name), getattr(ceiling, name))
+    assert torch.equal(texture.baked_texture, ceiling.baked_texture)
+    assert torch.equal(shape.baked_texture, floor.baked_texture)
+    assert texture.latent_texture is None and shape.latent_texture is None
 
 
 def test_imported_mesh_is_fitted_by_its_landmarks(generator, tmp_path):

@@ -17,6 +17,7 @@ from avatargen.method import memory
 from avatargen.method.generator import Generator
 from avatargen.method.memory import BatchSizes, largest_that_fits
 from avatargen.priors import stable_diffusion
+from avatargen.priors.precision import network_dtype
 from avatargen.runtime.generate_job import make_batch
 from avatargen.runtime.task import Task, outcome, prepare
 from tests.pretend_gpu import pretended_gpu
@@ -113,6 +114,7 @@ def test_halves_go_on_from_the_checkpoints(generator, prior, tmp_path, monkeypat
     assert seen == [2, 2, 2, 1, 1, 1, 1] and steps == [1, 2, 3, 4, 3, 4]
     for prompt, avatar in made.items():
         assert avatar.provenance["batch_size"] == 1 and whole[prompt].provenance["batch_size"] == 2
+        assert avatar.provenance["number_format"] == str(network_dtype(torch.device("cpu"))).removeprefix("torch.")
         torch.testing.assert_close(avatar.latent_texture, whole[prompt].latent_texture, rtol=1e-3, atol=1e-4)
 
 

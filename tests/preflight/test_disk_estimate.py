@@ -79,3 +79,8 @@ def test_an_image_of_an_unknown_prior_counts_as_a_photograph(make_run):
     assert disk_estimate.look_of(shipped) == disk_estimate.PAINTED
     assert disk_estimate.look_of(run) == disk_estimate.PHOTOGRAPH
     assert disk_estimate.look_of(make_run(source="template")) == disk_estimate.GREY
+
+
+def test_only_controls_with_true_colours_count_as_painted(make_run):
+    looks = [disk_estimate.look_of(make_run(source=name)) for name in ("oracle", "true_texture", "true_shape")]
+    assert looks == [disk_estimate.TRUTH, disk_estimate.TRUTH, disk_estimate.GREY]

@@ -13,7 +13,7 @@ from avatargen.config.loading import load_library
 from avatargen.config.settings import PriorSettings
 from avatargen.preflight.validate import validate_all
 from avatargen.preflight.weight_checks import prior_notes, prior_problems
-from tests.user_folder import problems_of, write_yaml
+from tests.user_folder import notes_beside_pools, problems_of, write_yaml
 
 CLIP, CLIP2 = ["transformers", "CLIPTextModel"], ["transformers", "CLIPTextModelWithProjection"]
 UNET, VAE = ["diffusers", "UNet2DConditionModel"], ["diffusers", "AutoencoderKL"]
@@ -257,7 +257,7 @@ def test_files_beside_the_checkpoint_are_checked(tmp_path):
 def test_problems_and_notes_of_a_prior_reach_the_user(place):
     write_folder(place / "prior", "StableDiffusionPipeline", SD, {"cross_attention_dim": 768, "sample_size": 96})
     write_yaml(place / "workflow/config/priors.yaml", own={"path": str(place / "prior"), "latent_size": 64})
-    (note,) = validate_all("mine").notes
+    (note,) = notes_beside_pools(validate_all("mine").notes)
     assert "latent_size: got 64; the weights are made for 96" in note
     write_yaml(place / "workflow/config/priors.yaml", own={"path": str(place / "prior"), "kind": "sdxl"})
     (problem,) = problems_of(validate_all, "mine")

@@ -7,13 +7,16 @@ import pytest
 from avatargen.config import packages
 from avatargen.config.errors import InputError
 from avatargen.config.loading import load_experiment, load_library
+from avatargen.config.pools import TRACKS
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import check_space, guiding_judges, needed_bytes, running_bytes, validate_all
 from avatargen.runtime.launch import notes_of, start_run, study_of
 from tests.small_flame import write_flame
-from tests.user_folder import problems_of, write_yaml
+from tests.user_folder import notes_beside_pools, problems_of, write_yaml
+
+SMALL_POOLS = [f"few: pool of 2 captions in track '{track}': chance level 0.50" for track in ("texture", "geometry")]
 
 
 def test_working_directory_brings_its_own_configuration(place):
@@ -72,10 +75,46 @@ def test_unknown_experiment_gets_a_suggestion(place):
 
 def test_unreadable_pools_are_reported(place):
     (place / "prompts/few.negatives.txt").write_bytes(b"a p\xe4le baby\n")
-    (place / "prompts/shapes.tsv").write_text("id\tprmpt\ttags\n")
-    negatives, *pool = problems_of(validate_all, "mine", {"geometry_pool": "shapes"})
-    assert "few.negatives.txt:1: not UTF-8: byte 0xe4" in negatives
-    assert "shapes.tsv:1: unknown column 'prmpt'" in pool[0]
+    (place / "prompts/more.tsv").write_text("id\tprompt\na\ta man with green skin\n")
+    rows = "a\ttexture\ta girl\na\tgeometry\ta man\na\tx\ty\n"
+    (place / "prompts/more.pools.tsv").write_text(f"id\ttrack\tcaption\n{rows}")
+    problems = problems_of(validate_all, "mine", {"lists": ["few", "more"], "methods": ["full", "ful"]})
+    for part, line in zip(
+        (
+            "few.negatives.txt:1: not UTF-8: byte 0xe4",
+            "more.pools.tsv:3: got 'a man', the own caption of 'a' in geometry",
+            "more.pools.tsv:4: track: unknown track 'x'",
+            "no captions in track 'shape_in_colour' for a;",
+            "'ful'",
+        ),
+        problems,
+        strict=True,
+    ):
+        assert part in line
+
+
+def test_pools_file_excludes_negatives(place):
+    (place / "prompts/few.negatives.txt").write_text("a pale baby\n")
+    (place / "prompts/few.pools.tsv").write_text("")
+    (problem,) = problems_of(validate_all, "mine")
+    assert problem.startswith("few: got both few.pools.tsv and few.negatives.txt; expected one of them")
+
+
+def test_small_pools_get_a_note(place):
+    """Seeds do not count; a pools file's pools do not change with `limit`."""
+    assert list(validate_all("mine").notes) == SMALL_POOLS
+    assert [note for note in notes_of(validate_all("mine")) if "pool" in note] == SMALL_POOLS
+    (place / "prompts/few.negatives.txt").write_text("".join(f"head {number}\n" for number in range(18)))
+    (note,) = validate_all("mine").notes
+    assert "'geometry'" in note
+    (place / "prompts/few.negatives.txt").unlink()
+    first, second = (item.item for item in validate_all("mine").lists["few"][:2])
+    rows = [f"{id_}\t{track}\trival {k}\n" for id_ in (first, second) for track in TRACKS for k in range(19)]
+    (place / "prompts/few.pools.tsv").write_text("id\ttrack\tcaption\n" + "".join(rows))
+    assert not validate_all("mine", {"limit": 1}).notes
+    (place / "prompts/few.pools.tsv").write_text("id\ttrack\tcaption\n" + "".join(rows[:-1]))
+    assert list(validate_all("mine").notes) == ["few: pool of 19 captions: chance level 0.05"]
+    assert not validate_all("mine", {"limit": 1}).notes
 
 
 @pytest.mark.parametrize("gpus", [1.5, 2.25, 0.001, -1, "one"])
@@ -99,7 +138,7 @@ def test_oracle_leaves_out_prompts_without_a_true_head(place):
     (place / "prompts/few.txt").write_text(f"a man\n{strange}\n")
     study = validate_all("mine", {"methods": ["full", "oracle"]})
     assert len(study.items("few", "full")) == 12 and len(study.items("few", "oracle")) == 2
-    (note,) = study.notes
+    (note,) = notes_beside_pools(study.notes)
     assert note.startswith("few: 'oracle' leaves out prompts") and "'wizard number 2') and 2 more" in note
     (place / "prompts/few.txt").write_text(strange)
     study = validate_all("mine", {"methods": ["full", "oracle"]})
@@ -131,7 +170,7 @@ def test_faces_are_compared_only_where_meshes_have_landmarks(place):
     assert "fit: got 'face', but 'theirs' has meshes without landmarks" in problem
     del meshes["scale"]
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
-    assert "as tall as the template" in validate_all("mine", asked).notes[-1]
+    assert any("as tall as the template" in note for note in validate_all("mine", asked).notes)
     write_yaml(
         place / "workflow/config/methods.yaml",
         theirs={
@@ -139,7 +178,8 @@ def test_faces_are_compared_only_where_meshes_have_landmarks(place):
             "overrides": {"source": "imported", "meshes": {**meshes, "eyes": [0, 1, 0], "chin": [0, 0, 0]}},
         },
     )
-    assert not validate_all("mine", {**asked, "evaluation": {"fit": "face"}}).notes
+    fitted = validate_all("mine", {**asked, "evaluation": {"fit": "face"}}).notes
+    assert not any("as tall as the template" in note for note in fitted)
 
 
 def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
@@ -151,7 +191,7 @@ def test_flame_needs_its_files_and_has_no_true_heads(place, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(place / "flame"))
     study = validate_all("mine", flame)
     assert list(study.runs) == ["full"]
-    vertices, left_out = study.notes
+    vertices, left_out = notes_beside_pools(study.notes)
     assert vertices.startswith("head 'flame': generic_model.pkl: 2,633 vertices after subdivision")
     assert left_out == "'oracle' is left out: ground-truth heads are of 'anny', not 'flame'"
     assert list(validate_all("paper").runs) == list(load_experiment("paper").methods)
@@ -177,7 +217,7 @@ def test_too_little_disk_is_reported(place, monkeypatch):
     monkeypatch.setattr(disk_estimate, "free_bytes", lambda folder: enough - 1)
     (problem,) = problems_of(check_space, study, place / "results/mine")
     assert "too little disk" in problem and "needed" in problem
-    assert notes_of(study) == [problem.replace(str(place) + "/", "")], "a dry run says it"
+    assert notes_beside_pools(notes_of(study)) == [problem.replace(str(place) + "/", "")], "a dry run says it"
     (place / "results/mine").mkdir(parents=True)
     with pytest.raises(InputError, match="too little disk"):
         start_run(study, 1, True, "plan.json")
@@ -238,12 +278,19 @@ def test_reduced_methods_run_on_part_of_the_lists(place):
     assert len(study.items("few", "full")) == 4
     ((only,),) = study.chunks("few", "template").values()
     assert (only.prompt, only.seed) == ("a man", 1)
+    groups = [{"methods": ["full"], "seeds": [1]}, {"methods": ["template"], "prompts": 1}]
+    study = validate_all("mine", {"methods": ["full", "template"], "reduced": groups})
+    made = {name: [(item.prompt, item.seed) for item in study.items("few", name)] for name in study.runs}
+    assert {seed for _, seed in made["full"]} == {1} and len(made["full"]) == 2
+    assert made["template"] == [("a man", 0), ("a man", 1)]
+    twice = {"methods": ["full"], "reduced": [{"methods": ["full"], "seeds": [1]}, {"methods": ["full"]}]}
+    assert problems_of(validate_all, "mine", twice) == ("mine: reduced: methods: duplicate 'full'",)
     wrong = {"methods": ["full"], "reduced": {**reduced, "seeds": [7]}}
     problems = problems_of(validate_all, "mine", wrong)
     assert "reduced: methods: got 'template'" in problems[0] and "reduced: seeds: got '7'" in problems[1]
 
 
-@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate"])
+@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate", "study"])
 def test_every_shipped_prompt_has_a_true_head(place, name):
     assert not validate_all("mine", {"lists": [name], "methods": ["oracle"]}).notes
 

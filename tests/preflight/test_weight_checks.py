@@ -6,7 +6,7 @@ from avatargen.config.loading import load_library
 from avatargen.config.places import ROOT
 from avatargen.preflight.validate import validate_all
 from avatargen.preflight.weight_checks import clip_problems, prior_problems
-from tests.user_folder import problems_of, write_yaml
+from tests.user_folder import notes_beside_pools, problems_of, write_yaml
 
 
 def test_shipped_weights_are_complete():
@@ -40,5 +40,5 @@ def test_missing_weights_are_reported(place):
 )
 def test_judge_unknown_to_open_clip_is_reported(place, clip, message):
     write_yaml(place / "workflow/config/judges.yaml", own=clip)
-    problems = problems_of(validate_all, "mine") if message else validate_all("mine").notes
+    problems = problems_of(validate_all, "mine") if message else notes_beside_pools(validate_all("mine").notes)
     assert [message in problem for problem in problems] == [True] * bool(message)

@@ -96,10 +96,10 @@ def clear():
 
 
 def test_editing_the_pools_changes_the_tables_hash(copied):
-    """The captions of the geometry track are its pool, so editing them makes ``clip_r.csv`` stale."""
+    """Which caption is an avatar's own in a track decides its rank, so editing that makes ``clip_r.csv`` stale."""
     before = fingerprint.table_code()
     file = copied / "eval/pools.py"
-    file.write_text(file.read_text().replace("colours=False", "colours=True"))
+    file.write_text(file.read_text().replace('track == "geometry" else', 'track != "texture" else'))
     clear()
     assert fingerprint.table_code() != before
 
@@ -182,9 +182,9 @@ def test_a_weights_file_of_a_clip_counts_by_content(tmp_path):
     seen = set()
     for weights in (b"one", b"other"):
         (tmp_path / "clip.pt").write_bytes(weights)
-        seen.add(fingerprint.of_embedding("render", "judge", judge, tmp_path))
+        seen.add(fingerprint.of_embedding("render", "judge", judge, 4, tmp_path))
     tag = judge.model_copy(update={"pretrained": "openai"})
-    assert len(seen | {fingerprint.of_embedding("render", "judge", tag, tmp_path)}) == 3
+    assert len(seen | {fingerprint.of_embedding("render", "judge", tag, 4, tmp_path)}) == 3
 
 
 def test_stages_build_on_each_other(make_run):
@@ -194,8 +194,11 @@ def test_stages_build_on_each_other(make_run):
     assert render != fingerprint.of_render("a", "ok", run, settings.model_copy(update={"views": 4}), run.prior)
     assert render != fingerprint.of_render("a", "ok", run, settings, run.prior.model_copy(update={"samples": 5}))
     judge = JudgeSettings(model="ViT-B-32")
-    seen = {fingerprint.of_embedding(render, name, judge) for name in ("one", "two")}
-    assert len(seen | {fingerprint.of_embedding("other", "one", judge)}) == 3
+    seen = {fingerprint.of_embedding(render, name, judge, 4) for name in ("one", "two")}
+    seen |= {fingerprint.of_embedding("other", "one", judge, 4), fingerprint.of_embedding(render, "one", judge, 0)}
+    assert len(seen) == 4
+    silent = settings.model_copy(update={"noise_draws": 0})  # noise is added to what is rendered
+    assert render == fingerprint.of_render("a", "ok", run, silent, run.prior)
 
 
 def test_results_of_a_failure_are_stale_once_it_is_made(make_run):

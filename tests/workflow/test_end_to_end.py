@@ -3,6 +3,7 @@
 The study runs once. Each test goes on from a copy of its folder as a user would: run again, add a prompt, kill the run.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import jsonschema
 import pandas as pd
 import psutil
 import pytest
@@ -18,6 +20,7 @@ import yaml
 
 from avatargen.config.places import ROOT
 from avatargen.io.atomic import one_at_a_time
+from eval.results_file import schema_text
 from tests.small_prior import write_pipeline
 
 EXPERIMENT = """
@@ -124,8 +127,15 @@ def test_from_prompts_to_report(finished):
     }
     assert (clip_r.n == 2).all() and (clip_r.n_failed == 0).all()
     assert {"method", "baseline", "metric", "difference", "low", "high", "p"} <= set(pd.read_csv(tables / "paired.csv"))
+    controls = pd.read_csv(tables / "judge_controls.csv")
+    assert controls.empty and "followed_colour" in controls  # one of the two prompts has a ground-truth head
     page = (place / "results/tiny/report/index.html").read_text()
     assert "a young woman &lt;b&gt;&amp; more" in page and "<b>& more" not in page
+    content = json.loads((place / "results/tiny/results.json").read_text(), parse_constant=pytest.fail)
+    jsonschema.validate(content, json.loads(schema_text()))
+    (made,) = [entry for entry in content["optimisation"] if entry["method"] == "full"]
+    assert made["n"] == made["batch_size"] == 2 and made["cpu"] and made["torch"]
+    assert content["config"]["command"].startswith("snakemake ")
     for folder in place.glob("results/tiny/few/*/avatars/*"):
         for name in (
             "avatar.safetensors",
@@ -138,6 +148,16 @@ def test_from_prompts_to_report(finished):
             assert (folder / name).stat().st_size > 0
         assert not (folder / "checkpoint.safetensors").exists()
     assert none_left_within(place, 30) == []
+
+
+def test_two_methods_of_a_run_are_compared(place):
+    command = [sys.executable, "-m", "avatargen", "compare", "results/tiny:full", "results/tiny:template"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "method.source: optimise → template" in found.stdout and "geometry  CLIP score" in found.stdout
+    page = (place / "compare.html").read_text()
+    assert page.count('<img src="data:image/webp') == 4 and page.count("<video") == 4
 
 
 def test_a_second_run_does_nothing(place):

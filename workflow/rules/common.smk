@@ -10,7 +10,7 @@ from avatargen.io.content_hash import clip_id, digest
 from avatargen.runtime import fingerprint, launch
 from avatargen.runtime.worker_pool import has_cluster
 from avatargen.config.errors import InputError
-from avatargen.config.prompts import negatives_of, read_captions, read_list
+from avatargen.config.prompts import negatives_of, pools_of, read_captions
 from avatargen.io.code_hash import code_hash
 from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
@@ -98,18 +98,17 @@ def begin_run():
         raise WorkflowError(str(error)) from None
 
 
-def caption_files():
-    """Return the files of hard negatives that lie beside the lists."""
-    return [str(path) for path in map(negatives_of, STUDY.files.values()) if path.is_file()]
-
-
 def pool_files():
-    """Return the list whose captions join the geometry pool, if the experiment names one."""
-    return [str(STUDY.pool)] if STUDY.pool else []
+    """Return the pools files and the hard negatives that lie beside the lists."""
+    return [
+        str(path)
+        for file in STUDY.files.values()
+        for path in (pools_of(file), negatives_of(file))
+        if path.is_file()
+    ]
 
 
 def caption_hash(wildcards):
     """Return a hash of what decides the captions of the pools and their order, beside the manifests."""
-    negatives = [read_captions(Path(file)) for file in caption_files()]
-    items = [item.facts() for file in pool_files() for item in read_list(Path(file))]
-    return digest(list(STUDY.runs), EXPERIMENT.lists, EXPERIMENT.geometry_pool, negatives, items)
+    captions = {Path(file).name: read_captions(Path(file)) for file in pool_files()}
+    return digest(list(STUDY.runs), EXPERIMENT.lists, captions)

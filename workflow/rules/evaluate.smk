@@ -1,4 +1,10 @@
 # Renders, embeddings and scores. `render` and `embed` skip avatars whose folder already holds current results.
+from avatargen.io.content_hash import weights_id
+
+# The one that shows heads made without a prior.
+FIRST_PRIOR = STUDY.priors[EXPERIMENT.prior_names[0]]
+
+
 rule render:
     input:
         rules.generate.output,
@@ -36,6 +42,7 @@ rule embed:
     params:
         plan=PLAN,
         judges=digest({name: hash_of(judge) for name, judge in STUDY.judges.items()}),
+        noise_draws=EXPERIMENT.evaluation.noise_draws,
         weights=[clip_id(judge) for judge in STUDY.judges.values()],
         code=fingerprint.embed_code(),
     script:
@@ -46,8 +53,7 @@ rule embed:
 rule embed_captions:
     input:
         generated=chunks_of("generate"),
-        negatives=caption_files(),
-        pool=pool_files(),
+        pools=pool_files(),
     output:
         f"{RESULTS}/captions/{{judge}}.npz",
     log:
@@ -67,13 +73,34 @@ rule embed_captions:
         "../scripts/embed_captions.py"
 
 
+# Needs no avatar: the heads are those of the closed world's prompts.
+rule judge_controls:
+    output:
+        f"{RESULTS}/tables/judge_controls.csv",
+    log:
+        f"{LOGS}/judge_controls.log",
+    conda:
+        "../envs/avatargen.yaml"
+    threads: render_threads
+    resources:
+        gpu=min(GPUS, 1),
+    params:
+        plan=PLAN,
+        prompts=digest([[item.prompt, item.tags] for items in STUDY.lists.values() for item in items]),
+        settings=[EXPERIMENT.head, EXPERIMENT.renderer, hash_of(EXPERIMENT.evaluation, FIRST_PRIOR)],
+        weights=[weights_id(path) for path in FIRST_PRIOR.sources],
+        judges=digest({name: [hash_of(judge), clip_id(judge)] for name, judge in STUDY.judges.items()}),
+        code=fingerprint.control_code(next(iter(STUDY.runs.values()))),
+    script:
+        "../scripts/judge_controls.py"
+
+
 rule collect:
     input:
         generated=chunks_of("generate"),
         embedded=chunks_of("embed"),
         captions=[f"{RESULTS}/captions/{judge}.npz" for judge in STUDY.judges],
-        negatives=caption_files(),
-        pool=pool_files(),
+        pools=pool_files(),
     output:
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "claims", "truth", "confusions"]),
         expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "diagnosis", "cost", "failures"]),

@@ -21,11 +21,13 @@ rule plots:
 rule report:
     input:
         tables=rules.collect.output,
+        controls=rules.judge_controls.output,
         plots=rules.plots.output,
         generated=chunks_of("generate"),
     output:
         page=f"{RESULTS}/report/index.html",
         pictures=f"{RESULTS}/report/comparison.png",
+        results=f"{RESULTS}/results.json",
     log:
         f"{LOGS}/report.log",
     conda:
@@ -37,6 +39,6 @@ rule report:
         descriptions=digest(RunConfig.model_json_schema()),  # with the provenance of each hyper-parameter
         reasons=digest(STUDY.reasons),
         guides=digest(guiding_judges(STUDY)),
-        code=[fingerprint.report_code(), code_hash(("eval.versions",))],
+        code=[fingerprint.report_code(), code_hash(("eval.versions", "eval.results_file"))],
     script:
         "../scripts/report.py"

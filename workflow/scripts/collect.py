@@ -18,7 +18,7 @@ with job(snakemake.log[0], snakemake.threads):
         experiment=study.experiment,
         priors={name: study.prior_of(name) for name in study.runs},
         rows=rows,
-        pools=read_pools(study.experiment, rows, map(Path, snakemake.input.negatives), map(Path, snakemake.input.pool)),
+        pools=read_pools(rows, study.files),
         captions=dict(zip(study.judges, captions, strict=True)),
         root=Path(),
         tables=Path(snakemake.output[0]).parent,

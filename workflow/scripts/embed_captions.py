@@ -13,6 +13,6 @@ from eval.pools import in_method_order, read_pools
 with job(snakemake.log[0], snakemake.threads):
     study, name = read_plan(snakemake.params.plan), snakemake.wildcards.judge
     rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
-    pools = read_pools(study.experiment, rows, map(Path, snakemake.input.negatives), map(Path, snakemake.input.pool))
+    pools = read_pools(rows, study.files)
     judge = Judge.load(name, study.judges[name], ROOT)
     embed_captions(judge, pools, [row.prompt for row in rows]).save(Path(snakemake.output[0]))

@@ -1,14 +1,17 @@
-"""Rule report: one self-contained page, and an image that compares the methods."""
+"""Rule report: one self-contained page, an image that compares the methods, and the numbers as JSON."""
 
 from pathlib import Path
 
-from avatargen.io.atomic import replacing
+from avatargen.io.atomic import read_json, replacing
+from avatargen.io.hardware import hardware
 from avatargen.io.manifest import read_manifests
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
+from avatargen.runtime.fingerprint import truth_protocol
 from avatargen.runtime.job import job
 from eval.comparison import comparison
 from eval.report import ReportInputs, write_report
+from eval.results_file import RunFacts, write_results
 from eval.versions import versions
 
 with job(snakemake.log[0], snakemake.threads):
@@ -30,3 +33,13 @@ with job(snakemake.log[0], snakemake.threads):
     write_report(Path(snakemake.output.page), inputs)
     with replacing(Path(snakemake.output.pictures)) as partial:
         comparison(inputs.rows, list(study.runs), inputs.root).save(partial, format="PNG")
+    facts = RunFacts(
+        plan=read_json(Path(snakemake.params.plan)),
+        rows=inputs.rows,
+        root=inputs.root,
+        tables=inputs.tables,
+        truth_protocol=truth_protocol(study.experiment.head),
+        versions=inputs.versions,
+        hardware=hardware(),
+    )
+    write_results(Path(snakemake.output.results), facts)
