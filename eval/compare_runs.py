@@ -14,13 +14,13 @@ import pandas as pd
 
 from avatargen.config.errors import InputError, Problems, unknown
 from eval.columns import column, groups, means, numbers, where
+from eval.families import LEVEL
 from eval.images import TRACKS
 from eval.metrics import METRICS, TRUTH, Metric
 from eval.runs import Run, load_run
 from eval.same_protocol import TrackPair, flat, same_protocol
 from eval.statistics import benjamini_hochberg, bootstrap_mean, differs, least_p, paired_p
 
-LEVEL = 0.05
 KEY = ["prompt", "seed"]
 """What avatars are paired by."""
 

@@ -24,10 +24,10 @@ from avatargen.config.prompts import negatives_of, pools_of, read_captions
 from avatargen.headworld.phrases import geometry_caption
 from avatargen.headworld.pools import read_rivals_of
 from avatargen.io.manifest import Row
+from eval.subsets import Unit
 
 CLASSICAL = ("texture", "geometry")
 """Tracks of an experiment with a list that has no pools file."""
-Unit = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
