@@ -19,7 +19,7 @@ texture is judged by it, but by the colours' distance to the ground truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -27,6 +27,7 @@ from avatargen.config.crossing import split_name
 from eval.columns import column, where
 from eval.families import LEVEL, q_values
 
+Verdict = Literal["holds", "refuted", "not shown", "untestable"]
 PRIMARY = "margin"
 """The metric of a claim that the family `headline` holds."""
 TEXTURE = (PRIMARY, "colour_error")
@@ -104,7 +105,7 @@ def check_claims(paired: pd.DataFrame) -> pd.DataFrame:
     return table.assign(verdict=[verdict(*values) for values in zip(*facts, strict=True)])
 
 
-def verdict(metric: str, difference: float, q: float, least_q: float) -> str:
+def verdict(metric: str, difference: float, q: float, least_q: float) -> Verdict:
     """Return what a difference to the full method says of the claim that this method is worse.
 
     Args:
@@ -119,8 +120,23 @@ def verdict(metric: str, difference: float, q: float, least_q: float) -> str:
         >>> verdict("geometry_mm", difference=3.0, q=0.25, least_q=0.25)  # 3 prompts differ
         'untestable'
     """
-    if least_q >= LEVEL:
+    return verdict_of((difference < 0) == HIGHER_IS_BETTER[metric], q, least_q)
+
+
+def verdict_of(expected: bool, q: float, least_q: float) -> Verdict:
+    """Return what a tested difference says of a statement.
+
+    Args:
+        expected: the difference has the sign that the statement expects.
+        q: its corrected p-value; NaN where nothing was measured.
+        least_q: the least that it could be, see :func:`verdict`.
+
+    Example:
+        >>> verdict_of(False, q=0.01, least_q=0.0005), verdict_of(True, q=float("nan"), least_q=float("nan"))
+        ('refuted', 'untestable')
+    """
+    if not least_q < LEVEL:
         return "untestable"
     if not q < LEVEL:
         return "not shown"
-    return "holds" if (difference < 0) == HIGHER_IS_BETTER[metric] else "refuted"
+    return "holds" if expected else "refuted"

@@ -25,7 +25,7 @@ from eval.columns import column, groups
 from eval.statistics import benjamini_hochberg, holm
 
 LEVEL = 0.05
-CONTROLS = ("template", "true_texture", "true_shape", "oracle")
+CONTROLS = ("template", "true_texture", "true_shape", "oracle", "oracle_coarse", "oracle_fine")
 """Methods that are floors and ceilings of the scores, not ways to make an avatar."""
 CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "headline": holm,

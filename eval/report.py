@@ -19,11 +19,13 @@ from avatargen.config.experiment import Experiment
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
+from eval.answer_section import answer_section
 from eval.columns import column, groups
 from eval.gallery import gallery
 from eval.hyperparameters import compare_priors, compare_settings
 from eval.images import TRACKS
 from eval.judge_section import judge_section
+from eval.measures_section import measure_section
 from eval.page import environment
 from eval.plots import PLOTS
 from eval.prior_section import prior_section
@@ -197,6 +199,8 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "across": prior_section(inputs.rows, experiment.priors, experiment.judges[0], inputs.root, inputs.tables)
         if experiment.priors
         else None,
+        "answer": answer_section(experiment.question, inputs.root, inputs.tables, inputs.plots),
+        "diagnostics": measure_section(inputs.rows, experiment.diagnose, inputs.root, inputs.tables),
         "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
         "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
         "hyperparameters": [

@@ -10,19 +10,20 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from avatargen.config.crossing import split_name
 from avatargen.config.places import ROOT
 from avatargen.io.atomic import read_json, write_text
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import Row
+from eval.measure_results import CLOSED, MeasureResult, measure_results
 from eval.metrics import METRICS, Metric
 from eval.tables import INVERTED, read_table
 
@@ -36,7 +37,7 @@ LONG = 8
 class Part(BaseModel):
     """A closed part of the file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = CLOSED
 
 
 class Result(Part):
@@ -118,6 +119,7 @@ class ResultsFile(Part):
     schema_version: int = Field(alias="schema", ge=SCHEMA, le=SCHEMA)
     experiment: str
     results: list[Result]
+    measures: list[MeasureResult] = Field([], description="what diagnostics found; left out where none were asked for")
     protocols: dict[str, dict[str, Any]] = Field(description="by hash; long lists as their length and hash")
     config: Config
     versions: dict[str, str] = Field(description="of the code and packages that made the tables")
@@ -139,6 +141,8 @@ class RunFacts:
         truth_protocol: hash of what decides the distances to the ground truth.
         versions: see :func:`eval.versions.versions`.
         hardware: see :func:`avatargen.io.hardware.hardware`.
+        diagnostics: protocol of each diagnostic of the experiment, see
+            :func:`avatargen.runtime.fingerprint.diagnostic_protocol`.
     """
 
     plan: Mapping[str, Any]
@@ -148,6 +152,7 @@ class RunFacts:
     truth_protocol: str
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
+    diagnostics: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_results(path: Path, facts: RunFacts) -> None:
@@ -157,7 +162,8 @@ def write_results(path: Path, facts: RunFacts) -> None:
         FileNotFoundError: the tables were not collected yet.
         OSError: the disk is full or the folder cannot be written.
     """
-    content = results_file(facts).model_dump(mode="json", by_alias=True)
+    file = results_file(facts)
+    content = file.model_dump(mode="json", by_alias=True, exclude=None if file.measures else {"measures"})
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -170,6 +176,7 @@ def results_file(facts: RunFacts) -> ResultsFile:
         "schema": SCHEMA,
         "experiment": experiment["experiment"],
         "results": list(_results(facts)),
+        "measures": list(measure_results(facts.tables, facts.diagnostics)),
         "protocols": {key: shortened(value) for key, value in protocols.items()},
         "config": {
             "hash": digest(*resolved),

@@ -6,6 +6,7 @@ is an argument because images and scores depend on it in their last bits.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,14 +26,29 @@ from eval.views import RenderTools
 class Renders:
     """Renders turntables, contact sheets and the judges' views, and measures distances to ground-truth heads.
 
+    Args:
+        head, renderer, prior: that make the images.
+        settings: of the protocol.
+        protocol_head: head that protocols name, the experiment's. A method with another head model is shown under the
+            same protocol, like a mesh of another system.
+        threads: of torch.
+
     Raises:
         InputError: a head, renderer or prior is unknown, or weights are missing.
     """
 
-    def __init__(self, head: str, renderer: str, prior: PriorSettings, settings: EvaluationSettings, threads: int):
+    def __init__(
+        self,
+        head: str,
+        renderer: str,
+        prior: PriorSettings,
+        settings: EvaluationSettings,
+        protocol_head: str,
+        threads: int,
+    ):
         torch.set_num_threads(threads)
         self._settings = settings
-        self._tools = RenderTools.load(head, renderer, prior, ROOT)
+        self._tools = replace(RenderTools.load(head, renderer, prior, ROOT), head_name=protocol_head)
 
     def __call__(self, row: Row, folder: Path, comparable: bool, render: str, truth: str) -> None:
         """Render and measure one avatar, as far as its results are not current.

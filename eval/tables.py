@@ -30,6 +30,7 @@ NAMES = frozenset(
     {
         *("method", "prior", "baseline", "judge", "other", "list", "item", "prompt", "caption", "taken_for"),
         *("subset", "pool", "pool_name", "protocol", "ranks_noisy", "unknown_words", "findings", "message"),
+        *("diagnostic", "condition", "measure", "statement", "figure", "verdict"),
     }
 )
 """Columns that stay text even where it looks like a number: the id of a prompt may be 001."""
@@ -48,6 +49,10 @@ DIGITS = {
     "expression_error": 3,
     "colour_error": 4,
     "seconds": 1,
+    "hours": 1,
+    "times_": 2,
+    "share_of_": 2,
+    "reach": 2,
     "peak_memory_mb": 0,
     "followed_colour": 3,
     "difference": 4,
@@ -104,6 +109,13 @@ LABELS = {
     "seconds_median": "median, s",
     "seconds_total": "total, s",
     "peak_memory_mb_max": "peak memory, MB",
+    "peak_memory_mb": "peak memory, MB",
+    "times_baseline": "times baseline",
+    "mask_period": "mask period",
+    "share_of_phase_1": "phase 1",
+    "margin_texture": "margin, texture",
+    "margin_shape_in_colour": "margin, shape in colour",
+    "margin_geometry": "margin, geometry",
 }
 """Headings of columns for people; others are their names."""
 

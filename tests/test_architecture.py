@@ -110,7 +110,7 @@ def test_parsing_the_snakefile_imports_nothing_heavy():
     assert loaded(["avatargen.runtime.launch"]) == set()
 
 
-@pytest.mark.parametrize("name", ["generate", "render", "embed"])
+@pytest.mark.parametrize("name", ["generate", "render", "embed", "diagnose"])
 def test_jobs_of_worker_pools_import_nothing_heavy(name):
     """They are thin drivers, started for every chunk."""
     modules = {module for module in imported(ROOT / f"workflow/scripts/{name}.py") if "." in module}

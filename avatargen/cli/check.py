@@ -17,7 +17,7 @@ from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import Study
 from avatargen.preflight.validate import needed_bytes
 from avatargen.preflight.word_checks import word_notes
-from avatargen.runtime.launch import stated_changes, study_of, waiting
+from avatargen.runtime.launch import stated_changes, study_of, to_take_over, waiting
 from avatargen.runtime.progress import duration, weight
 
 SECONDS_UNKNOWN = "unknown until an avatar is finished; `avatargen run {name} --limit 1` tells"
@@ -69,6 +69,8 @@ def costs(study: Study) -> dict[str, str]:
     total = sum(len(study.items(name, method)) for name in study.lists for method in study.runs)
     steps = {name: list(waiting(study.part_of(name))) for name in study.priors}
     left = [one for some in steps.values() for one in some]
+    shared = to_take_over(study)
+    others = f"{shared} to take over from other experiments, " if shared else ""
     prompts = {name: len({item.item for item in items}) for name, items in study.lists.items()}
     lists = ", ".join(f"{count} prompt{'s' * (count != 1)} of '{name}'" for name, count in prompts.items())
     seeds = counted(experiment.seeds, "seed")
@@ -76,7 +78,7 @@ def costs(study: Study) -> dict[str, str]:
     priors = f", {counted(study.priors, 'prior')}" if experiment.priors else ""
     return {
         "prompts": f"{lists}; {seeds}, {methods}{priors}, {counted(study.judges, 'judge')}",
-        "avatars": f"{len(left)} to make, {total - len(left)} finished",
+        "avatars": f"{len(left)} to make, {others}{total - len(left) - shared} finished",
         "steps": f"{sum(left):,.0f}, in units of a step of phase 1 (a step of phase 2 with masks counts as 2)",
         "time": _time(study, steps, results) if left else "nothing to make",
         "disk": f"{size_text(needed_bytes(study, results))} needed, {size_text(free_bytes(results))} free",

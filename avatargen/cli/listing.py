@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from collections.abc import Callable
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from avatargen.config.loading import experiment_names, load_experiment, load_judges, load_methods, load_priors
-from avatargen.config.places import ROOT, list_folders
-from avatargen.config.plugins import HEADS, RENDERERS
+from avatargen.config.places import list_folders
+from avatargen.config.plugins import DIAGNOSTICS, HEADS, QUESTIONS, RENDERERS, summary
 from avatargen.config.prompts import find_list, list_names, read_list
 
 WIDE = 500
@@ -67,11 +65,19 @@ def _judges() -> dict[str, str]:
 
 
 def _heads() -> dict[str, str]:
-    return {name: _summary(spec) for name, spec in HEADS.items()}
+    return {name: summary(spec) for name, spec in HEADS.items()}
 
 
 def _renderers() -> dict[str, str]:
-    return {name: _summary(spec) for name, spec in RENDERERS.items()}
+    return {name: summary(spec) for name, spec in RENDERERS.items()}
+
+
+def _diagnostics() -> dict[str, str]:
+    return {name: summary(spec) for name, spec in DIAGNOSTICS.items()}
+
+
+def _questions() -> dict[str, str]:
+    return {name: summary(spec) for name, spec in QUESTIONS.items()}
 
 
 def _lists() -> dict[str, str]:
@@ -82,12 +88,6 @@ def _lists() -> dict[str, str]:
     return found
 
 
-def _summary(spec: str) -> str:
-    """Return the first line of the docstring of a plug-in's module, without importing it."""
-    file = ROOT / Path(*spec.partition(":")[0].split(".")).with_suffix(".py")
-    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()[0]
-
-
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "methods": _methods,
     "experiments": _experiments,
@@ -95,5 +95,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "judges": _judges,
     "heads": _heads,
     "renderers": _renderers,
+    "diagnostics": _diagnostics,
+    "questions": _questions,
     "lists": _lists,
 }

@@ -21,7 +21,7 @@ from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
 from avatargen.config.prompts import PromptItem, item_problems, slug
 from avatargen.io.atomic import read_json, write_text
 from avatargen.io.content_hash import digest
-from avatargen.method.sources import WORLD_HEAD, has_truth, source_of
+from avatargen.method.sources import WORLD_HEAD, WORLD_HEADS, has_truth, source_of
 from avatargen.preflight.weight_checks import head_problems, prior_problems
 from avatargen.preflight.word_checks import prompt_note
 from avatargen.runtime.fingerprint import of_avatar
@@ -128,7 +128,7 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
     config = resolve(experiment, options.method, library)
     problems = prior_problems(config.prior_name, library) + head_problems(config.head)
     source = source_of(config)
-    if source.needs_truth and config.head != WORLD_HEAD:
+    if source.needs_truth and config.head not in WORLD_HEADS:
         problems.append(
             f"--method: '{options.method}' makes ground-truth heads, which are of '{WORLD_HEAD}'; got '{config.head}'"
         )

@@ -62,14 +62,40 @@ class Reduced(Frozen):
     seeds: tuple[int, ...] | None = Field(None, min_length=1, description="some of the experiment's; None: all")
 
 
-def _as_groups(reduced: Any) -> Any:
+def _as_groups(stated: Any) -> Any:
     """Return a single group as a tuple of one."""
-    return (reduced,) if isinstance(reduced, Mapping | Reduced) else reduced
+    return (stated,) if isinstance(stated, Mapping | Frozen) else stated
+
+
+def _as_names(names: Any) -> Any:
+    """Return a single name as a tuple of one."""
+    return (names,) if isinstance(names, str) else names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names, json_schema_input_type=str | tuple[str, ...])]
+
+
+class Grid(Frozen):
+    """Methods that vary settings of a named one: one for each combination of values (:mod:`avatargen.config.grid`)."""
+
+    of: Names = Field(("full",), min_length=1, description="names in methods.yaml, each of them varied")
+    vary: dict[str, tuple[Any, ...]] = Field(
+        min_length=1,
+        description="values of each: a method's setting, prior.SETTING, steps, phase1_share or scale_rates",
+    )
+
+    @field_validator("vary")
+    @classmethod
+    def _has_values(cls, vary: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if empty := [name for name, values in vary.items() if not values]:
+            raise ValueError(f"got no values of {', '.join(empty)}; expected at least one")
+        return vary
 
 
 Groups = Annotated[
     tuple[Reduced, ...], BeforeValidator(_as_groups, json_schema_input_type=Reduced | tuple[Reduced, ...])
 ]
+Grids = Annotated[tuple[Grid, ...], BeforeValidator(_as_groups, json_schema_input_type=Grid | tuple[Grid, ...])]
 
 
 class Experiment(Frozen):
@@ -81,6 +107,9 @@ class Experiment(Frozen):
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
     lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
     methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
+    grid: Grids = Field(
+        (), description="methods that vary settings of others, in every combination: one grid, or several"
+    )
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of noise and cameras; an avatar for each")
     limit: int | None = Field(None, ge=1, description="only the first prompts of each list: for a quick look")
     reduced: Groups = Field((), description="methods that run on fewer prompts or seeds: one group, or several")
@@ -92,6 +121,10 @@ class Experiment(Frozen):
     )
     judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
+    diagnose: tuple[str, ...] = Field((), description="names in avatargen.config.plugins.DIAGNOSTICS; costly measures")
+    question: str | None = Field(
+        None, description="a name in avatargen.config.plugins.QUESTIONS, which the report answers"
+    )
     chunk_size: int = Field(250, ge=1, description="avatars per Snakemake job")
     batch_size: BatchSize = Field(
         4,
@@ -103,6 +136,7 @@ class Experiment(Frozen):
         0.0, ge=0, description="share of a GPU that a worker gets, or number of GPUs; 0: the CPU"
     )
     cpus_per_worker: int = Field(2, ge=1, description="torch threads of a worker; part of the fingerprint")
+    share: bool = Field(True, description="take finished avatars over from other experiments, not make them anew")
     max_failed_fraction: float = Field(0.5, ge=0, le=1, description="a chunk with more failures fails its job")
     overrides: dict[str, Any] = Field({}, description="settings of every method, under the method's own overrides")
     evaluation: EvaluationSettings = Field(EvaluationSettings.model_construct(), description="the protocol of scores")
@@ -123,10 +157,11 @@ class Experiment(Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_the_other(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out the field that is not used, so that what is written can be read, and hashes stay."""
-        unused = "priors" if self.priors is None else "prior"
-        return {name: value for name, value in write(self).items() if name != unused}
+    def _without_unused(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out fields that are not used, so that what is written can be read, and hashes stay."""
+        unused = {"priors" if self.priors is None else "prior"}
+        unused |= {name for name in ("diagnose", "question") if not getattr(self, name)}
+        return {name: value for name, value in write(self).items() if name not in unused}
 
     @property
     def prior_names(self) -> tuple[str, ...]:
@@ -159,6 +194,12 @@ class RunConfig(Frozen):
     clip_guide: str | None = None
     clip: JudgeSettings | None = None
 
+    @property
+    def refine_steps(self) -> int:
+        """Denoising steps of the finish (`avatargen.method.refine`); 0 if there is none."""
+        method = self.method
+        return self.prior.refine_steps if method.optimises and method.refine and method.texture else 0
+
 
 class NamedMethod(Frozen):
     """A method as ``methods.yaml`` states it: what it changes of the full method, and why."""
@@ -166,6 +207,7 @@ class NamedMethod(Frozen):
     reason: str = Field(min_length=3, max_length=200, description="one line, for the tables and the report")
     overrides: dict[str, Any] = Field({}, description="settings that differ from the full method's")
     prior: dict[str, Any] = Field({}, description="settings of the experiment's priors that differ")
+    head: str | None = Field(None, description="another head model than the experiment's, such as one with more faces")
     renderer: str | None = Field(None, description="optimises with another renderer than the experiment's")
     clip_guide: str | None = Field(None, description="guided by another CLIP than the experiment's; for guide: clip")
 

@@ -147,7 +147,7 @@ def resolve(experiment: Experiment, method: str, library: Library, prior: str | 
         method=settings,
         prior_name=prior_name,
         prior=parse(PriorSettings, changed, f"methods.yaml: {method}: prior"),
-        head=experiment.head,
+        head=library.methods[method].head or experiment.head,
         renderer=library.methods[method].renderer or experiment.renderer,
         batch_size=experiment.batch_size,
         threads=experiment.cpus_per_worker,
@@ -261,12 +261,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuse duplicate keys, of which PyYAML silently keeps the last."""
+    """Refuse duplicate keys, of which PyYAML silently keeps the last; a merged stanza (``<<``) may be overridden."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]  # before PyYAML adds those of merged stanzas
         mapping = super().construct_mapping(node, deep)
-        names = [key.value for key, _ in node.value]
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(mapping) < len(names) else []
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice[0]!r}", node.start_mark)
         return mapping

@@ -8,9 +8,9 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.settings import MethodSettings
 
 PHASE2_ALONE = (
-    *("phase2_texture", "shape", "expression", "offsets", "segmentation_weight", "mask_period"),
+    *("phase2_texture", "shape", "expression", "offsets", "segmentation_weight", "mask_period", "reading_weight"),
     *("lr_shape", "lr_expression", "lr_offsets", "geometry_decay", "offset_limit_mm"),
-    *("laplacian_weight", "offset_weight", "shape_prior_weight", "gradient_clip"),
+    *("laplacian_weight", "offset_weight", "shape_prior_weight", "gradient_clip", "refine"),
 )
 """Settings of a method that decide nothing before phase 2; a test runs phase 1 with each of them changed."""
 

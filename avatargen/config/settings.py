@@ -147,6 +147,9 @@ class MethodSettings(Frozen):
     segmentation_weight: float = hyper(2.0, "ours", "weight of the segmentation loss, a sum over pixels", ge=0)
     mask_period: int = hyper(40, "ours", "steps between refreshes of the segmentation masks", ge=1)
     mask_views: int = hyper(8, "ours", "fixed cameras with a segmentation mask each", ge=1, le=64)
+    reading_weight: float = hyper(
+        1000.0, "ours", "weight of the pull to the expression that is read in the prior's images; needs a reader", ge=0
+    )
     interior_gradient: bool = hyper(
         False, "deviates", "let score distillation inside the silhouette move vertices, as the paper does"
     )
@@ -157,13 +160,16 @@ class MethodSettings(Frozen):
         0.0, "ours", "weight of score distillation's gradient through the shading cue's normals", ge=0
     )
     lr_shape: float = hyper(0.008, "ours", "r.m.s. step of shape, in units of each coefficient's range", gt=0)
-    lr_expression: float = hyper(0.002, "ours", "r.m.s. step of expression coefficients", gt=0)
+    lr_expression: float = hyper(0.01, "ours", "r.m.s. step of expression coefficients", gt=0)
     lr_offsets: float = hyper(6e-3, "ours", "r.m.s. step of the weights of the offset MLP", gt=0)
     geometry_decay: float = hyper(0.1, "ours", "what is left of these rates at the end of phase 2", ge=0, le=1)
     offset_limit_mm: float = hyper(60.0, "ours", "largest offset of a vertex, mm", gt=0)
     laplacian_weight: float = hyper(100.0, "ours", "weight of the smoothness of offsets", ge=0)
     offset_weight: float = hyper(5.0, "ours", "weight of the size of offsets", ge=0)
     shape_prior_weight: float = hyper(30.0, "ours", "weight of the prior on shape and expression", ge=0)
+    refine: bool = hyper(
+        True, "deviates", "finish the texture by views that the prior denoises, if the prior has `refine_steps`"
+    )
     gradient_clip: float = hyper(1e4, "ours", "largest norm of an avatar's geometry gradient", gt=0)
     soft_raster: SoftRasterSettings = SoftRasterSettings()
 
@@ -220,6 +226,13 @@ class LoraSettings(Frozen):
     scale: Number = Field(1.0, description="factor of its change of the weights")
 
 
+class ReaderSettings(Frozen):
+    """A reader of facial actions in images that a prior makes (`avatargen.priors.expression_reader`)."""
+
+    kind: str = Field("small", description="a name in avatargen.config.plugins.READERS")
+    path: str = Field(description="its weights, relative to the repository, or absolute")
+
+
 class PriorSettings(Frozen):
     """A diffusion prior and the hyper-parameters that belong to it rather than to the method."""
 
@@ -241,8 +254,36 @@ class PriorSettings(Frozen):
         None, description="output of the UNet; by default what the scheduler's configuration says"
     )
     guidance: float = hyper(100.0, "paper", "classifier-free guidance scale of score distillation", ge=0)
+    guidance_from: float = hyper(
+        0.0,
+        "ours",
+        "timestep from which guidance acts, as a fraction of the schedule (Kynkäänniemi et al. 2024); below it is 1",
+        ge=0,
+        le=1,
+    )
     t_range: Fractions = hyper((0.02, 0.98), "borrowed", "timestep range, as a fraction (Latent-Paint)")
-    t_anneal: bool = hyper(False, "ours", "move the upper end of the range down over the run")
+    t_schedule: Literal["random", "annealed", "linear", "sqrt", "dreamtime"] = hyper(
+        "random",
+        "borrowed",
+        "random timesteps (Latent-Paint), over a range whose upper end moves down, or falling ones: linearly, with the "
+        "square root (HiFA) or by DreamTime's weights",
+    )
+    distillation: Literal["sds", "csd", "nfsd", "asd", "ism"] = hyper(
+        "sds",
+        "paper",
+        "what is subtracted from the guided prediction: the noise, or the reference of classifier, noise-free or "
+        "asynchronous score distillation, or of interval score matching",
+    )
+    negative_prompt: str = hyper("", "ours", "prompt to be guided away from, in place of the empty one")
+    opposite_view: float = hyper(
+        0.0, "ours", "weight of the prompt with the view across the head as a negative one (Perp-Neg)", ge=0
+    )
+    guidance_rescale: float = hyper(
+        0.0, "ours", "share of the guided latents that get the unguided ones' deviation (Lin et al. 2024)", ge=0, le=1
+    )
+    dynamic_threshold: float = hyper(
+        0.0, "ours", "largest latent of guided estimates (Imagen's dynamic thresholding); 0 for none", ge=0
+    )
     view_words: Literal["latent_paint", "sectors"] = hyper(
         "latent_paint",
         "borrowed",
@@ -260,6 +301,19 @@ class PriorSettings(Frozen):
     )
     mask_steps: int = hyper(4, "ours", "denoising steps of each estimate of a mask", ge=1, le=50)
     mask_guidance: float = hyper(4.0, "ours", "classifier-free guidance scale of these estimates", ge=0)
+    refine_steps: int = hyper(
+        0, "ours", "denoising steps of the finish; 0 makes none: we measured it with mini alone", ge=0, le=100
+    )
+    refine_timestep: float = hyper(0.5, "ours", "how far its views are noised, as a fraction", gt=0, lt=1)
+    refine_guidance: float = hyper(4.0, "ours", "its classifier-free guidance scale, from guidance_from on", ge=0)
+    reader: ReaderSettings | None = Field(
+        None, description="reads facial actions in the prior's images; without one, expressions are not read"
+    )
+    reading_timestep: float = hyper(
+        0.6, "ours", "how far renders are noised before expressions are read in them, as a fraction", gt=0, lt=1
+    )
+    reading_steps: int = hyper(4, "ours", "denoising steps before expressions are read", ge=1, le=50)
+    reading_guidance: float = hyper(4.0, "ours", "classifier-free guidance scale of these steps", ge=0)
     samples: int = hyper(2, "ours", "render samples on each side of a latent pixel", ge=1, le=8)
     lr_texture: float = hyper(1e-2, "borrowed", "Adam step of the latent texture (Latent-Paint)", gt=0)
     texture_decay: float = hyper(1.0, "ours", "what is left of lr_texture at the end of the run", ge=0, le=1)

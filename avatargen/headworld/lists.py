@@ -1,9 +1,10 @@
 """Write the closed world's prompt lists: held-out heads that together show every value of every attribute.
 
 ``python -m avatargen.headworld lists FOLDER`` writes ``embedded``, ``embedded-study``, ``extreme`` and ``study`` with
-their pools, ``embedded`` in other words (`paraphrases`), and the pools of ``gate``, a list written by hand. The first
-three were committed before training, and later decisions read their figures; only the experiment ``study`` reads the
-list ``study``. Scores on changed lists are not comparable with earlier ones.
+their pools, ``embedded`` in other words (`paraphrases`) and with unknown words (`out_of_domain`), and the pools of
+``gate``, a list written by hand. The first three were committed before training, and later decisions read their
+figures; only the experiment ``study`` reads the list ``study``. Scores on changed lists are not comparable with earlier
+ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from avatargen.headworld.attributes import VALUES, Attributes, sample_test
+from avatargen.headworld.out_of_domain import write_out_of_domain
 from avatargen.headworld.paraphrases import write_paraphrases
 from avatargen.headworld.phrases import NOUNS, caption
 from avatargen.headworld.pools import write_pools
@@ -24,6 +26,8 @@ CANDIDATES = 3000
 """Number of random heads that a list is chosen from."""
 QUICK, EARLIER, EXTREME, STUDY = 12, 36, 12, 48
 """Number of prompts in ``embedded``, ``embedded-study``, ``extreme`` and ``study``."""
+OUT_OF_DOMAIN = 8
+"""Heads of the list `out_of_domain`, each in seven variants."""
 GATE = "gate.tsv"
 FAR = {
     "weight": ("fat", "thin"),
@@ -137,6 +141,7 @@ def write_lists(folder: Path) -> None:
     for name, heads in lists.items():
         write_list(folder / f"{name}.tsv", heads)
     write_paraphrases(folder / "embedded.tsv")
+    write_out_of_domain(folder / "embedded.tsv", OUT_OF_DOMAIN)
     if (folder / GATE).is_file():
         write_pools(folder / GATE)
 

@@ -61,7 +61,17 @@ def reword(text: str) -> str:
     """
     table, pattern = _table()
     said = pattern.sub(lambda found: table[found[0]], text)
-    return re.sub(r"\ban? (?=(\w))", lambda found: "an " if found[1] in "aeiou" else "a ", said)
+    return articled(said)
+
+
+def articled(text: str) -> str:
+    """Return a text with the articles that its words need.
+
+    Example:
+        >>> articled("a angry man with an blue beard")
+        'an angry man with a blue beard'
+    """
+    return re.sub(r"\ban? (?=(\w))", lambda found: "an " if found[1] in "aeiou" else "a ", text)
 
 
 @cache

@@ -36,6 +36,7 @@ class Row(BaseModel):
         truncated_by: the prior and the CLIP guide whose text encoder truncates the prompt.
         fingerprint: of the avatar, see :mod:`avatargen.runtime.fingerprint`.
         folder: of the avatar's files, relative to the working directory of the run, or absolute.
+        taken_from: the experiment that made the avatar; empty for this one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -56,6 +57,7 @@ class Row(BaseModel):
     truncated_by: tuple[str, ...] = ()
     fingerprint: str = ""
     folder: str
+    taken_from: str = ""
 
     @property
     def unit(self) -> tuple[str, str, int]:

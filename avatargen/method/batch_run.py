@@ -72,7 +72,7 @@ class BatchRun:
                 save_checkpoint(again, 0, folder)
                 yield None
             else:
-                yield self._finished(item, state, parameters, row)
+                yield self._finished(item, batch, state, parameters, row)
                 (folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _optimised(self) -> tuple[Batch, State]:
@@ -85,8 +85,7 @@ class BatchRun:
         while state.step < method.steps:
             losses = take_step(batch, state)
             recorder.add(state.step, losses)
-            if self.on_step is not None:
-                self.on_step(state.step, method.steps)
+            self._tell(state.step)
             if state.step % CHECKPOINT_STEPS == 0 or state.step in (method.phase1_steps, method.steps):
                 since = _charge(state, since, len(self.items))
                 self._checkpoint(batch, state, recorder)
@@ -101,7 +100,7 @@ class BatchRun:
         return batch, self._initial_state(padded)
 
     def largest_steps(self) -> int:
-        """Take the first step of each phase and a snapshot, of which nothing is kept; return the peak memory, bytes.
+        """Take the first step of each phase, a snapshot and a finish, and keep nothing; return the peak memory, bytes.
 
         The first step of phase 2 estimates the masks: no step needs more memory.
         """
@@ -111,12 +110,17 @@ class BatchRun:
             state.step = step
             take_step(batch, state)
         snapshots(batch, state)
+        if self.run.refine_steps:
+            with torch.no_grad():
+                one = head_parameters(self.generator.head, state, point_offsets(batch, state))[:1]
+            self.generator.refine(batch, 0, one, state.texture[0].detach())
         return int(peak_memory_mb() * 2**20)
 
     def _embedded(self, items: Sequence[PromptItem]) -> Prompts:
         generator, texts = self.generator, [item.prompt for item in items]
-        clip = generator.clip_guide(self.run)
-        return embed_prompts(generator.prior, texts, self.run.method.view_prompts, generator.settings.view_words, clip)
+        clip, settings = generator.clip_guide(self.run), generator.settings
+        views = self.run.method.view_prompts
+        return embed_prompts(generator.prior, texts, views, settings.view_words, clip, settings.negative_prompt)
 
     def _initial_state(self, items: Sequence[PromptItem]) -> State:
         generator, keys = self.generator, [item.key for item in items]
@@ -137,21 +141,30 @@ class BatchRun:
             if images is not None:
                 history.snapshots.append((state.step, snapshot(images[row].permute(1, 2, 0).cpu().numpy())))
             history.save(folder)
-            if state.step < method.steps:
-                save_checkpoint(state, row, folder)
+            save_checkpoint(state, row, folder)
         if self.phase1_folders and state.step == method.phase1_steps:
             phase1_cache.store(self.folders, self.phase1_folders, state.step)
 
-    def _finished(self, item: PromptItem, state: State, parameters: HeadParameters, row: int) -> Avatar:
-        """Return an avatar with its baked texture; the grey template if it diverged."""
+    def _finished(self, item: PromptItem, batch: Batch, state: State, parameters: HeadParameters, row: int) -> Avatar:
+        """Return an avatar with its textures finished and baked; the grey template if it diverged."""
         seconds, generator = float(state.elapsed[row]), self.generator
         if bool(state.diverged[row]):
             tensors = zero_avatar_tensors(generator.head.template(1), SIZE)
             message = f"a gradient stopped being finite, at each of {len(PACES)} attempts"
             return generator.new_avatar(self.run, item, tensors, seconds, "diverged", message, batch_size=self.size)
-        one, latent, since = parameters[row : row + 1], state.texture[row].detach(), now()
-        tensors = {**one.first(), "latent_texture": latent, "baked_texture": generator.bake(one, latent)}
+        one, latent, since, steps = parameters[row : row + 1], state.texture[row].detach(), now(), self.run.refine_steps
+        if steps:
+            done = self.run.method.steps + steps * row // len(self.items)
+            latent = generator.refine(
+                batch, row, one, latent, on_step=lambda k: self._tell(done + k // len(self.items))
+            )
+        tensors = {**one.first(), "latent_texture": latent, "baked_texture": generator.bake(one, latent, steps > 0)}
         return generator.new_avatar(self.run, item, tensors, seconds + now() - since, batch_size=self.size)
+
+    def _tell(self, done: int) -> None:
+        """Tell how many steps are done, those of the finish included: each of its steps takes all avatars in turn."""
+        if self.on_step is not None:
+            self.on_step(done, self.run.method.steps + self.run.refine_steps)
 
 
 def _charge(state: State, since: float, avatars: int) -> float:

@@ -16,11 +16,14 @@ from avatargen.geometry.sparse import SparseMap
 from avatargen.geometry.types import Cameras
 from avatargen.heads.base import HeadModel
 from avatargen.io.avatar_file import GREY
+from avatargen.method.expression_reading import read_coefficients, reading_cameras
 from avatargen.method.offset_mlp import encode_positions
 from avatargen.method.regularisers import laplacian_matrix
+from avatargen.method.timesteps import Schedule
 from avatargen.priors.base import Prior, flat_latents, grey_response
 from avatargen.priors.clip import ClipGuide
-from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, view_indices, with_view
+from avatargen.priors.expression_reader import ExpressionReader
+from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, ViewWords, across, view_indices, with_view
 from avatargen.render.base import Renderer
 
 PALETTE = 64
@@ -46,6 +49,8 @@ class Context:
         snapshot_background: latents of the grey behind snapshots.
         positions: encoded offset points of the template, the input of the offset MLP.
         laplacian: of the head's mesh.
+        reader: reads expressions in the prior's images; None if nothing reads, or nothing of this head can be read.
+        readable: the reader's actions (row 0) and the head's coefficients (row 1) of the same names.
     """
 
     head: HeadModel
@@ -61,10 +66,17 @@ class Context:
     snapshot_background: Float[Tensor, " C"]
     positions: Float[Tensor, "N D"]
     laplacian: SparseMap
+    reader: ExpressionReader | None
+    readable: Int[Tensor, "2 R"]
 
 
 def build_context(
-    head: HeadModel, proxy: HeadModel, renderer: Renderer, prior: Prior, settings: PriorSettings
+    head: HeadModel,
+    proxy: HeadModel,
+    renderer: Renderer,
+    prior: Prior,
+    settings: PriorSettings,
+    reader: ExpressionReader | None = None,
 ) -> Context:
     """Measure the prior's response to plain colours, and prepare what the geometry losses need.
 
@@ -74,8 +86,10 @@ def build_context(
         renderer: renders the proxy.
         prior: guides the optimisation.
         settings: the prior's.
+        reader: reads expressions in the prior's images, if anything does.
     """
     device, vertices = head.shape_template.device, len(next(iter(head.topology.regions.values())))
+    pairs = read_coefficients(head, reader)
     palette = torch.rand(PALETTE, 3, generator=torch.Generator().manual_seed(0)).to(device)
     return Context(
         head=head,
@@ -91,6 +105,8 @@ def build_context(
         snapshot_background=flat_latents(prior, torch.full((1, 3), 0.5, device=device))[0],
         positions=encode_positions(head.offset_points()),
         laplacian=laplacian_matrix(head.topology.faces, vertices),
+        reader=reader if pairs else None,
+        readable=torch.tensor(pairs, dtype=torch.long, device=device).view(-1, 2).T.contiguous(),
     )
 
 
@@ -101,7 +117,9 @@ class Prompts:
     Attributes:
         words: the prior's vocabulary of views.
         by_view: the prior's embeddings of the prompts with each of its K view names.
+        opposite: index of the view name across the head (`avatargen.priors.view_prompts.across`) of each view name.
         empty: the prior's embedding of the empty prompt.
+        negative: the prior's embedding of the negative prompt, which may be empty.
         clip: guides in place of score distillation, if given.
         clip_by_view: the guide's embeddings with each of Latent-Paint's view names, which are plain English; None
             without a guide.
@@ -109,7 +127,9 @@ class Prompts:
 
     words: ViewWords
     by_view: Float[Tensor, "K B L D"]
+    opposite: Int[Tensor, " K"]
     empty: Float[Tensor, "1 L D"]
+    negative: Float[Tensor, "1 L D"]
     clip: ClipGuide | None = None
     clip_by_view: Float[Tensor, "4 B E"] | None = None
 
@@ -136,6 +156,11 @@ class Batch:
         return self.context.positions.device
 
     @cached_property
+    def schedule(self) -> Schedule:
+        """The timesteps of score distillation."""
+        return Schedule(self.context.settings, self.context.prior.alphas_cumprod.tolist())
+
+    @cached_property
     def mask_cameras(self) -> Cameras:
         """The fixed cameras of the masks, (B, M); see `mask_cameras`."""
         return mask_cameras(self.context, self.method, len(self.keys)).to(self.device)
@@ -144,6 +169,17 @@ class Batch:
     def mask_prompts(self) -> Float[Tensor, "B M L D"]:
         """The prior's embedding of each avatar's prompt with the view of each of these cameras."""
         cameras = mask_cameras(self.context, self.method, len(self.keys))
+        return for_views(self.prompts.by_view, view_indices(cameras, self.prompts.words).to(self.device))
+
+    @cached_property
+    def reading_cameras(self) -> Cameras:
+        """The fixed cameras in which expressions are read, (B, V)."""
+        return reading_cameras(self.context.settings.cameras, len(self.keys)).to(self.device)
+
+    @cached_property
+    def reading_prompts(self) -> Float[Tensor, "B V L D"]:
+        """The prior's embedding of each avatar's prompt with the view of each of these cameras."""
+        cameras = reading_cameras(self.context.settings.cameras, len(self.keys))
         return for_views(self.prompts.by_view, view_indices(cameras, self.prompts.words).to(self.device))
 
 
@@ -178,7 +214,12 @@ def for_views(by_view: Float[Tensor, "K B *E"], views: Int[Tensor, "B V"]) -> Fl
 
 
 def embed_prompts(
-    prior: Prior, prompts: list[str], view_prompts: bool, words: str, clip: ClipGuide | None = None
+    prior: Prior,
+    prompts: list[str],
+    view_prompts: bool,
+    words: str,
+    clip: ClipGuide | None = None,
+    negative: str = "",
 ) -> Prompts:
     """Embed each prompt with each view for the prior and, if given, for the CLIP that guides.
 
@@ -188,6 +229,7 @@ def embed_prompts(
         view_prompts: add the view to the prompt; without, all views have the same embedding.
         words: the prior's vocabulary of views, a name in VIEW_WORDS.
         clip: embeds, too.
+        negative: what score distillation is guided away from.
     """
 
     def by_view(embed: Callable[[list[str]], Tensor], names: tuple[str, ...]) -> Tensor:
@@ -199,4 +241,6 @@ def embed_prompts(
 
     known = VIEW_WORDS[words]
     seen = by_view(clip.embed, LATENT_PAINT.names) if clip else None
-    return Prompts(known, by_view(prior.embed, known.names), prior.embed([""]), clip, seen)
+    opposite = torch.tensor([known.names.index(across(name)) for name in known.names], device=prior.device)
+    empty, without = prior.embed(["", negative]).split(1)
+    return Prompts(known, by_view(prior.embed, known.names), opposite, empty, without, clip, seen)

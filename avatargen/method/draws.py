@@ -14,6 +14,7 @@ from avatargen.geometry.cameras import keyed_uniform, training_cameras
 from avatargen.geometry.transfer import to_device
 from avatargen.geometry.types import Cameras
 from avatargen.method.context import Batch
+from avatargen.method.timesteps import stratified
 from avatargen.priors.view_prompts import LATENT_PAINT, view_indices
 
 _STREAMS = range(4)
@@ -28,8 +29,9 @@ class Draws:
         cameras: of the training views.
         views: index of each camera's view among the view names of the prior.
         plain_views: index among Latent-Paint's view names, which the CLIP guide reads.
-        timestep, background, turn, height: uniform in [0, 1): they choose the timestep, the colour of the background,
-            and the direction of the light.
+        timestep: in [0, 1), stratified (:mod:`avatargen.method.timesteps`): place in the range of timesteps.
+        background, turn, height: uniform in [0, 1): they choose the colour of the background and the direction of the
+            light.
     """
 
     cameras: Cameras
@@ -51,7 +53,7 @@ def draw(batch: Batch, step: int) -> Draws:
     keys, views = batch.keys, batch.method.views
     cameras = training_cameras(keys, step, views, batch.context.settings.cameras)
     names = [view_indices(cameras, words) for words in (batch.prompts.words, LATENT_PAINT)]
-    uniform = [keyed_uniform(keys, step, views, stream) for stream in _STREAMS]
+    timestep, *uniform = (keyed_uniform(keys, step, views, stream) for stream in _STREAMS)
     fields = [getattr(cameras, name) for name in vars(cameras)]
-    sent = to_device([*fields, *names, *uniform], batch.device)
+    sent = to_device([*fields, *names, stratified(timestep, step), *uniform], batch.device)
     return Draws(Cameras(*sent[: len(fields)]), *sent[len(fields) :])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,22 +18,28 @@ from avatargen.config.places import ROOT
 from avatargen.config.plugins import HEADS, RENDERERS, load_class
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings, SoftRasterSettings
-from avatargen.geometry.types import HeadParameters
+from avatargen.geometry.cameras import keyed_noise, usual_framing
+from avatargen.geometry.transfer import to_device
+from avatargen.geometry.types import Cameras, HeadParameters
 from avatargen.heads.base import HeadModel
 from avatargen.io.avatar_file import Avatar
 from avatargen.method import phase1_cache
 from avatargen.method.batch_run import BatchRun, OnStep
-from avatargen.method.context import Context, build_context
+from avatargen.method.context import Batch, Context, build_context, for_views
 from avatargen.method.cost import peak_memory_mb, reset_peak_memory
+from avatargen.method.fixed_views import bake_cameras, refine_cameras
 from avatargen.method.memory import BatchSizes, reclaim
 from avatargen.method.out_of_memory import is_out_of_memory
+from avatargen.method.projection import build_projection
+from avatargen.method.refine import REFINE_STREAM, Views, refine
 from avatargen.method.sources import source_of
 from avatargen.method.state import checkpoint_place
-from avatargen.method.texture_baking import SIZE, bake
+from avatargen.method.texture_baking import CORRECTIONS, SIZE, bake
 from avatargen.priors.base import Prior, load_prior
 from avatargen.priors.clip import ClipGuide
+from avatargen.priors.expression_reader import load_reader
 from avatargen.priors.precision import network_dtype
-from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, with_view
+from avatargen.priors.view_prompts import LATENT_PAINT, VIEW_WORDS, view_indices, with_view
 from avatargen.render.base import Renderer
 from avatargen.render.texel_map import TexelMap, build_texel_map
 
@@ -90,12 +96,18 @@ class Generator:
     @cached_property
     def context(self) -> Context:
         """What all batches share."""
-        return build_context(self.head, self.proxy, self.proxy_renderer, self.prior, self.settings)
+        reader = load_reader(self.settings.reader, ROOT, self.prior)
+        return build_context(self.head, self.proxy, self.proxy_renderer, self.prior, self.settings, reader)
 
     @cached_property
     def texel_map(self) -> TexelMap:
         """Where the texels of baked textures lie on the head."""
         return build_texel_map(self.head.topology, SIZE)
+
+    @cached_property
+    def latent_texel_map(self) -> TexelMap:
+        """Where the texels of latent textures lie on the head."""
+        return build_texel_map(self.head.topology, self.settings.texture_size)
 
     def run(
         self,
@@ -202,15 +214,54 @@ class Generator:
         return self._clips[key]
 
     @torch.no_grad()
-    def bake(self, parameters: HeadParameters, latent: Tensor) -> Tensor:
+    def refine(
+        self,
+        batch: Batch,
+        row: int,
+        parameters: HeadParameters,
+        latent: Tensor,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Return the latent texture (C, Ht, Wt) of an avatar after the finish.
+
+        Args:
+            batch: its prompts and keys.
+            row: of the avatar in the batch.
+            parameters: of the avatar, a batch of one.
+            latent: its latent texture.
+            on_step: told the number of denoising steps done.
+        """
+        settings, prompts = self.settings, batch.prompts
+        on_host = refine_cameras(settings.cameras)
+        fields = [view_indices(on_host, prompts.words), *(getattr(on_host, name) for name in vars(on_host))]
+        names, *sent = to_device(fields, batch.device)
+        shape = (len(latent), settings.latent_size, settings.latent_size)
+        views = Views(
+            background=self.context.snapshot_background,
+            condition=for_views(prompts.by_view[:, row : row + 1], names)[0],
+            unconditional=prompts.empty,
+            noise=keyed_noise(batch.keys[row : row + 1], REFINE_STREAM, names.shape[1], shape, batch.device)[0],
+        )
+        vertices, faces = self.head.vertices(parameters), self.head.topology.faces
+        fov, size = usual_framing(settings.cameras)[1], 2 * settings.latent_size * self.prior.downscale
+        projection = build_projection(self.renderer, self.latent_texel_map, faces, vertices, Cameras(*sent), fov, size)
+        return refine(self.prior, projection, latent, views, settings, on_step)
+
+    @torch.no_grad()
+    def bake(self, parameters: HeadParameters, latent: Tensor, refined: bool = False) -> Tensor:
         """Return the RGB texture (3, SIZE, SIZE) of a latent one (C, Ht, Wt), baked on the head at rest.
 
         Args:
             parameters: a batch of one.
             latent: the latent texture.
+            refined: by the finish, which close-ups show: they are baked, too.
         """
         vertices, faces = self.head.vertices(parameters), self.head.topology.faces
-        return bake(self.renderer, self.prior, self.texel_map, faces, vertices, latent, self.settings)
+        cameras = bake_cameras(self.settings.cameras, close_ups=refined).to(vertices.device)
+        corrections = CORRECTIONS if refined else 0
+        return bake(
+            self.renderer, self.prior, self.texel_map, faces, vertices, latent, self.settings, cameras, corrections
+        )
 
     def new_avatar(
         self,

@@ -1,4 +1,4 @@
-"""The losses of phase 2 on geometry: segmentation, with its masks, and regularisers."""
+"""The losses of phase 2 on geometry: segmentation, with its masks, the expression that is read, and regularisers."""
 
 from __future__ import annotations
 
@@ -8,33 +8,45 @@ from torch import Tensor
 
 from avatargen.geometry.cameras import keyed_noise
 from avatargen.method.context import Batch
+from avatargen.method.expression_reading import read_expression, reading_loss, reading_of
 from avatargen.method.regularisers import magnitude, roughness
 from avatargen.method.segmentation import Masks, estimate_masks, relative_change, silhouette_loss
 from avatargen.method.state import State
+from avatargen.priors.expression_reader import ExpressionReader
 from avatargen.priors.foreground import Denoising
 
 MASK_STREAM = 1_000_000
 """Added to the step for the masks' noise, so that it differs from the training views' noise."""
 
+READING_STREAM = 2_000_000
+"""The same for the noise of images in which expressions are read."""
+
 
 def geometry_losses(
     batch: Batch, state: State, at_points: Float[Tensor, "B P 3"] | None, vertices: Float[Tensor, "B N 3"]
 ) -> dict[str, Float[Tensor, " B"]]:
-    """Return segmentation loss and regularisers; refresh the masks in the state where that is due.
+    """Return the losses on geometry; refresh the masks and what is read, in the state, where that is due.
 
     Args:
         batch: the avatars.
-        state: parameters and masks.
+        state: parameters, masks and what was read.
         at_points: see `avatargen.method.posing.point_offsets`.
         vertices: of the proxy meshes, metres.
 
     Returns:
-        `segmentation`, `regularisation` and, where masks are replaced, `mask_change`.
+        `segmentation`, `regularisation` (the pull to what was read included) and, where masks are replaced,
+        `mask_change`.
     """
     losses = {"segmentation": torch.zeros_like(vertices[:, 0, 0])}
     if batch.method.segmentation_weight:
         losses |= _segmentation(batch, state, vertices)
-    return {**losses, "regularisation": _regularisation(batch, state, at_points)}
+    regularisation = _regularisation(batch, state, at_points) + _reading(batch, state, vertices)
+    return {**losses, "regularisation": regularisation}
+
+
+def _refreshes(batch: Batch, state: State) -> bool:
+    """Return True at steps that estimate masks and expressions anew."""
+    return (state.step - batch.method.phase1_steps) % batch.method.mask_period == 0
 
 
 def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> dict[str, Float[Tensor, " B"]]:
@@ -43,7 +55,7 @@ def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) 
     Two opposite cameras in each step, whose outlines are nearly mirrored, bring heads no closer to the truth.
     """
     method, losses = batch.method, {}
-    if (state.step - method.phase1_steps) % method.mask_period == 0:
+    if _refreshes(batch, state):
         before, state.masks = state.masks, _estimate(batch, state, vertices.detach())
         if state.step > method.phase1_steps:
             losses["mask_change"] = relative_change(before, state.masks)
@@ -51,6 +63,42 @@ def _segmentation(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) 
     cameras, mask = batch.mask_cameras.view(turn), state.masks.view(turn)
     silhouette = batch.context.renderer.silhouette(vertices, cameras, mask.foreground.shape[-1])
     return {**losses, "segmentation": method.segmentation_weight * silhouette_loss(silhouette, mask)}
+
+
+def _reading(batch: Batch, state: State, vertices: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
+    """Return the weighted distance of the expression from what is read in the prior's images; 0 if nothing reads."""
+    context, method = batch.context, batch.method
+    if context.reader is None or not (method.expression and method.reading_weight):
+        return torch.zeros_like(vertices[:, 0, 0])
+    bounds = context.head.expression_bounds
+    if _refreshes(batch, state):
+        state.reading = reading_of(_read(batch, state, vertices.detach(), context.reader), bounds, context.readable)
+    return method.reading_weight * reading_loss(state.expression, state.reading, bounds, context.readable[1])
+
+
+@torch.no_grad()
+def _read(
+    batch: Batch, state: State, vertices: Float[Tensor, "B N 3"], reader: ExpressionReader
+) -> Float[Tensor, "B K"]:
+    """Return what is read in the prior's images of the faces, over the plain backgrounds of the masks."""
+    context, settings = batch.context, batch.context.settings
+    seen = context.renderer.render(
+        vertices,
+        batch.reading_cameras,
+        settings.latent_size,
+        texture=state.texture,
+        samples=settings.samples,
+        gradients=False,
+        normals=False,
+    )
+    backgrounds = context.mask_latents
+    over = [seen.over(latent.view(1, 1, -1, 1, 1)) for latent in backgrounds]
+    latents, prompts = torch.cat(over, 1), batch.reading_prompts.repeat(1, len(backgrounds), 1, 1)
+    noise = keyed_noise(
+        batch.keys, READING_STREAM + state.step, latents.shape[1], tuple(latents.shape[2:]), batch.device
+    )
+    how = Denoising(settings.reading_timestep, settings.reading_steps, settings.reading_guidance)
+    return read_expression(context.prior, reader, latents, noise, prompts, batch.prompts.empty, how)
 
 
 def _regularisation(batch: Batch, state: State, at_points: Float[Tensor, "B P 3"] | None) -> Float[Tensor, " B"]:

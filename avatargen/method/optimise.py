@@ -18,17 +18,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatargen.config.settings import MethodSettings
-from avatargen.geometry.cameras import evaluation_cameras, keyed_noise, usual_framing
+from avatargen.geometry.cameras import evaluation_cameras, usual_framing
 from avatargen.method.context import Batch, for_views
+from avatargen.method.distillation import distillation_gradient
 from avatargen.method.draws import Draws, draw
 from avatargen.method.geometry_losses import geometry_losses
 from avatargen.method.latents import render_latents
 from avatargen.method.posing import point_offsets, proxy_vertices, resting_vertices
-from avatargen.method.sds import sds_gradient, timesteps, weight
 from avatargen.method.state import State
 from avatargen.method.updates import apply_gradients
 from avatargen.priors.clip import ClipGuide
-from avatargen.priors.diffusion import add_noise, guided_epsilon
 
 
 def take_step(batch: Batch, state: State) -> dict[str, Float[Tensor, " B"]]:
@@ -105,19 +104,7 @@ def _distil(
     batch: Batch, state: State, latents: Float[Tensor, "B V C h w"], draws: Draws
 ) -> dict[str, Float[Tensor, " B"]]:
     """Return `surrogate`, whose gradient is score distillation's, and `distillation`, that gradient's r.m.s. value."""
-    context, method, settings, prompts = batch.context, batch.method, batch.context.settings, batch.prompts
-    prior, flat = context.prior, latents.flatten(0, 1)
-    with torch.no_grad():
-        shape = tuple(flat.shape[1:])
-        noise = keyed_noise(batch.keys, state.step, method.views, shape, batch.device).flatten(0, 1)
-        progress, total = state.step / method.steps, len(prior.alphas_cumprod)
-        t = timesteps(draws.timestep.flatten(), settings.t_range, total, progress, settings.t_anneal)
-        a = prior.alphas_cumprod[t]
-        condition = for_views(prompts.by_view, draws.views).flatten(0, 1)
-        noisy = add_noise(flat, noise, a)
-        epsilon = guided_epsilon(prior, noisy, t, condition, prompts.empty, settings.guidance)
-        gradient = sds_gradient(epsilon, noise, weight(a, settings.weighting))
-        gradient = gradient.unflatten(0, latents.shape[:2])
+    gradient = distillation_gradient(batch, state.step, latents, draws)
     return {
         "surrogate": (gradient * latents).sum(dim=(1, 2, 3, 4)),
         "distillation": gradient.square().mean(dim=(1, 2, 3, 4)).sqrt(),

@@ -7,7 +7,7 @@ timestep; see `avatargen.priors.diffusion` for noising and guidance.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -50,27 +50,3 @@ def sds_gradient(
         [1.0, 4.0]
     """
     return w[:, None, None, None] * (epsilon - noise)
-
-
-def timesteps(
-    uniform: Float[Tensor, " N"], t_range: tuple[float, float], total: int, progress: float, anneal: bool
-) -> Int[Tensor, " N"]:
-    """Map uniform random numbers to timesteps.
-
-    Args:
-        uniform: in [0, 1).
-        t_range: lowest and highest timestep, as fractions of the schedule.
-        total: timesteps of the schedule.
-        progress: fraction of the optimisation that is done, in [0, 1].
-        anneal: lower the upper end with progress, to the middle of the range at the end.
-
-    Example:
-        >>> timesteps(torch.tensor([0.0, 0.5]), (0.25, 0.75), total=1000, progress=0.0, anneal=True).tolist()
-        [250, 500]
-        >>> timesteps(torch.tensor([0.0, 0.5]), (0.25, 0.75), total=1000, progress=1.0, anneal=True).tolist()
-        [250, 375]
-    """
-    low, high = t_range
-    if anneal:
-        high = high - progress * (high - low) / 2
-    return ((low + uniform * (high - low)) * total).long().clamp(0, total - 1)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WORLD_HEAD = "anny"
 """The head model of the closed world: ground-truth heads are of no other."""
+WORLD_HEADS = (WORLD_HEAD, "anny_coarse", "anny_fine")
+"""The same head model at all its resolutions."""
 
 
 class Source:
@@ -184,7 +186,7 @@ def source_of(run: RunConfig) -> Source:
 
 def has_truth(head: str, item: PromptItem) -> bool:
     """Return whether the ground-truth head of a prompt is known, and is of the head model `head`."""
-    return head == WORLD_HEAD and _is_described(item.prompt, item.tags)
+    return head in WORLD_HEADS and _is_described(item.prompt, item.tags)
 
 
 @cache

@@ -1,7 +1,7 @@
 """The state of a batch under optimisation, and its checkpoints.
 
-Parameters, optimiser moments and masks are stacked over the batch, and the optimisers work row by row. So a row is one
-avatar's state: a checkpoint holds one row, and an avatar can resume in any batch.
+Parameters, optimiser moments, masks and what was read are stacked over the batch, and the optimisers work row by row.
+So a row is one avatar's state: a checkpoint holds one row, and an avatar can resume in any batch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.heads.base import HeadModel
 from avatargen.io.atomic import replacing
+from avatargen.method.expression_reading import Reading
 from avatargen.method.offset_mlp import Layers, encode_positions, initial_layers
 from avatargen.method.row_adam import RowAdam
 from avatargen.method.segmentation import Masks
@@ -38,6 +39,7 @@ class State:
         expression: coefficients.
         mlp: weights of the offset MLPs, see `avatargen.method.offset_mlp`.
         masks: segmentation masks of the fixed cameras; zeros and not trusted before the first refresh.
+        reading: expressions that were last read; zeros and not known before the first refresh.
         diverged: avatars that had a gradient that is not finite; they no longer move.
         texture_adam, geometry_adam: optimisers of the texture and of the geometry.
         elapsed: seconds that each avatar has taken so far, with earlier attempts and interrupted runs; on the CPU.
@@ -51,6 +53,7 @@ class State:
     expression: Float[Tensor, "B E"]
     mlp: Layers
     masks: Masks
+    reading: Reading
     diverged: Bool[Tensor, " B"]
     texture_adam: torch.optim.Adam = field(repr=False)
     geometry_adam: RowAdam = field(repr=False)
@@ -104,11 +107,18 @@ def initial_state(
         torch.zeros(batch, method.mask_views, 1, mask_size, mask_size, device=device),
         torch.zeros(batch, method.mask_views, dtype=torch.bool, device=device),
     )
-    return _with_optimisers(tensors, masks, torch.zeros(batch, dtype=torch.bool, device=device), method, prior)
+    none = torch.zeros(batch, dtype=torch.bool, device=device)
+    reading = Reading(torch.zeros_like(tensors["expression"]), none)
+    return _with_optimisers(tensors, masks, reading, none.clone(), method, prior)
 
 
 def _with_optimisers(
-    tensors: dict[str, Tensor], masks: Masks, diverged: Tensor, method: MethodSettings, prior: PriorSettings
+    tensors: dict[str, Tensor],
+    masks: Masks,
+    reading: Reading,
+    diverged: Tensor,
+    method: MethodSettings,
+    prior: PriorSettings,
 ) -> State:
     """Return a state at step 0 whose optimisers own the given tensors."""
     leaves = {name: value.requires_grad_() for name, value in tensors.items()}
@@ -126,6 +136,7 @@ def _with_optimisers(
         expression=leaves["expression"],
         mlp=mlp,
         masks=masks,
+        reading=reading,
         diverged=diverged,
         texture_adam=torch.optim.Adam([leaves["texture"]], lr=prior.lr_texture, betas=betas, eps=prior.adam_eps),
         geometry_adam=RowAdam(groups, betas=betas),
@@ -143,6 +154,8 @@ def save_checkpoint(state: State, row: int, folder: Path) -> None:
     tensors = {
         "masks": state.masks.foreground[row],
         "valid": state.masks.valid[row],
+        "reading": state.reading.expression[row],
+        "known": state.reading.known[row],
         "diverged": state.diverged[row],
         "elapsed": state.elapsed[row],
     }
@@ -196,5 +209,6 @@ def restore(state: State, folders: list[Path]) -> None:
                 adams[name].state[value] = {"step": torch.tensor(float(count)), **moments}
     device = state.texture.device
     state.masks = Masks(stacked["masks"].to(device), stacked["valid"].to(device))
+    state.reading = Reading(stacked["reading"].to(device), stacked["known"].to(device))
     state.diverged, state.elapsed = stacked["diverged"].to(device), stacked["elapsed"]
     state.step, state.attempt = int(facts["step"]), int(facts["attempt"])

@@ -36,7 +36,7 @@ CHANNELS = 4
 """Channels of the latents of all priors in use."""
 PARAMETERS = 20_000
 """Values of an offset MLP with those of shape and expression."""
-VERTICES = {"anny": 19_184}
+VERTICES = {"anny": 19_184, "anny_coarse": 4_961, "anny_fine": 76_427, "flame_coarse": 5_023, "flame_fine": 80_000}
 """Vertices of a head; `_MOST_VERTICES` for other models."""
 _MOST_VERTICES = 20_000
 _MESH_BYTES = 4 * 2**20
@@ -53,6 +53,10 @@ REPORTED = 40
 """Prompts and seeds with a gallery in the report: `eval.gallery.MAX_PROMPTS`."""
 _REPORT = 3 * 2**19
 """Plots, the comparison picture, and the page of the report without avatars."""
+DIAGNOSTICS = {"robustness": 95_000}
+"""Bytes that a diagnostic writes for an avatar: facts, embeddings by two judges, pictures."""
+_MOST_DIAGNOSED = 2**20
+"""The same for diagnostics that were not measured."""
 _ROWS = 2 * 2**10
 """An avatar's rows in manifests and tables, and its share of Snakemake's metadata."""
 
@@ -126,6 +130,11 @@ def avatar_parts(
 def avatar_bytes(run: RunConfig, settings: EvaluationSettings, judges: Iterable[JudgeSettings] = ()) -> int:
     """Return an estimate of one finished avatar with its rows of tables, in bytes; arguments as in `avatar_parts`."""
     return sum(avatar_parts(run, settings, judges).values()) + _ROWS
+
+
+def diagnostic_bytes(name: str) -> int:
+    """Return an estimate of what a diagnostic writes for one avatar, in bytes."""
+    return DIAGNOSTICS.get(name, _MOST_DIAGNOSED) + 3 * _CLUSTER // 2
 
 
 def checkpoint_bytes(run: RunConfig) -> int:

@@ -61,8 +61,9 @@ class Study:
         key = (name, method)
         if key not in self._items:  # the Snakefile asks once per chunk
             items = self.lists[name]
-            if source_of(self.runs[method]).needs_truth:
-                items = tuple(filter(self.has_truth, items))
+            run = self.runs[method]
+            if source_of(run).needs_truth:
+                items = tuple(item for item in items if has_truth(run.head, item))
             self._items[key] = reduced(self.experiment, method, items)
         return self._items[key]
 

@@ -19,19 +19,21 @@ from avatargen.config.batch_size import job_size
 from avatargen.config.crossing import run_name, split_name
 from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
+from avatargen.config.grid import with_grid
 from avatargen.config.loading import load_experiment, load_library, resolve, unknown_priors, valid_part
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.phase1 import shared_phase1
 from avatargen.config.places import ROOT, list_folders
-from avatargen.config.plugins import HEADS, RENDERERS
+from avatargen.config.plugins import DIAGNOSTICS, NEEDED, QUESTIONS, RENDERERS
 from avatargen.config.prompts import PromptItem, find_list, first_prompts, read_list, with_seeds
 from avatargen.config.settings import PriorSettings
 from avatargen.headworld.phrases import tag_problems
-from avatargen.method.sources import WORLD_HEAD, source_of
+from avatargen.method.sources import WORLD_HEAD, WORLD_HEADS, has_truth, source_of
 from avatargen.preflight import disk_estimate
+from avatargen.preflight.head_checks import method_head_problems, named_head_problems
 from avatargen.preflight.plan import Study, reduced
 from avatargen.preflight.pool_checks import check_pools
-from avatargen.preflight.weight_checks import clip_problems, head_notes, head_problems, prior_notes, prior_problems
+from avatargen.preflight.weight_checks import clip_problems, head_notes, prior_notes, prior_problems
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -54,6 +56,9 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     experiment, wrong = (whole, set()) if whole else valid_part(name, root, changes)
     if experiment is None:
         raise InputError(problems.lines)
+    if library is not None:
+        varied = problems.of(partial(with_grid, experiment, library, append="methods" not in (changes or {})))
+        experiment, library = varied or (experiment, library)
     lists, files = _read_lists(experiment, root, problems)
     pool_notes = check_pools(lists, files, problems)
     problems.add(_name_problems(experiment))
@@ -62,6 +67,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
         raise InputError(problems.lines)
     runs = _runs(experiment, library, problems)
     judges = _judges(experiment, library, root, problems) if "judges" not in wrong else {}
+    problems.add(method_head_problems(experiment.head, runs))
     problems.add(_renderer_problems(experiment, runs) if "renderer" not in wrong else ())
     problems.add(_guide_problems(experiment, runs, library, root) if not wrong & {"judges", "clip_guide"} else ())
     problems.add(_source_problems(experiment, runs, lists, root) if not wrong & {"seeds", "reduced"} else ())
@@ -72,7 +78,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files))
     notes = [note for name in priors for note in prior_notes(name, library, root)]
     notes += [note for run in study.runs.values() for note in source_of(run).notes(run)]
-    return replace(study, notes=[*notes, *study.notes, *pool_notes])
+    return replace(study, notes=[*notes, *study.notes, *pool_notes, *_question_notes(experiment)])
 
 
 def guiding_judges(study: Study) -> dict[str, list[str]]:
@@ -102,8 +108,21 @@ def needed_bytes(study: Study, results: Path) -> int:
             if phase1 and (name, phase1) not in begun:
                 begun.append((name, phase1))
                 needed += missing * disk_estimate.phase1_bytes(run)
+    needed += _diagnostic_bytes(study, results)
     units = sum(map(len, study.lists.values()))
     return needed + disk_estimate.report_bytes(study.runs.values(), units) if needed else 0
+
+
+def _diagnostic_bytes(study: Study, results: Path) -> int:
+    """Return an estimate of what diagnostics still write, in bytes."""
+    needed = 0
+    for name in study.lists if study.experiment.diagnose else ():
+        for method in study.runs:
+            avatars, items = results / name / method / "avatars", study.items(name, method)
+            for diagnostic in study.experiment.diagnose:
+                measured = _finished(avatars, items, f"diagnostics/{diagnostic}.json")
+                needed += (len(items) - measured) * disk_estimate.diagnostic_bytes(diagnostic)
+    return needed
 
 
 def running_bytes(study: Study) -> int:
@@ -113,10 +132,13 @@ def running_bytes(study: Study) -> int:
     return 2 * 2 * batch * most
 
 
-def _finished(folder: Path, items: Sequence[PromptItem]) -> int:
-    """Return how many avatars have ended, going through the folder of avatars rather than through long lists."""
+def _finished(folder: Path, items: Sequence[PromptItem], last: str = "done.json") -> int:
+    """Return how many avatars have the file that a stage writes last: by default, those that have ended.
+
+    It goes through the folder of avatars rather than through long lists.
+    """
     there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-    return sum(item.id in there and (folder / item.id / "done.json").is_file() for item in items) if there else 0
+    return sum(item.id in there and (folder / item.id / last).is_file() for item in items) if there else 0
 
 
 def check_space(study: Study, results: Path) -> None:
@@ -227,14 +249,26 @@ def _guide_problems(
 def _name_problems(experiment: Experiment) -> list[str]:
     """Return names that stand for no code, duplicates, and what is wrong under `reduced`."""
     where = experiment.experiment
-    if experiment.head in HEADS:
-        lines = head_problems(experiment.head)
-    else:
-        lines = [unknown("head", experiment.head, HEADS, f"{where}: head")]
-    for kind in ("lists", "methods", "priors", "judges", "seeds"):
+    lines = named_head_problems(experiment.head, f"{where}: head")
+    named = [name for name in experiment.diagnose if name not in DIAGNOSTICS]
+    lines += [unknown("diagnostic", name, DIAGNOSTICS, f"{where}: diagnose") for name in named]
+    if experiment.question is not None and experiment.question not in QUESTIONS:
+        lines.append(unknown("question", experiment.question, QUESTIONS, f"{where}: question"))
+    for kind in ("lists", "methods", "priors", "judges", "seeds", "diagnose"):
         values = getattr(experiment, kind) or ()
         lines += [f"{where}: {kind}: duplicate '{value}'" for value in {v for v in values if values.count(v) > 1}]
     return lines + _reduced_problems(experiment)
+
+
+def _question_notes(experiment: Experiment) -> list[str]:
+    """Return one line if the experiment does not ask for the diagnostics that its question goes by."""
+    needed = NEEDED.get(experiment.question or "", ())
+    if not (missing := [name for name in needed if name not in experiment.diagnose]):
+        return []
+    return [
+        f"{experiment.experiment}: question: '{experiment.question}' goes by what diagnose finds; without "
+        f"'diagnose: [{', '.join([*experiment.diagnose, *missing])}]' its answer says 'not measured'"
+    ]
 
 
 def _reduced_problems(experiment: Experiment) -> list[str]:
@@ -285,13 +319,13 @@ def _without_idle_methods(study: Study) -> Study:
 
 def _notes_on_truth(study: Study) -> list[str]:
     """Return what methods that make the ground-truth head leave out, one line per method and list."""
-    head, lines = study.experiment.head, []
-    for method in [name for name, run in study.runs.items() if source_of(run).needs_truth]:
-        if head != WORLD_HEAD:
-            lines.append(f"'{method}' is left out: ground-truth heads are of '{WORLD_HEAD}', not '{head}'")
+    lines = []
+    for method, run in [(name, run) for name, run in study.runs.items() if source_of(run).needs_truth]:
+        if run.head not in WORLD_HEADS:
+            lines.append(f"'{method}' is left out: ground-truth heads are of '{WORLD_HEAD}', not '{run.head}'")
             continue
         for name, items in study.lists.items():
-            missing = {item.item: item.prompt for item in items if not study.has_truth(item)}
+            missing = {item.item: item.prompt for item in items if not has_truth(run.head, item)}
             some = some_of([f"{item} ('{prompt}')" for item, prompt in missing.items()])
             if missing:
                 lines.append(f"{name}: '{method}' leaves out prompts without a known ground-truth head: {some}")

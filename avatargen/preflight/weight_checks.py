@@ -10,7 +10,7 @@ from typing import Any
 from avatargen.config.errors import unknown
 from avatargen.config.experiment import JudgeSettings, Library
 from avatargen.config.places import ROOT
-from avatargen.config.plugins import PRIORS
+from avatargen.config.plugins import PRIORS, READERS
 from avatargen.config.settings import PriorSettings
 from avatargen.heads.flame.files import flame_notes, flame_problems
 from avatargen.io.checkpoint_files import (
@@ -27,6 +27,8 @@ from avatargen.io.checkpoint_files import (
     variants,
 )
 
+SIBLINGS, SIBLINGS_MAKER = "build/siblings/", "python -m avatargen.training.siblings"
+"""Where earlier stages of the embedded prior lie, and the command that puts them there."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _STABLE = ("unet", "vae", "text_encoder", "tokenizer")
 _NEEDED = {
@@ -43,12 +45,12 @@ _NETWORKS = tuple(dict.fromkeys([part for parts in (*_NEEDED.values(), _EMBEDDER
 
 def head_problems(name: str) -> list[str]:
     """Return what is missing of a head model whose files users bring themselves."""
-    return flame_problems() if name == "flame" else []
+    return flame_problems() if name.startswith("flame") else []
 
 
 def head_notes(name: str) -> list[str]:
     """Return what a user should know about a head model whose files are complete, one line each."""
-    return flame_notes() if name == "flame" else []
+    return flame_notes() if name.startswith("flame") else []
 
 
 def prior_problems(name: str, library: Library, root: Path = ROOT) -> list[str]:
@@ -185,7 +187,7 @@ def _other_kind(path: str, facts: Facts, kind: str, where: str) -> str:
 
 
 def _extra_problems(prior: PriorSettings, where: str, root: Path) -> list[str]:
-    """Return what is wrong with the other files that a stanza names: configuration, autoencoder, LoRA files."""
+    """Return what is wrong with the other files that a stanza names: configuration, autoencoder, reader, LoRA files."""
     lines, single = [], (root / prior.path).is_file()
     if prior.config and not single:
         lines.append(f"{where}: config: got {prior.config}; expected none: only a single file needs it")
@@ -197,6 +199,12 @@ def _extra_problems(prior: PriorSettings, where: str, root: Path) -> list[str]:
         lines += _vae_problems(prior.vae, where, root)
     if prior.lora and find_spec("peft") is None:
         lines.append(f"{where}: lora: needs the package peft; `pip install peft`")
+    if prior.reader and prior.reader.kind not in READERS:
+        lines.append(unknown("kind of reader", prior.reader.kind, READERS, f"{where}: reader"))
+    elif prior.reader and not (root / prior.reader.path).is_file():
+        lines.append(
+            f"{where}: reader: {prior.reader.path}: no such file; expected one of `avatargen train expressions`"
+        )
     for lora in prior.lora:
         lines += _lora_problems(lora.path, prior, where, root)
     return lines
@@ -298,7 +306,8 @@ def _not_a_folder(path: str, where: str) -> list[str]:
     """Return nothing for what may be the id of a model on the hub, else a problem."""
     if is_hub_id(path) and not path.endswith((".safetensors", ".ckpt")):
         return []
-    return [f"{where}: {path}: no such folder or file; `avatargen train` makes the embedded weights"]
+    maker = SIBLINGS_MAKER if path.startswith(SIBLINGS) else "avatargen train"
+    return [f"{where}: {path}: no such folder or file; `{maker}` makes the embedded weights"]
 
 
 def has_weights(folder: Path) -> bool:

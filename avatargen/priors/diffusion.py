@@ -7,6 +7,9 @@ comes first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -99,6 +102,34 @@ def to_sample(
     return (noisy - (1 - a).sqrt() * epsilon) / a.sqrt()
 
 
+class Query(NamedTuple):
+    """Latents whose noise a prior is asked for.
+
+    Attributes:
+        noisy: latents at timesteps `t`.
+        t: timestep of each sample.
+        condition: text embedding of each sample's prompt, or one for all.
+    """
+
+    noisy: Float[Tensor, "N C h w"]
+    t: Int[Tensor, " N"]
+    condition: Float[Tensor, "M L D"]
+
+
+def predict_epsilons(prior: Prior, queries: Sequence[Query]) -> list[Float[Tensor, "N C h w"]]:
+    """Predict the noise in latents, in one network call for all queries.
+
+    Args:
+        prior: predicts.
+        queries: of any lengths.
+    """
+    conditions = [query.condition.expand(len(query.t), -1, -1) for query in queries]
+    noisy, t = torch.cat([query.noisy for query in queries]), torch.cat([query.t for query in queries])
+    output = prior.predict(noisy, t, torch.cat(conditions))
+    epsilon = to_epsilon(output, noisy, prior.alphas_cumprod[t], prior.prediction)
+    return list(epsilon.split([len(query.t) for query in queries]))
+
+
 def guided_epsilon(
     prior: Prior,
     noisy: Float[Tensor, "N C h w"],
@@ -117,13 +148,11 @@ def guided_epsilon(
         unconditional: text embedding of the empty prompt.
         scale: guidance scale s; None gives the conditional prediction, in a call of the batch's size.
     """
-    a = prior.alphas_cumprod[t]
+    named = Query(noisy, t, condition)
     if scale is None:
-        return to_epsilon(prior.predict(noisy, t, condition), noisy, a, prior.prediction)
-    both = torch.cat([unconditional.expand_as(condition), condition])
-    outputs = prior.predict(noisy.repeat(2, 1, 1, 1), t.repeat(2), both)
-    empty, named = (to_epsilon(half, noisy, a, prior.prediction) for half in outputs.chunk(2))
-    return guide(empty, named, scale)
+        return predict_epsilons(prior, [named])[0]
+    without, given = predict_epsilons(prior, [Query(noisy, t, unconditional), named])
+    return guide(without, given, scale)
 
 
 def ddim_step(

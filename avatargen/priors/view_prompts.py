@@ -66,6 +66,8 @@ VIEW_WORDS = {
     "sectors": ViewWords(_all_sectors(), _sector),
 }
 """Vocabularies by name."""
+_FRONT_TO_BACK = {"front": "back", "22": "157", "45": "135", "67": "112"}
+_ACROSS = _FRONT_TO_BACK | {back: front for front, back in _FRONT_TO_BACK.items()}
 LATENT_PAINT = VIEW_WORDS["latent_paint"]
 ALL_NAMES = tuple(dict.fromkeys(name for words in VIEW_WORDS.values() for name in words.names))
 
@@ -102,6 +104,16 @@ def mirrored(view: str) -> str:
     """
     other = {"left": "right", "right": "left"}
     return " ".join(other.get(word, word) for word in view.split(" "))
+
+
+def across(view: str) -> str:
+    """Return the name of the view from the other side of the head's profile; profiles and overhead stay.
+
+    Example:
+        >>> [across(view) for view in ("close front view", "157 left view", "90 right view", "side view")]
+        ['close back view', '22 left view', '90 right view', 'side view']
+    """
+    return " ".join(_ACROSS.get(word, word) for word in view.split(" "))
 
 
 def with_view(prompt: str, view: str) -> str:

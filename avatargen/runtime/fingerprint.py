@@ -10,7 +10,7 @@ The Snakefile uses this module at every parse, so it imports neither torch nor p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from avatargen.config.errors import InputError
 from avatargen.config.experiment import EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.config.places import ROOT
-from avatargen.config.plugins import HEADS, PRIORS, RENDERERS, SOURCES
+from avatargen.config.plugins import DIAGNOSTICS, HEADS, PRIORS, QUESTIONS, READERS, RENDERERS, SOURCES, module_of
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
 from avatargen.io.code_hash import code_hash
@@ -59,6 +59,33 @@ def control_code(run: RunConfig) -> str:
     return code_hash(("eval.judge_controls", *_plugged(run)))
 
 
+def diagnostic_code(name: str, run: RunConfig) -> str:
+    """Return a hash of the code that shapes what a diagnostic finds on an avatar."""
+    return code_hash((module_of(DIAGNOSTICS[name]), "eval.diagnostics.files", *_plugged(run)))
+
+
+def diagnostic_protocol(name: str, head: str, renderer: str, settings: EvaluationSettings) -> str:
+    """Return a hash of what decides the numbers of a diagnostic, whatever avatar it measures.
+
+    Args:
+        name: of the diagnostic.
+        head, renderer: names in :mod:`avatargen.config.plugins`, of the experiment.
+        settings: the protocol of evaluation.
+    """
+    named = (DIAGNOSTICS[name], *(table[one] for table, one in ((HEADS, head), (RENDERERS, renderer)) if one in table))
+    return digest(code_hash(map(module_of, named)), head_id(head), _shown(settings))[:12]
+
+
+def measure_code() -> str:
+    """Return a hash of the code that shapes the tables of diagnostics."""
+    return code_hash(("eval.measures",))
+
+
+def answer_code(question: str) -> str:
+    """Return a hash of the code that answers a question."""
+    return code_hash((module_of(QUESTIONS[question]), "eval.questions.evidence", "eval.questions.files"))
+
+
 def table_code() -> str:
     """Return a hash of the code that shapes tables and plots."""
     return code_hash(("eval.collect", "eval.plots"))
@@ -97,6 +124,7 @@ def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:
         head_id(run.head, root),
         [weights_id(path, root) for path in run.prior.sources],
         clip_id(run.clip, root) if run.clip else None,
+        weights_id(run.prior.reader.path, root) if run.prior.reader else None,
     )
 
 
@@ -114,6 +142,32 @@ def of_render(avatar: str, status: str, run: RunConfig, settings: EvaluationSett
     return digest(avatar, status, render_code(run), shown, prior.latent_size, prior.samples)
 
 
+def of_diagnostic(
+    name: str,
+    avatar: str,
+    status: str,
+    run: RunConfig,
+    settings: EvaluationSettings,
+    prior: PriorSettings,
+    judges: Mapping[str, JudgeSettings],
+    root: Path = ROOT,
+) -> tuple[str, str]:
+    """Return two fingerprints of what a diagnostic finds on an avatar.
+
+    The first holds for a diagnostic that shows judges nothing, the second for one that does.
+
+    Args:
+        name: of the diagnostic.
+        avatar, status, run, settings, prior: as in `of_render`.
+        judges: that rank what it shows.
+        root: what paths of judges are relative to.
+    """
+    shown = (_shown(settings), prior.latent_size, prior.samples)
+    measured = digest(avatar, status, diagnostic_code(name, run), *shown)
+    seen = {name: [judge.model_dump(mode="json"), clip_id(judge, root)] for name, judge in judges.items()}
+    return measured, digest(measured, embed_code(), seen)
+
+
 def of_truth(avatar: str, status: str, run: RunConfig) -> str:
     """Return the fingerprint of an avatar's distance to the ground-truth head; arguments as in `of_render`."""
     return digest(avatar, status, truth_code(run))
@@ -129,9 +183,10 @@ def head_id(name: str, root: Path = ROOT) -> str:
 
     The code that builds the head is part of the stage's code hash.
     """
-    if name == "flame":
-        return _flame_id(root)
-    package = _HEAD_PACKAGES.get(name)
+    model, _, resolution = name.partition("_")
+    if model == "flame":
+        return "-".join(filter(None, (_flame_id(root), resolution)))
+    package = _HEAD_PACKAGES.get(model)
     try:
         return f"{name}-{version(package)}" if package else name
     except PackageNotFoundError:
@@ -148,7 +203,13 @@ def _flame_id(root: Path) -> str:
     return "flame-" + digest([weights_id(str(path), root) for path in (files.model, files.texture, files.masks)])
 
 
+def _shown(settings: EvaluationSettings) -> dict[str, Any]:
+    """Return the settings of evaluation that diagnostics may go by: all but those of noise and of the turntable."""
+    return settings.model_dump(mode="json", exclude={"noise_draws", "turntable_frames", "turntable_size"})
+
+
 def _plugged(run: RunConfig) -> tuple[str, ...]:
     """Return the modules that the configuration names and no import does."""
     tables = ((HEADS, run.head), (RENDERERS, run.renderer), (PRIORS, run.prior.kind), (SOURCES, run.method.source))
-    return tuple(table[name].partition(":")[0] for table, name in tables if name in table)
+    readers = ((READERS, run.prior.reader.kind),) if run.prior.reader else ()
+    return tuple(table[name].partition(":")[0] for table, name in (*tables, *readers) if name in table)

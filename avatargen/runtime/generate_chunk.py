@@ -6,6 +6,7 @@ stops the chunk; what is finished stays.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from avatargen.runtime.faults import cause_line
 from avatargen.runtime.fingerprint import of_avatars
 from avatargen.runtime.progress import Board, Made, Running, weight
 from avatargen.runtime.ray_head import RayUnavailableError
+from avatargen.runtime.sharing import Donors, take_over, taken_line
 from avatargen.runtime.task import ERROR_FILE, Task, has_phase1, is_done, is_recorded, outcome
 from avatargen.runtime.worker import Worker
 from avatargen.runtime.worker_pool import (
@@ -46,6 +48,7 @@ def make_chunk(
     avatars: Path,
     execution: ExecutionSettings,
     methods: Iterable[RunConfig] = (),
+    results: Path | None = None,
 ) -> list[Row]:
     """Make the avatars of a chunk that are not done, and return a manifest row for each avatar.
 
@@ -55,6 +58,7 @@ def make_chunk(
         avatars: folder of the avatars' folders.
         execution: where to run.
         methods: methods of the experiment; those with the same phase 1 share it (`avatargen.config.phase1`).
+        results: folder of the results of all experiments, to take finished avatars over from; None to make all.
 
     Returns:
         One row per item, in order, failures included.
@@ -65,6 +69,12 @@ def make_chunk(
     """
     tasks = tasks_of(run, items, avatars, methods)
     waiting = [task for task in tasks if not is_done(task)]
+    if waiting and results:
+        taken = take_over(waiting, Donors.find(results, run.method_name, avatars))
+        if taken:
+            print(f"{run.method_name}: {taken_line(taken, len(tasks))}", flush=True)
+            logging.getLogger(__name__).info(taken_line(taken, len(tasks)))
+        waiting = [task for task in waiting if not is_done(task)]
     if waiting:
         size = job_size(run.batch_size, execution.gpus > 0)
         parts = [waiting[i : i + size] for i in range(0, len(waiting), size)]
@@ -122,6 +132,7 @@ def _row(run: RunConfig, task: Task, folder: Path) -> Row:
         truncated_by=facts.get("truncated_by", ()),
         fingerprint=task.fingerprint,
         folder=str(folder),
+        taken_from=facts.get("taken_from", ""),
     )
 
 

@@ -11,7 +11,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ from avatargen.runtime.fingerprint import of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
 from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
+from avatargen.runtime.sharing import Donors, taken_line
 from avatargen.runtime.task import Task, has_phase1, is_done
 from avatargen.runtime.worker_pool import HEARTBEATS
 
@@ -189,7 +191,7 @@ def former_report(study: Study, plan: str) -> str | None:
 
 
 def remarks(study: Study) -> list[str]:
-    """Return the lines that end a run: how many avatars failed, and which text encoders truncated prompts."""
+    """Return the lines that end a run: avatars that failed or were taken over, and truncated prompts."""
     place = Path("results") / study.experiment.experiment
     chunks = [(name, method) for name in study.lists for method in study.runs]
     files = [
@@ -200,6 +202,8 @@ def remarks(study: Study) -> list[str]:
     rows = [row for file in files if file.is_file() for row in read_rows(file)]  # a partial run lacks some files
     failed = sum(row["status"] != "ok" for row in rows)
     lines = [f"{failed} of {len(rows)} avatars failed: {place}/tables/failures.csv"] if failed else []
+    if taken := Counter(row["taken_from"] for row in rows if row.get("taken_from")):
+        lines.append(f"{taken_line(dict(taken), len(rows))}.")
     truncated = {reader: row["prompt"] for row in rows for reader in row.get("truncated_by", ())}
     protocols = place / "tables/protocols.json"
     for facts in json.loads(protocols.read_text(encoding="utf-8")).values() if protocols.is_file() else ():
@@ -265,14 +269,31 @@ def _remove_stale_phase1(study: Study) -> None:
 
 
 def waiting(study: Study) -> Iterator[float]:
-    """Yield the weight of each avatar that is not done; a shared phase 1 counts once."""
+    """Yield the weight of each avatar to make; a shared phase 1 counts once.
+
+    Avatars that are done are left out, and those to take over from other experiments.
+    """
     begun: set[Path | None] = set()
     for run, tasks in _tasks(study):
+        taken = _to_take_over(study, run, tasks)
         for task in tasks:
-            if not is_done(task):
+            if not is_done(task) and task.folder not in taken:
                 resumes = task.phase1 and (task.phase1 in begun or has_phase1(task))
                 yield weight(run, run.method.phase1_steps if resumes else 0)
                 begun.add(task.phase1)
+
+
+def to_take_over(study: Study) -> int:
+    """Return the number of avatars that are not done and to take over from other experiments."""
+    return sum(len(_to_take_over(study, run, tasks)) for run, tasks in _tasks(study))
+
+
+def _to_take_over(study: Study, run: RunConfig, tasks: Sequence[Task]) -> set[Path]:
+    """Return the folders of a method's avatars in a list that another experiment holds and this one does not."""
+    if not study.experiment.share or not tasks:
+        return set()
+    donors = Donors.find(Path("results"), run.method_name, tasks[0].folder.parent)
+    return {task.folder for task in tasks if not is_done(task) and any(donors.of(task))}
 
 
 @contextmanager
@@ -286,7 +307,7 @@ def _guard(state: Path) -> Iterator[None]:
 
 def _as_tuple(key: str, value: Any) -> Any:
     """Split ``methods=full,template`` on the command line into a list; ``methods=full`` is a list of one."""
-    if key not in ("lists", "methods", "priors", "judges", "seeds") or isinstance(value, list | tuple):
+    if key not in ("lists", "methods", "priors", "judges", "seeds", "diagnose") or isinstance(value, list | tuple):
         return value
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
     return [int(part) if key == "seeds" and str(part).isdigit() else part for part in parts]

@@ -23,7 +23,8 @@ from avatargen.config.experiment import RunConfig
 
 BOARD = "AVATARGEN_BOARD"
 STEP_LINE_S = 20.0
-_BAKE_WEIGHT = 5
+_BAKE_WEIGHT, _REFINE_WEIGHT = 5, 6
+"""Time of the baking, and of a step of the finish, in steps of phase 1."""
 _MASKED_WEIGHT = 2.0
 """Time of a step of phase 2, with its share of the masks, in steps of phase 1: 2.1 on two cores (make bench)."""
 _MIN_SHARE = 0.05
@@ -56,13 +57,15 @@ def weight(run: RunConfig, begun: int = 0, done: int | None = None) -> float:
     Args:
         run: the method.
         begun: first step that is not done yet.
-        done: last step; None is the avatar's end, with its baking.
+        done: last step, those of the finish included; None is the avatar's end, with its baking.
     """
     method = run.method
-    end = method.steps if done is None else done
+    until = method.steps + run.refine_steps if done is None else done
+    end = min(until, method.steps)
     last = min(end, method.phase1_steps + method.phase2_steps)
     slow = max(last - max(begun, method.phase1_steps), 0) if method.segmentation_weight else 0
-    return end - begun + (_MASKED_WEIGHT - 1) * slow + (_BAKE_WEIGHT if done is None else 0)
+    finish = _REFINE_WEIGHT * (until - end) + (_BAKE_WEIGHT if done is None else 0)
+    return end - begun + (_MASKED_WEIGHT - 1) * slow + finish
 
 
 @dataclass

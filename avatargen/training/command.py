@@ -13,10 +13,12 @@ from avatargen.config.errors import InputError
 from avatargen.config.places import ROOT
 from avatargen.training.parts import head_and_renderer, train_a_judge, train_the_prior
 from avatargen.training.report import write_report
+from avatargen.training.train_expressions import train_expressions
 from avatargen.training.train_judge import JUDGES
 
 WEIGHTS = ROOT / "avatargen" / "weights"
 WORK = Path("build/training")
+EXPRESSIONS = "expressions"
 DESCRIPTION = """\
 Train the closed world's diffusion prior and judges from their seeds, on a GPU if there is one (hours on two cores).
 
@@ -27,11 +29,12 @@ Data, checkpoints and curves go to WORK; an interrupted training resumes. New we
 every part that was asked for has been trained (and measured, for `all`)."""
 EXAMPLES = """\
 parts:
-  all     prior, judge, guide and report
-  prior   autoencoder, reader, text encoder and UNet
-  judge   the CLIP that judges; needs a prior in OUTPUT
-  guide   the CLIP that guides clip_guided; needs a prior in OUTPUT
-  report  measure the weights in OUTPUT, write REPORT.md and its pictures there
+  all          prior, judge, guide, expressions and report
+  prior        autoencoder, reader, text encoder and UNet
+  judge        the CLIP that judges; needs a prior in OUTPUT
+  guide        the CLIP that guides clip_guided; needs a prior in OUTPUT
+  expressions  the reader of expressions in the prior's images (minutes); needs a prior in OUTPUT
+  report       measure the weights in OUTPUT, write REPORT.md and its pictures there
 
 examples:
   avatargen train                          everything, into avatargen/weights
@@ -44,19 +47,20 @@ def train(part: str, work: Path, output: Path) -> None:
     """Train a part, or all and their report, below `work`; put the models in place once all of them exist.
 
     Args:
-        part: ``all``, ``prior`` or one of `JUDGES`.
+        part: ``all``, ``prior``, ``expressions`` or one of `JUDGES`.
         work: where data, checkpoints and curves go.
         output: the folder of all models.
 
     Raises:
-        InputError: a judge is to be trained and there is no prior, or a checkpoint is of another training.
+        InputError: a part that needs a prior is to be trained and there is none, or a checkpoint is of
+            another training.
     """
     made = work / f"trained-{part}"
     prior = (made if part == "all" else output) / "prior"
-    if part in JUDGES and not prior.is_dir():
+    if part in (*JUDGES, EXPRESSIONS) and not prior.is_dir():
         raise InputError(
             [
-                f"{part}: got no prior at {prior}; expected one, since a judge sees images through its autoencoder; "
+                f"{part}: got no prior at {prior}; expected one, since images go through its autoencoder; "
                 f"run `avatargen train prior --output {output}` first"
             ]
         )
@@ -67,6 +71,8 @@ def train(part: str, work: Path, output: Path) -> None:
     for name in JUDGES:
         if part in ("all", name):
             train_a_judge(name, work, prior, made / name)
+    if part in ("all", EXPRESSIONS):
+        train_expressions(work, prior, made / "expressions.safetensors")
     if part == "all":
         report(made, work)
     put_in_place(made, output)
@@ -126,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parts = ("all", "prior", *JUDGES, "report")
+    parts = ("all", "prior", *JUDGES, EXPRESSIONS, "report")
     parser.add_argument("part", nargs="?", choices=parts, default="all", help="what to train (default: all)")
     parser.add_argument("--work", type=Path, default=WORK, help="data, checkpoints, curves (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="weights (default: avatargen/weights)")

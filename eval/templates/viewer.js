@@ -1,6 +1,6 @@
 const dialog = document.getElementById("sheet");
 for (const button of document.querySelectorAll("button[data-sheet]")) {
-  button.addEventListener("click", () => { dialog.querySelector("img").src = button.dataset.sheet; dialog.showModal(); });
+  button.addEventListener("click", () => { dialog.querySelector("img").src = button.dataset.sheet || button.querySelector("img").src; dialog.showModal(); });
   const video = button.querySelector("video");
   if (!video) continue;
   const start = () => { video.play(); button.classList.add("turns"); };

@@ -124,6 +124,24 @@ def test_method_may_change_prior_settings_not_weights(place):
     assert "unknown key 'guidence'" in problems_of(validate_all, "mine", {"methods": ["gentle"]})[0]
 
 
+def test_a_method_may_have_a_head_of_its_own(place):
+    stated = {"reason": "more faces", "head": "anny_fine"}
+    write_yaml(place / "workflow/config/methods.yaml", denser=stated)
+    runs = validate_all("mine", {"methods": ["full", "denser"]}).runs
+    assert [run.head for run in runs.values()] == ["anny", "anny_fine"]
+    write_yaml(place / "workflow/config/methods.yaml", denser={**stated, "head": "anny_fines"})
+    (problem,) = problems_of(validate_all, "mine", {"methods": ["denser"]})
+    assert problem.startswith("methods.yaml: denser: head: ") and "anny_fine" in problem
+
+
+def test_fields_that_are_not_used_are_not_written():
+    """Hashes of experiments without diagnostics and questions do not know of them."""
+    plain = load_experiment("embedded").model_dump(mode="json")
+    assert not {"diagnose", "question", "priors"} & set(plain)
+    asked = load_experiment("embedded", changes={"diagnose": ["robustness"], "question": "robustness"})
+    assert asked.model_dump(mode="json") == {**plain, "diagnose": ["robustness"], "question": "robustness"}
+
+
 def test_inverted_ranges_are_reported_together():
     stated = {"elevation": [30, 0], "fov": [0, 18], "close_fov": [13, 9], "front_bias": 2, "distance": [1, "inf"]}
     problems = problems_of(parse, PriorSettings, {"path": "x", "t_range": [0.5, 0.05], "cameras": stated}, "p")

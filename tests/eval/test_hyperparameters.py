@@ -15,7 +15,7 @@ def test_values_that_differ_from_the_default_are_ours():
 
 def test_full_method_says_where_it_deviates_from_the_paper():
     rows = {row.name for row in provenance_table(MethodSettings()) if row.provenance == "deviates"}
-    assert rows == {"interior_gradient", "distil_silhouette"}
+    assert rows == {"interior_gradient", "distil_silhouette", "refine"}
 
 
 def test_values_that_differ_from_the_first_method_are_marked():

@@ -2,12 +2,17 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from avatargen.config.settings import MethodSettings
 from eval.plots import write_plots
+from eval.questions.base import Answer, AnswerTable, Statement
+from eval.questions.files import write_answer
 from eval.report import ReportInputs, write_report
 from eval.versions import versions
 
@@ -82,6 +87,38 @@ def test_the_report_shows_scores_and_settings(inputs):
     assert '<span class="soft" title="taken for: head b">texture #5</span>' in page
     assert "everything" in page and "borrowed" in page and "phase1_steps" in page
     assert re.search(r"prior\.guidance</code>.*6\.5", page) and "prior.weighting" not in page
+
+
+def test_the_answer_comes_first(inputs, tmp_path):
+    """Statements with verdicts, plots, tables and pictures; text from outside is escaped."""
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    statements = (
+        Statement("a <b>statement</b>", "1 mm, 2 mm", 8, 7, -1.0, -2.0, -0.5, 0.0078, 0.0078),
+        Statement("another", "not measured"),
+    )
+    tables = (AnswerTable("Two numbers", "One each.", pd.DataFrame({"method": ["full"], "seconds": [1.25]})),)
+    pictures = {Path("picture.png"): "a face", Path("missing.png"): "none"}
+    found = Answer("Why?", "Because.", statements, tables, {"line": (figure, "a line")}, pictures)
+    write_answer(found, inputs.tables, inputs.plots)
+    page = page_of(replace(inputs, experiment=inputs.experiment.model_copy(update={"question": "cost"})))
+    assert page.index('<section id="answer">') < page.index('<section id="results">')
+    assert "<h2>Why?</h2>" in page and "a &lt;b&gt;statement&lt;/b&gt;" in page
+    assert '<span class="verdict holds">holds</span>' in page and '<span class="verdict untestable">' in page
+    assert "8 (7)" in page and "answer_two_numbers.csv" in page and "1.2</td>" in page
+    assert 'alt="a line"' in page and 'alt="a face"' in page and 'alt="none"' not in page
+    assert 'id="answer"' not in page_of(inputs)
+
+
+def test_files_of_an_earlier_answer_are_removed(inputs):
+    figure = Figure()
+    first = Answer("Q", "A", (), (AnswerTable("One", "", pd.DataFrame({"n": [1]})),), {"line": (figure, "")})
+    write_answer(first, inputs.tables, inputs.plots)
+    assert (inputs.tables / "answer_one.csv").is_file() and (inputs.plots / "answer_line.svg").is_file()
+    write_answer(Answer("Q", "B"), inputs.tables, inputs.plots)
+    left = [*inputs.tables.glob("answer*"), *inputs.plots.glob("answer*")]
+    assert sorted(file.name for file in left) == ["answer.json", "answers.csv", "answers.md", "answers.tex"]
 
 
 def test_the_gallery_tells_failures_from_prompts_left_out(inputs):

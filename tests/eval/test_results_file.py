@@ -1,12 +1,17 @@
 """``results.json``: strict JSON that follows its schema and says of each number what it means."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import pandas as pd
 import pytest
 
+from eval.measures import MEASURES, Mean
 from eval.results_file import SCHEMA_FILE, RunFacts, read_results, results_file, schema_text, write_results
+from eval.tables import write_table
 from tests.eval.small_runs import write_run
 
 
@@ -74,6 +79,21 @@ def test_distances_have_the_protocol_of_their_code(facts):
     assert {result["protocol"] for result in distances} == {"t1"}
     mean = {result["method"]: result["value"] for result in distances if result["metric"] == "geometry_mm"}
     assert mean == {"full": 1.0, "template": 3.0}
+
+
+def test_measures_of_diagnostics_have_protocols(facts):
+    """A measure that judges give also depends on the protocol of the texture track; a file without has no such key."""
+    assert "measures" not in written(facts)
+    about = ("full", "all", "small", "dark")
+    rows = [Mean(*about, "r_at_1", "tiny", 4, 0, 0.75, 0.3, 0.95), Mean(*about, "size_mm", "", 0, 4, *[math.nan] * 3)]
+    write_table(pd.DataFrame(rows), facts.tables, MEASURES)
+    assert "measures" not in written(facts), "a table that an earlier run left"
+    content = written(replace(facts, diagnostics={"small": "d1"}))
+    jsonschema.validate(content, json.loads(schema_text()), jsonschema.Draft202012Validator)
+    rate, size = content["measures"]
+    assert (rate["value"], rate["interval"], rate["judge"], rate["n"]) == (0.75, "wilson", "tiny", 4)
+    assert (size["value"], size["interval"], size["judge"], size["protocol"]) == (None, None, None, "d1")
+    assert rate["protocol"] not in ("d1", *content["protocols"]) and len(rate["protocol"]) == 12
 
 
 def test_values_that_are_not_numbers_are_null(tmp_path):

@@ -21,7 +21,7 @@ SETTINGS = EvaluationSettings(views=2, size=64, samples=1, turntable_frames=4, t
 def renders(head, renderer, resize_prior, prior_settings, monkeypatch) -> Renders:
     tools = RenderTools(head, renderer, resize_prior, prior_settings, "sphere", "warp")
     monkeypatch.setattr(RenderTools, "load", lambda *_: tools)
-    return Renders("sphere", "warp", prior_settings, SETTINGS, 1)
+    return Renders("sphere", "warp", prior_settings, SETTINGS, "sphere", 1)
 
 
 def test_only_results_that_are_not_current_are_made(renders, avatar, make_row, tmp_path):

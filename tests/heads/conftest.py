@@ -15,4 +15,4 @@ def flame_file(tmp_path_factory):
 @pytest.fixture(scope="session", params=sorted(HEADS))
 def head(request, flame_file):
     kind = load_class("head", request.param, HEADS)
-    return kind.load(flame_file) if request.param == "flame" else kind.load()
+    return kind.load(flame_file) if request.param.startswith("flame") else kind.load()

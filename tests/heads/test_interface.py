@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from avatargen.heads.face_points import FacePoints
 from avatargen.heads.skinning import joint_motions, skin
@@ -53,7 +54,8 @@ def test_template_is_within_bounds_and_centred(head):
     low, high = head.shape_bounds
     assert ((low <= head.shape_template) & (head.shape_template <= high)).all()
     points = head.canonical(head.template(1).shape)[0]
-    assert ((points.max(dim=0).values + points.min(dim=0).values) / 2).abs().max() < 1e-5
+    resampled = head.id.endswith(("-coarse", "-fine"))  # the origin is that of the head it is made of
+    assert ((points.max(dim=0).values + points.min(dim=0).values) / 2).abs().max() < (5e-4 if resampled else 1e-5)
 
 
 def test_eyes_and_chin_are_points_of_the_face(head, template_points):
@@ -86,11 +88,11 @@ def test_offsets_are_interpolated_like_the_surface(head, template_points):
 def test_proxy_vertices_move_with_those_of_the_head(head, varied, template_points):
     proxy, drawn = head.proxy(), torch.Generator().manual_seed(4)
     check_sizes(proxy)
-    own = torch.cdist(proxy.canonical(proxy.template(1).shape)[0].double(), template_points.double()).min(dim=1)
-    assert own.values.max() < 1e-6 and torch.equal(proxy.offset_points(), head.offset_points())
+    away, own = cKDTree(template_points).query(proxy.canonical(proxy.template(1).shape)[0])
+    assert away.max() < 1e-6 and torch.equal(proxy.offset_points(), head.offset_points())
     moved = 1e-3 * torch.randn(2, *head.offset_points().shape, generator=drawn)
     here, there = (h.vertices(replace(varied, offsets=h.interpolate_offsets(moved))) for h in (proxy, head))
-    assert torch.allclose(here, there[:, own.indices], atol=1e-6)
+    assert torch.allclose(here, there[:, own], atol=1e-6)
 
 
 def test_poses_are_rig_and_correctives(head, varied):

@@ -81,7 +81,9 @@ def test_committed_lists_and_pools_are_reproduced(tmp_path):
     copy(ROOT / "prompts" / "gate.tsv", tmp_path)
     command = [sys.executable, "-m", "avatargen.headworld", "lists", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True)
-    names = {f"{name}{end}" for name in (*CLOSED, "embedded-paraphrases") for end in (".tsv", ".pools.tsv")}
+    names = {
+        f"{name}{end}" for name in (*CLOSED, "embedded-paraphrases", "out_of_domain") for end in (".tsv", ".pools.tsv")
+    }
     assert {path.name for path in tmp_path.iterdir()} == names
     for name in names:
         assert (tmp_path / name).read_bytes() == (ROOT / "prompts" / name).read_bytes(), name

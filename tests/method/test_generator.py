@@ -27,6 +27,7 @@ from avatargen.method.state import CHECKPOINT, State, checkpoint_place, initial_
 from tests.small_clip import write_clip
 from tests.small_flame import write_flame
 from tests.small_prior import write_pipeline
+from tests.small_reader import write_reader
 
 MAN, GIRL, BEARDED = (
     PromptItem("test", "a", "a man with green skin"),
@@ -40,7 +41,10 @@ FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask
 def generator(tmp_path_factory) -> Generator:
     torch.manual_seed(0)
     folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    prior = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8)
+    reader = write_reader(folder.with_name("reader"))
+    prior = PriorSettings(
+        path=str(folder), reader=reader, guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
+    )
     return Generator.load("anny", "warp", prior, threads=1)
 
 
@@ -233,7 +237,7 @@ def test_texture_can_stay_as_phase1_left_it(generator):
 
 
 def test_the_gradient_through_the_silhouette_is_scaled(generator):
-    plain = {"phase1_steps": 0, "segmentation_weight": 0.0, "gradient_clip": 1e12}
+    plain = {"phase1_steps": 0, "segmentation_weight": 0.0, "reading_weight": 0.0, "gradient_clip": 1e12}
     whole, part, none = (advance(generator, 1, **plain, distil_silhouette=weight) for weight in (1.0, 0.25, 0.0))
     for name, value in whole.geometry().items():
         torch.testing.assert_close(part.geometry()[name].grad, 0.25 * value.grad, rtol=1e-3, atol=0)
@@ -259,9 +263,9 @@ def test_shading_cue_can_stay_in_phase2(generator):
 
 def poison(monkeypatch, is_poisoned):
     """Make the first avatar's gradient not a number where `is_poisoned` (of the call's number) says so."""
-    from avatargen.method import optimise
+    from avatargen.method import distillation
 
-    gradient, calls = optimise.sds_gradient, []
+    gradient, calls = distillation.sds_gradient, []
 
     def poisoned(*arguments):
         result = gradient(*arguments).clone()
@@ -270,7 +274,7 @@ def poison(monkeypatch, is_poisoned):
         calls.append(None)
         return result
 
-    monkeypatch.setattr(optimise, "sds_gradient", poisoned)
+    monkeypatch.setattr(distillation, "sds_gradient", poisoned)
     return calls
 
 

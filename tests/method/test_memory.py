@@ -22,6 +22,7 @@ from avatargen.runtime.generate_job import make_batch
 from avatargen.runtime.task import Task, outcome, prepare
 from tests.pretend_gpu import pretended_gpu
 from tests.small_prior import write_pipeline
+from tests.small_reader import write_reader
 
 ITEMS = [PromptItem("test", name, f"a {name}", seed=seed) for seed, name in enumerate(["man", "girl", "baby"])]
 
@@ -30,7 +31,7 @@ def settings(folder: Path, **changes) -> PriorSettings:
     torch.manual_seed(0)
     path = str(write_pipeline(folder, prediction="epsilon"))
     small = {"guidance": 5.0, "latent_size": 16, "texture_size": 32, "samples": 1, "adam_eps": 1e-8}
-    return PriorSettings(path=path, **{**small, **changes})
+    return PriorSettings(path=path, reader=write_reader(folder / "reader"), **{**small, **changes})
 
 
 @pytest.fixture(scope="module")

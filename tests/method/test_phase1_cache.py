@@ -26,6 +26,7 @@ from avatargen.runtime.generate_chunk import PHASE1, make_chunk, tasks_of
 from avatargen.runtime.progress import weight
 from avatargen.runtime.worker_pool import ExecutionSettings
 from tests.small_prior import write_pipeline
+from tests.small_reader import write_reader
 
 ITEMS = [PromptItem("list", "a", "a man with green skin"), PromptItem("list", "b", "a girl", seed=3)]
 SERIAL = ExecutionSettings("serial", threads=1)
@@ -35,7 +36,10 @@ SERIAL = ExecutionSettings("serial", threads=1)
 def prior(tmp_path_factory) -> PriorSettings:
     torch.manual_seed(0)
     folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    return PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8)
+    reader = write_reader(folder.with_name("reader"))
+    return PriorSettings(
+        path=str(folder), reader=reader, guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
+    )
 
 
 @pytest.fixture(scope="module")

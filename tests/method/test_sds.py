@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from avatargen.method.sds import sds_gradient, timesteps, weight
+from avatargen.method.sds import sds_gradient, weight
 from avatargen.priors.diffusion import add_noise, guide, to_epsilon, to_sample
 
 
@@ -50,10 +50,3 @@ def test_gradient_is_the_weighted_error_of_the_noise():
     w = torch.tensor([1.0, 2.0, 3.0])
     assert sds_gradient(noise, noise, w).abs().max() == 0
     assert sds_gradient(noise + 1, noise, w)[:, 0, 0, 0].tolist() == pytest.approx([1.0, 2.0, 3.0], rel=1e-5)
-
-
-def test_annealing_lowers_the_upper_timestep_to_the_middle():
-    uniform = torch.tensor([0.0, 0.999999])
-    assert timesteps(uniform, (0.1, 0.9), 1000, 0.0, True).tolist() == [100, 899]
-    assert timesteps(uniform, (0.1, 0.9), 1000, 1.0, True).tolist() == [100, 499]
-    assert timesteps(uniform, (0.1, 0.9), 1000, 1.0, False).tolist() == [100, 899]

@@ -1,5 +1,7 @@
 """A step of the method never makes the host wait for a GPU; counted on a pretended one, and enforced on a real one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from avatargen.io.history import History
 from avatargen.method.context import Batch, embed_prompts
 from avatargen.method.generator import Generator
 from avatargen.method.optimise import take_step
+from avatargen.method.posing import head_parameters, point_offsets
 from avatargen.method.recorder import Recorder
+from avatargen.method.refine import refine
 from avatargen.method.state import initial_state
 from avatargen.priors import offload, stable_diffusion
 from avatargen.priors.clip import ClipGuide
@@ -17,6 +21,7 @@ from tests.host_syncs import host_syncs
 from tests.pretend_gpu import pretended_gpu
 from tests.small_clip import write_clip
 from tests.small_prior import write_pipeline
+from tests.small_reader import write_reader
 
 FAST = {"phase1_steps": 4, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
 
@@ -26,7 +31,9 @@ def generator(tmp_path_factory):
     """One for all tests: a card with enough memory, which keeps its autoencoder."""
     torch.manual_seed(0)
     folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    settings = PriorSettings(path=str(folder), guidance=5.0, latent_size=16, texture_size=32, samples=2, adam_eps=1e-8)
+    sizes = {"latent_size": 16, "texture_size": 32, "samples": 2, "refine_steps": 2}
+    reader = write_reader(tmp_path_factory.mktemp("reader"))
+    settings = PriorSettings(path=str(folder), reader=reader, guidance=5.0, adam_eps=1e-8, **sizes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)  # autocast cannot be pretended
         patch.setattr(offload, "SHORT", 0)
@@ -34,10 +41,13 @@ def generator(tmp_path_factory):
             yield Generator.load("anny", "warp", settings, threads=1)
 
 
-def begin(generator: Generator, clip: ClipGuide | None = None, **method):
+def begin(generator: Generator, clip: ClipGuide | None = None, prior: dict | None = None, **method):
     settings = MethodSettings(**{**FAST, **method})
-    prompts = embed_prompts(generator.prior, ["a man", "a girl"], True, generator.settings.view_words, clip)
-    batch = Batch(generator.context, settings, prompts, torch.tensor([0, 3]))
+    own = generator.settings.model_copy(update=prior or {})
+    prompts = embed_prompts(
+        generator.prior, ["a man", "a girl"], True, own.view_words, clip, negative=own.negative_prompt
+    )
+    batch = Batch(replace(generator.context, settings=own), settings, prompts, torch.tensor([0, 3]))
     size = 2 * generator.settings.latent_size
     state = initial_state(generator.head, settings, generator.settings, generator.context.start, [0, 3], size)
     return batch, state
@@ -52,18 +62,37 @@ def waits(batch: Batch, state, steps: int) -> list[str]:
 
 
 def test_no_step_of_either_phase_waits(generator):
-    """The first step of each phase prepares what all others share; masks are refreshed and used in phase 2."""
+    """The first step of each phase prepares what others share; phase 2 refreshes and uses masks and readings."""
     batch, state = begin(generator, phase1_steps=2, phase2_steps=4)
     take_step(batch, state)
     assert waits(batch, state, 1) == []
     take_step(batch, state)
     assert waits(batch, state, 2) == []
-    assert state.masks.valid.any() and state.shape.abs().max() > 0
+    assert state.masks.valid.any() and state.reading.known.all() and state.shape.abs().max() > 0
 
 
 @pytest.mark.parametrize("method", [{"shading_cue": "added", "shading_end": 0.2}, {"interior_gradient": True}])
 def test_no_step_of_a_variant_waits(generator, method):
     batch, state = begin(generator, phase1_steps=0, shading_alpha=0.5, **method)
+    take_step(batch, state)
+    assert waits(batch, state, 2) == []
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        {"guidance_from": 0.4},
+        {"distillation": "csd", "guidance_rescale": 0.7, "dynamic_threshold": 1.0},
+        {"distillation": "nfsd", "negative_prompt": "a blue girl"},
+        {"distillation": "asd", "opposite_view": 0.5},
+        {"distillation": "ism", "t_schedule": "linear"},
+        {"t_schedule": "dreamtime"},
+    ],
+    ids=str,
+)
+def test_no_step_of_a_remedy_of_saturation_waits(generator, prior):
+    """The first step prepares the schedule of the timesteps."""
+    batch, state = begin(generator, prior=prior)
     take_step(batch, state)
     assert waits(batch, state, 2) == []
 
@@ -83,6 +112,20 @@ def test_a_diverged_avatar_does_not_wait(generator):
         state.texture[0].fill_(float("nan"))
     assert waits(batch, state, 2) == []
     assert state.diverged.tolist() == [True, False]
+
+
+def test_no_step_of_the_finish_waits(generator, monkeypatch):
+    """What comes before its steps, once for each avatar, may: it looks for the nearest texels on the host."""
+    batch, state = begin(generator)
+    given = []
+    monkeypatch.setattr("avatargen.method.generator.refine", lambda *arguments: given.extend(arguments) or arguments[2])
+    with torch.no_grad():
+        parameters = head_parameters(generator.head, state, point_offsets(batch, state))
+    generator.refine(batch, 0, parameters[:1], state.texture[0].detach())
+    with host_syncs() as found:
+        refined = refine(*given)
+    assert found.syncs == [] and found.operations.total() > 100
+    assert not torch.equal(refined, state.texture[0])
 
 
 def test_losses_are_read_at_checkpoints_alone(generator):

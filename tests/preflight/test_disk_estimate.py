@@ -35,8 +35,9 @@ def test_constants_are_those_of_the_code():
     assert gallery.MAX_PROMPTS == disk_estimate.REPORTED
     assert batch_run.CHECKPOINT_STEPS == disk_estimate.CHECKPOINT_STEPS
     assert (history.SNAPSHOTS, history.SNAPSHOT_SIZE) == (disk_estimate.SNAPSHOTS, disk_estimate.SNAPSHOT_SIZE)
-    head = load_class("head", "anny", HEADS).load()
-    assert disk_estimate.VERTICES["anny"] == head.template(1).offsets.shape[1]
+    for name in ("anny", "anny_coarse", "anny_fine"):
+        head = load_class("head", name, HEADS).load()
+        assert disk_estimate.VERTICES[name] == head.template(1).offsets.shape[1]
 
 
 def test_avatars_are_estimated_as_measured(workplace):

@@ -252,6 +252,10 @@ def test_files_beside_the_checkpoint_are_checked(tmp_path):
     (problem,), _ = found(settings(folder, vae="madebyollin"), tmp_path)
     assert "vae: madebyollin: no such folder or file, nor a hub id" in problem
     assert found(settings(folder, vae="OWNER/NAME"), tmp_path) == ([], [])
+    (problem,), _ = found(settings(folder, reader={"path": "none.safetensors"}), tmp_path)
+    assert "reader: none.safetensors: no such file" in problem
+    (problem,), _ = found(settings(folder, reader={"kind": "smal", "path": "plain.safetensors"}), tmp_path)
+    assert "reader" in problem and "did you mean" in problem
 
 
 def test_problems_and_notes_of_a_prior_reach_the_user(place):

@@ -31,7 +31,8 @@ def test_all_problems_are_reported_at_once(place, monkeypatch):
     (place / "prompts/bad.txt").write_text("twice\ntwice\n")
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     changes = {"lists": ["bad", "fwe"], "methods": ["full", "txture_only"], "prior": "mni", "head": "any"}
-    text = "\n".join(problems_of(validate_all, "mine", changes | {"judges": ["owl"], "renderer": "wrap"}))
+    more = {"judges": ["owl"], "renderer": "wrap", "diagnose": ["robustnes", "shape", "shape"]}
+    text = "\n".join(problems_of(validate_all, "mine", changes | more))
     for part in (
         "bad.txt:2: duplicate prompt 'twice'",
         "unknown list 'fwe'; did you mean 'few'?",
@@ -40,6 +41,8 @@ def test_all_problems_are_reported_at_once(place, monkeypatch):
         "unknown judge 'owl'; did you mean 'own'?",
         "unknown head 'any'; did you mean 'anny'?",
         "unknown renderer 'wrap'; did you mean 'warp'?",
+        "unknown diagnostic 'robustnes'; did you mean 'robustness'?",
+        "diagnose: duplicate 'shape'",
         "RAY_ADDRESS: got 'nonsense'; expected HOST:PORT",
     ):
         assert part in text
@@ -229,6 +232,18 @@ def test_too_little_disk_is_reported(place, monkeypatch):
     check_space(study, place / "results/mine")
 
 
+def test_diagnostics_take_space_until_they_have_measured(place):
+    study, results = validate_all("mine", {"diagnose": ["robustness"], "methods": ["full"]}), place / "results/mine"
+    plain = validate_all("mine", {"methods": ["full"]})
+    each = disk_estimate.diagnostic_bytes("robustness")
+    items = study.lists["few"]
+    assert needed_bytes(study, results) - needed_bytes(plain, results) == len(items) * each
+    measured = results / "few/full/avatars" / items[0].id / "diagnostics/robustness.json"
+    measured.parent.mkdir(parents=True)
+    measured.touch()
+    assert needed_bytes(study, results) - needed_bytes(plain, results) == (len(items) - 1) * each
+
+
 def test_clip_guide_is_never_the_only_judge(place):
     own, judges = {"model": str(place / "judge")}, place / "workflow/config/judges.yaml"
     changes = {"methods": ["full", "clip_guided"], "clip_guide": "own"}
@@ -245,6 +260,34 @@ def test_clip_guide_is_never_the_only_judge(place):
     study = validate_all("mine", {**changes, "judges": ["own", "second"]})
     assert guiding_judges(study) == {"clip_guided": ["own"]}
     assert study.runs["full"].clip is None
+
+
+def test_an_unknown_question_is_named(place):
+    (problem,) = problems_of(validate_all, "mine", {"question": "flickers"})
+    assert problem == "mine: question: unknown question 'flickers'; did you mean 'flicker'?"
+
+
+def test_a_question_without_its_diagnostic_is_a_note(place):
+    """The run may go on: what is missing is not measured."""
+    notes = validate_all("mine", {"question": "flicker", "diagnose": ["shape"]}).notes
+    assert [note for note in notes if "question" in note] == [
+        "mine: question: 'flicker' goes by what diagnose finds; without 'diagnose: [shape, flicker]' its answer says "
+        "'not measured'"
+    ]
+    assert not any("question" in note for note in validate_all("mine", {"question": "cost"}).notes)
+
+
+def test_methods_of_a_grid_are_runs(place):
+    grid = {"vary": {"steps": [180], "mask_period": [20, 40]}}
+    study = validate_all("mine", {"grid": grid, "methods": ["full"]})
+    assert list(study.runs) == ["full"]  # the command line names the methods
+    assert "full-steps_180-mask_period_20" not in study.runs
+    study = validate_all("mine", {"grid": grid, "methods": ["full-steps_180-mask_period_20"]})
+    assert study.runs["full-steps_180-mask_period_20"].method.mask_period == 20
+    study = validate_all("mine", {"grid": grid})
+    names = ["full-steps_180-mask_period_20", "full-steps_180-mask_period_40"]
+    assert [name for name in study.runs if name.startswith("full-")] == names
+    assert study.reasons[names[0]] == "full with steps 180, mask period 20"
 
 
 def test_a_method_may_name_its_own_clip_guide(place):

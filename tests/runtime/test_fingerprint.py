@@ -8,6 +8,7 @@ import pytest
 from avatargen.config.experiment import EvaluationSettings, JudgeSettings
 from avatargen.config.places import ROOT
 from avatargen.config.prompts import PromptItem
+from avatargen.config.settings import ReaderSettings
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.io import code_hash
 from avatargen.io.content_hash import weights_id
@@ -68,6 +69,7 @@ def project(tmp_path, monkeypatch):
         "heads/anny/head.py": "vertices = 4\n",
         "method/sources.py": "",
         "render/warp.py": "",
+        "priors/expression_reader.py": "",
         "priors/stable_diffusion.py": "",
     }
     for name, text in files.items():
@@ -177,6 +179,15 @@ def test_a_flame_counts_by_content(make_run, tmp_path, monkeypatch):
     assert before == renamed != fingerprint.of_method(run, tmp_path)
 
 
+def test_a_reader_counts_by_content(make_run, tmp_path):
+    run, path = make_run(), tmp_path / "reader.safetensors"
+    path.write_bytes(b"a")
+    reads = run.prior.model_copy(update={"reader": ReaderSettings(path=str(path))})
+    before = fingerprint.of_method(run.model_copy(update={"prior": reads}), tmp_path)
+    path.write_bytes(b"ab")
+    assert fingerprint.of_method(run.model_copy(update={"prior": reads}), tmp_path) != before
+
+
 def test_a_weights_file_of_a_clip_counts_by_content(tmp_path):
     judge = JudgeSettings(model="ViT-B-32", pretrained="clip.pt")
     seen = set()
@@ -199,6 +210,40 @@ def test_stages_build_on_each_other(make_run):
     assert len(seen) == 4
     silent = settings.model_copy(update={"noise_draws": 0})  # noise is added to what is rendered
     assert render == fingerprint.of_render("a", "ok", run, silent, run.prior)
+
+
+def test_a_diagnostic_depends_on_judges_only_where_it_shows_them_images(make_run):
+    run, settings = make_run(), EvaluationSettings()
+    judges = {"one": JudgeSettings(model="ViT-B-32")}
+
+    def of(name="robustness", avatar="a", status="ok", settings=settings, prior=run.prior, judges=judges):
+        return fingerprint.of_diagnostic(name, avatar, status, run, settings, prior, judges)
+
+    silent, shown = of()
+    assert silent != shown and of() == (silent, shown)
+    others = {
+        *of(avatar="b"),
+        *of(status="error"),
+        *of(settings=settings.model_copy(update={"size": 64})),
+        *of(prior=run.prior.model_copy(update={"samples": 5})),
+    }
+    assert len(others) == 8 and not others & {silent, shown}
+    again, changed = of(judges={"one": JudgeSettings(model="ViT-L-14")})
+    assert again == silent and changed != shown
+    assert of(settings=settings.model_copy(update={"noise_draws": 0, "turntable_frames": 8})) == (silent, shown)
+
+
+def test_code_of_a_diagnostic_counts_for_it_alone(copied, make_run, monkeypatch):
+    """A change of one diagnostic leaves what others measured."""
+    (copied / "eval/diagnostics/other.py").write_text("from eval.diagnostics.base import Diagnostic\n")
+    monkeypatch.setitem(fingerprint.DIAGNOSTICS, "other", "eval.diagnostics.other:Other")
+    names = ("robustness", "other")
+    before = [fingerprint.diagnostic_code(name, make_run()) for name in names]
+    file = copied / "eval/diagnostics/robustness.py"
+    file.write_text(file.read_text().replace("AMBIENT = 0.2", "AMBIENT = 0.3"))
+    clear()
+    after = [fingerprint.diagnostic_code(name, make_run()) for name in names]
+    assert after[0] != before[0] and after[1] == before[1]
 
 
 def test_results_of_a_failure_are_stale_once_it_is_made(make_run):

@@ -175,6 +175,17 @@ def test_steps_with_masks_count_for_two(make_run):
     assert weight(longer, 15, 22) == 12 and weight(longer, 21, 25) == 4
 
 
+def test_a_step_of_the_finish_weighs_as_six_of_phase1(make_run):
+    """It weighs nothing before the optimisation ends, and is part of a whole avatar."""
+    plain = make_run(steps=10)
+    finished = plain.model_copy(update={"prior": plain.prior.model_copy(update={"refine_steps": 4})})
+    assert weight(finished) == weight(plain) + 24
+    assert weight(finished, done=10) == weight(plain, done=10)
+    assert weight(finished, done=12) == weight(plain, done=10) + 12
+    unrefined = finished.method.model_copy(update={"refine": False})
+    assert weight(finished.model_copy(update={"method": unrefined})) == weight(plain)
+
+
 def test_avatars_that_resume_count_only_the_rest(tmp_path, make_run, monkeypatch):
     """Of two hundred steps, one per second, another method has done a hundred."""
     run, stream, now = make_run("full", steps=100, phase2_steps=100, segmentation_weight=0.0), io.StringIO(), [0.0]

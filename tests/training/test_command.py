@@ -24,18 +24,20 @@ def test_weights_are_replaced_once_all_are_trained(tmp_path, monkeypatch):
         command.train("all", work, output)
     assert [path.name for path in sorted(output.rglob("*")) if path.is_file()] == ["README.md", "old", "old", "old"]
     monkeypatch.setattr(command, "train_a_judge", lambda _name, _work, prior, made: write(made, (prior / "new").name))
+    monkeypatch.setattr(command, "train_expressions", lambda _work, prior, made: made.write_text((prior / "new").name))
     monkeypatch.setattr(command, "report", lambda made, _work: (made / "REPORT.md").write_text("of the new"))
     command.train("all", work, output)
     names = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
-    assert names == ["README.md", "REPORT.md", "guide/new", "judge/new", "prior/new"]
+    assert names == ["README.md", "REPORT.md", "expressions.safetensors", "guide/new", "judge/new", "prior/new"]
     assert not list(work.iterdir())
 
 
-def test_a_judge_without_a_prior_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize("part", ["judge", "expressions"])
+def test_a_part_without_a_prior_is_refused(tmp_path, capsys, part):
     folder = tmp_path / "empty"
-    assert command.main(["judge", "--output", str(folder)]) == 2
+    assert command.main([part, "--output", str(folder)]) == 2
     problems = capsys.readouterr().err.splitlines()[1:]
-    assert len(problems) == 1 and f"judge: got no prior at {folder / 'prior'}" in problems[0]
+    assert len(problems) == 1 and f"{part}: got no prior at {folder / 'prior'}" in problems[0]
     assert f"avatargen train prior --output {folder}" in problems[0]
 
 
@@ -50,6 +52,6 @@ def test_help_names_every_part_and_gives_examples(capsys):
     with pytest.raises(SystemExit):
         command.main(["--help"])
     text = capsys.readouterr().out
-    for part in ("all", "prior", *command.JUDGES, "report"):
+    for part in ("all", "prior", *command.JUDGES, "expressions", "report"):
         assert f"\n  {part} " in text
     assert text.count("  avatargen train") >= 3

@@ -185,6 +185,32 @@ def test_a_killed_run_resumes_and_makes_what_is_new(place):
     assert (pd.read_csv(place / "results/tiny/tables/clip_r.csv").n == 3).all()
 
 
+def test_diagnostics_of_a_finished_run_measure_and_nothing_else(place):
+    names = ("done.json", "render.json", "embeddings-mini.npz")
+    before = {name: stamps(place, name) for name in names}
+    tables = place / "results/tiny/tables"
+    assert not (tables / "measures.csv").exists()
+    run(place, "diagnose=robustness")
+    assert all(stamps(place, name) == when for name, when in before.items())
+    means = pd.read_csv(tables / "measures.csv", keep_default_na=False)
+    assert set(means.method) == {"full", "template"} and set(means.judge) == {"mini"}
+    assert (means.n == 2).all() and (means.n_missing == 0).all() and means.condition.nunique() == 16
+    assert pd.read_csv(tables / "measure_errors.csv").empty
+    page = (place / "results/tiny/report/index.html").read_text()
+    assert '<section id="diagnostics">' in page and "light above" in page
+    content = json.loads((place / "results/tiny/results.json").read_text(), parse_constant=pytest.fail)
+    jsonschema.validate(content, json.loads(schema_text()))
+    assert len(content["measures"]) == len(means)
+    measured = stamps(place, "diagnostics/robustness.json")
+    assert len(measured) == 4 and "Nothing to be done" in run(place, "diagnose=robustness")
+    next(iter(measured)).unlink()
+    run(place, "diagnose=robustness", "evaluation={views: 2, size: 32, samples: 1, turntable_frames: 8}")
+    after = stamps(place, "diagnostics/robustness.json")
+    assert sum(after[path] == when for path, when in measured.items()) == 3, "the turntable decides no measure"
+    run(place)
+    assert not list(tables.glob("measure*")) and len(stamps(place, "diagnostics/robustness.json")) == 4
+
+
 def test_a_new_ablation_is_one_stanza(place):
     stanza = {"mine": {"reason": "an ablation of <my> own", "overrides": {"shading_alpha": 0.1}}}
     (place / "workflow/config/methods.yaml").write_text(yaml.safe_dump(stanza))

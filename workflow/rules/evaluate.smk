@@ -120,3 +120,79 @@ rule collect:
         code=fingerprint.table_code(),
     script:
         "../scripts/collect.py"
+
+
+MEASURES = expand(f"{RESULTS}/tables/{{name}}.csv", name=["measures", "measures_records", "measure_errors"])
+
+if EXPERIMENT.diagnose:
+
+    # Like `render`, it skips what is current: another diagnostic measures nothing again.
+    rule diagnose:
+        input:
+            rules.generate.output,
+        output:
+            f"{RESULTS}/{{list}}/{{method}}/diagnose/{{chunk}}.jsonl",
+        log:
+            f"{LOGS}/diagnose/{{list}}-{{method}}-{{chunk}}.log",
+        priority: one_prior_after_another(0)
+        conda:
+            "../envs/avatargen.yaml"
+        threads: render_threads
+        resources:
+            gpu=min(GPUS, 1),
+        params:
+            plan=PLAN,
+            settings=lambda wildcards: hash_of(EXPERIMENT.evaluation, STUDY.prior_of(wildcards.method)),
+            judges=digest({name: [hash_of(judge), clip_id(judge)] for name, judge in STUDY.judges.items()}),
+            code=lambda wildcards: {
+                name: fingerprint.diagnostic_code(name, STUDY.runs[wildcards.method])
+                for name in EXPERIMENT.diagnose
+            },
+            embeds=fingerprint.embed_code(),
+        script:
+            "../scripts/diagnose.py"
+
+    rule collect_measures:
+        input:
+            generated=chunks_of("generate"),
+            diagnosed=chunks_of("diagnose"),
+            captions=[f"{RESULTS}/captions/{judge}.npz" for judge in STUDY.judges],
+            pools=pool_files(),
+        output:
+            MEASURES,
+        log:
+            f"{LOGS}/collect_measures.log",
+        conda:
+            "../envs/avatargen.yaml"
+        threads: 1
+        params:
+            plan=PLAN,
+            settings=hash_of(EXPERIMENT, *STUDY.judges.values()),
+            captions=caption_hash,
+            guides=digest(guiding_judges(STUDY)),
+            code=fingerprint.measure_code(),
+        script:
+            "../scripts/collect_measures.py"
+
+
+if EXPERIMENT.question:
+
+    rule answer:
+        input:
+            tables=rules.collect.output,
+            measures=MEASURES if EXPERIMENT.diagnose else [],
+            generated=chunks_of("generate"),
+        output:
+            f"{RESULTS}/tables/answers.csv",
+            f"{RESULTS}/tables/answer.json",
+        log:
+            f"{LOGS}/answer.log",
+        conda:
+            "../envs/avatargen.yaml"
+        threads: 1
+        params:
+            plan=PLAN,
+            settings=hash_of(EXPERIMENT, *STUDY.runs.values()),
+            code=fingerprint.answer_code(EXPERIMENT.question),
+        script:
+            "../scripts/answer.py"

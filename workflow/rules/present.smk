@@ -23,6 +23,8 @@ rule report:
         tables=rules.collect.output,
         controls=rules.judge_controls.output,
         plots=rules.plots.output,
+        measures=MEASURES if EXPERIMENT.diagnose else [],
+        answers=rules.answer.output if EXPERIMENT.question else [],
         generated=chunks_of("generate"),
     output:
         page=f"{RESULTS}/report/index.html",

@@ -8,10 +8,12 @@ from avatargen.preflight.validate import guiding_judges
 from avatargen.runtime.job import job
 from eval.captions import CaptionEmbeddings
 from eval.collect import collect
+from eval.measures import NAMES
 from eval.pools import in_method_order, read_pools
+from eval.tables import remove_table
 
 with job(snakemake.log[0], snakemake.threads):
-    study = read_plan(snakemake.params.plan)
+    study, tables = read_plan(snakemake.params.plan), Path(snakemake.output[0]).parent
     rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
     captions = map(CaptionEmbeddings.load, map(Path, snakemake.input.captions))
     collect(
@@ -21,6 +23,8 @@ with job(snakemake.log[0], snakemake.threads):
         pools=read_pools(rows, study.files),
         captions=dict(zip(study.judges, captions, strict=True)),
         root=Path(),
-        tables=Path(snakemake.output[0]).parent,
+        tables=tables,
         guides=guiding_judges(study),
     )
+    for name in () if study.experiment.diagnose else NAMES:  # of an earlier run with diagnostics
+        remove_table(tables, name)

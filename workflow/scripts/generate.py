@@ -15,7 +15,8 @@ with job(snakemake.log[0]):
     items = study.chunks(snakemake.wildcards.list, snakemake.wildcards.method)[snakemake.wildcards.chunk]
     manifest = Path(snakemake.output[0])
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
-    rows = make_chunk(run, items, manifest.parents[1] / "avatars", execution, study.runs.values())
+    shared = Path("results") if experiment.share else None
+    rows = make_chunk(run, items, manifest.parents[1] / "avatars", execution, study.runs.values(), shared)
     if not source_of(run).is_external:  # how often another system failed is a result, not a mishap
         check_failures(rows, experiment.max_failed_fraction)
     write_rows(manifest, rows)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import RenderRow, Row, read_rows, write_rows
-from avatargen.method.sources import WORLD_HEAD, source_of
+from avatargen.method.sources import WORLD_HEADS, source_of
 from avatargen.preflight.plan import read_plan
 from avatargen.runtime import fingerprint
 from avatargen.runtime.job import job
@@ -18,15 +18,16 @@ with job(snakemake.log[0], snakemake.threads):
     experiment, prior = study.experiment, study.prior_of(method)
     run = study.runs[method].model_copy(update={"renderer": experiment.renderer})  # shows all methods alike
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
-    comparable = run.head == WORLD_HEAD and not source_of(run).is_external
+    comparable = run.head in WORLD_HEADS and not source_of(run).is_external
     calls, rows = [], []
     for row in map(Row.model_validate, read_rows(snakemake.input[0])):
         folder = Path(row.folder)
         render = fingerprint.of_render(row.fingerprint, row.status, run, experiment.evaluation, prior)
+        render = render if run.head == experiment.head else digest(render, experiment.head)
         truth = digest(fingerprint.of_truth(row.fingerprint, row.status, run), comparable)
         if not (is_current(folder, RENDER_FACTS, render, VIEW_FILES) and is_current(folder, TRUTH_FACTS, truth)):
             calls.append(RemoteCall(row.id, (row, folder.absolute(), comparable, render, truth)))
         rows.append(RenderRow(id=row.id, folder=row.folder, render_fingerprint=render))
-    tools = (run.head, run.renderer, prior, experiment.evaluation)
+    tools = (run.head, run.renderer, prior, experiment.evaluation, experiment.head)
     call_each("eval.stages:Renders", tools, calls, execution, Tally(f"render · {method}", len(calls)), gpu=True)
     write_rows(snakemake.output[0], rows)

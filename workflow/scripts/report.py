@@ -7,7 +7,7 @@ from avatargen.io.hardware import hardware
 from avatargen.io.manifest import read_manifests
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
-from avatargen.runtime.fingerprint import truth_protocol
+from avatargen.runtime.fingerprint import diagnostic_protocol, truth_protocol
 from avatargen.runtime.job import job
 from eval.comparison import comparison
 from eval.report import ReportInputs, write_report
@@ -33,6 +33,7 @@ with job(snakemake.log[0], snakemake.threads):
     write_report(Path(snakemake.output.page), inputs)
     with replacing(Path(snakemake.output.pictures)) as partial:
         comparison(inputs.rows, list(study.runs), inputs.root).save(partial, format="PNG")
+    shown_by = (study.experiment.head, study.experiment.renderer, study.experiment.evaluation)
     facts = RunFacts(
         plan=read_json(Path(snakemake.params.plan)),
         rows=inputs.rows,
@@ -41,5 +42,6 @@ with job(snakemake.log[0], snakemake.threads):
         truth_protocol=truth_protocol(study.experiment.head),
         versions=inputs.versions,
         hardware=hardware(),
+        diagnostics={name: diagnostic_protocol(name, *shown_by) for name in study.experiment.diagnose},
     )
     write_results(Path(snakemake.output.results), facts)

@@ -1,0 +1,1 @@
+"""Answers to the questions that experiments ask, one question a file; see :mod:`eval.questions.base`."""

@@ -1,0 +1,29 @@
+"""Rule collect_measures: tables of what diagnostics found."""
+
+from pathlib import Path
+
+from avatargen.io.manifest import read_manifests
+from avatargen.preflight.plan import read_plan
+from avatargen.preflight.validate import guiding_judges
+from avatargen.runtime.job import job
+from eval.captions import CaptionEmbeddings
+from eval.measures import MEASURES, collect_measures
+from eval.pools import in_method_order, read_pools
+from eval.tables import split_runs, write_table
+
+with job(snakemake.log[0], snakemake.threads):
+    study = read_plan(snakemake.params.plan)
+    experiment = study.experiment
+    rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
+    captions = map(CaptionEmbeddings.load, map(Path, snakemake.input.captions))
+    tables = collect_measures(
+        rows=rows,
+        diagnostics=experiment.diagnose,
+        pools=read_pools(rows, study.files),
+        captions=dict(zip(study.judges, captions, strict=True)),
+        root=Path(),
+        guides=guiding_judges(study),
+    )
+    for name, table in tables.items():
+        table = split_runs(table) if experiment.priors else table
+        write_table(table, Path(snakemake.output[0]).parent, name, readable=name == MEASURES)
