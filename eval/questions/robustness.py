@@ -15,6 +15,7 @@ from eval.diagnostics.files import FOLDER
 from eval.plot_style import FAINT, colour_of, dodge
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
 from eval.questions.statements import NOT_MEASURED, average, compared, measured
+from eval.questions.verdicts import answers
 
 QUESTION = "Under which cameras and lights does an avatar lose more of its prompt than the ground-truth head does?"
 DIAGNOSTIC, REFERENCE = "robustness", "reference"
@@ -82,15 +83,15 @@ def _statement(evidence: Evidence, method: str, ceiling: str | None, condition: 
 
 def _sentences(statements: Sequence[Statement], tested: Sequence[str], ceiling: str | None, conditions: int) -> str:
     """Return what was found, in words."""
-    known = [one for one in statements if one.n]
-    if not known:
+    if not any(one.n for one in statements):
         missing = "a method that optimises" if not tested else "the ground-truth head" if ceiling is None else "either"
         return f"Losses cannot be compared: {missing} is {NOT_MEASURED}."
-    worse = sorted((one for one in known if one.high < 0), key=lambda one: one.difference)
-    less = [one for one in known if one.low > 0]
+    verdicts = column(answers(statements), "verdict")
+    held = [one for one, verdict in zip(statements, verdicts, strict=True) if verdict == "holds"]
+    worse = sorted(held, key=lambda one: one.difference)
     parts = [
         f"Of {conditions} conditions, {len(worse)} cost {_names(tested)} more margin than the ground-truth head, and "
-        f"{len(less)} less; the intervals of the others hold 0."
+        f"{int((verdicts == 'refuted').sum())} less; of the others it is not shown (q < 0.05)."
     ]
     if worse:
         parts.append(f"The largest further loss: {worse[0].text.partition(':')[0]} ({worse[0].figure}).")

@@ -44,6 +44,14 @@ def test_a_loss_beyond_the_ground_truths_holds(evidence):
     assert "largest further loss: dark" in found.answer
 
 
+def test_one_prompt_shows_nothing(evidence):
+    """Its interval has no width, but no verdict follows from it."""
+    alone = evidence.measures[evidence.measures["item"] == "p0"]
+    found = answer(_with(evidence, measures=alone))
+    assert found.answer.startswith("Of 2 conditions, 0 cost full more margin than the ground-truth head, and 0 less")
+    assert "largest" not in found.answer
+
+
 def test_table_has_rates_and_changes_by_the_first_judge(evidence):
     (part,) = answer(evidence).tables
     table = part.table.set_index("condition")
