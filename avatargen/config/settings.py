@@ -231,6 +231,9 @@ class ReaderSettings(Frozen):
 
     kind: str = Field("small", description="a name in avatargen.config.plugins.READERS")
     path: str = Field(description="its weights, relative to the repository, or absolute")
+    neutral: float = Field(
+        0.5, gt=0, lt=1, description="expected share of faces without an expression; a reader may ignore it"
+    )
 
 
 class PriorSettings(Frozen):

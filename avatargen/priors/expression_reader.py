@@ -114,24 +114,28 @@ class SmallReader(ExpressionReader):
     """Reads decoded close-ups of the closed world's faces by a small network.
 
     It takes the mean of the logits of a face's images, and returns the mean of the expressions, weighted by their
-    probabilities: an unclear face gives a weak expression.
+    probabilities: an unclear face gives a weak expression. The network saw all expressions equally often, so logits are
+    moved to what is expected: faces without an expression were read as faint smiles and frowns without that.
 
     Args:
         prior: decodes.
         actions: names of what is read.
         network: reads images.
+        neutral: expected share of faces without an expression, in (0, 1).
     """
 
-    def __init__(self, prior: Prior, actions: tuple[str, ...], network: ReaderNetwork):
+    def __init__(self, prior: Prior, actions: tuple[str, ...], network: ReaderNetwork, neutral: float):
         self.actions, self._prior = actions, prior
         self._network = network.to(prior.device).eval().requires_grad_(False)
+        self._expected = log_frequencies(self._network.expressions, neutral)
 
     def read(self, latents: Float[Tensor, "N V C h w"]) -> Float[Tensor, "N K"]:
         """See the base class."""
         network, decode, flat = self._network, self._prior.decode, latents.flatten(0, 1)
         with torch.no_grad():
             logits = in_parts(lambda part: network.seen(decode(part).float()), DECODED, flat)
-            return logits.unflatten(0, latents.shape[:2]).mean(1).softmax(1) @ network.expressions
+            seen = logits.unflatten(0, latents.shape[:2]).mean(1)
+            return (seen + self._expected).softmax(1) @ network.expressions
 
     @classmethod
     def load(cls, settings: ReaderSettings, root: Path, prior: Prior) -> SmallReader:
@@ -147,7 +151,23 @@ class SmallReader(ExpressionReader):
             raise InputError(
                 [f"reader: cannot load '{path}' (expected a file of `avatargen train expressions`): {error}"]
             ) from error
-        return cls(prior, actions, network)
+        return cls(prior, actions, network, settings.neutral)
+
+
+def log_frequencies(expressions: Float[Tensor, "E K"], neutral: float) -> Float[Tensor, " E"]:
+    """Return the logarithm of how frequent each expression is expected to be.
+
+    Args:
+        expressions: their facial actions; 0 everywhere where there is no expression.
+        neutral: share of faces without an expression; the others are equally frequent.
+
+    Example:
+        >>> log_frequencies(torch.tensor([[0.0], [0.9], [0.5]]), 0.5).exp().tolist()
+        [0.5, 0.25, 0.25]
+    """
+    without = (expressions == 0).all(1)
+    shares = torch.where(without, neutral / without.sum(), (1 - neutral) / (~without).sum())
+    return shares.log()
 
 
 def save_reader(network: ReaderNetwork, actions: tuple[str, ...], path: Path) -> None:

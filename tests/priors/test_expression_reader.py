@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from avatargen.config.errors import InputError
 from avatargen.config.loading import load_priors
@@ -16,7 +16,7 @@ from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.appearance import EXPRESSION, make_appearance
 from avatargen.headworld.attributes import sample_test
 from avatargen.priors.base import load_prior
-from avatargen.priors.expression_reader import SmallReader, load_reader
+from avatargen.priors.expression_reader import ReaderNetwork, SmallReader, load_reader
 from avatargen.render.warp import WarpRenderer
 from avatargen.training.rendering import render_lit, stack
 from avatargen.training.train_expressions import ACTIONS, Faces, over_backgrounds
@@ -73,6 +73,24 @@ def test_a_reader_reads_each_face_on_its_own(prior, tmp_path):
     read = reader.read(latents)
     assert read.shape == (3, len(SMALL)) and read.min() >= 0 and read.max() <= 1
     assert torch.allclose(read[1:2], reader.read(latents[1:2]), atol=1e-5) and not torch.equal(read[0], read[1])
+
+
+def test_the_more_faces_are_expected_without_expression_the_weaker_an_unclear_one_is_read(prior, tmp_path):
+    """With a third expected neutral, of three expressions, the reader's own probabilities count as they are."""
+    settings = write_reader(tmp_path)
+    latents = torch.randn(2, 3, prior.latent_channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    read = [
+        SmallReader.load(settings.model_copy(update={"neutral": neutral}), tmp_path, prior).read(latents)
+        for neutral in (1 / 3, 0.5, 0.99)
+    ]
+    network = ReaderNetwork(torch.zeros(3, 3)).eval()
+    network.load_state_dict({name: value.float() for name, value in load_file(settings.path).items()})
+    with torch.no_grad():
+        seen = network.seen(prior.decode(latents.flatten(0, 1)).float()).view(2, 3, -1).mean(1)
+    assert torch.allclose(read[0], seen.softmax(1) @ network.expressions, atol=1e-5)
+    odds = seen.exp() * torch.tensor([0.5, 0.25, 0.25])
+    assert torch.allclose(read[1], odds / odds.sum(1, keepdim=True) @ network.expressions, atol=1e-5)
+    assert (read[0] > read[1]).all() and (read[1] > read[2]).all() and read[2].max() < 0.05
 
 
 @pytest.mark.parametrize("spoil", ["missing", "damaged", "other"])
