@@ -23,6 +23,7 @@ from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
+from avatargen.preflight.folders import folder_problems, writing_problems
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.preflight.word_checks import word_notes
@@ -57,7 +58,7 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
         study = validate_all(name, changes, root)
     except InputError as error:
         raise InputError([*bad, *error.problems]) from None
-    if bad:
+    if bad := [*bad, *folder_problems([_results(study)])]:
         raise InputError(bad)
     if check_disk:
         check_space(study, _results(study))
@@ -103,8 +104,11 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         plan: file for the resolved study.
 
     Raises:
-        InputError: the disk has too little space for the avatars that are not made yet; nothing was started.
+        InputError: a folder cannot be written, or the disk has too little space for the avatars that are not made yet;
+            nothing was started.
     """
+    if problems := writing_problems([_results(study), STATE]):
+        raise InputError(problems)
     check_space(study, _results(study))
     with ownership.guard(STATE):
         ownership.note_owner(experiment=study.experiment.experiment)
