@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from avatargen.cli.run import add_fields, stated_fields
+from avatargen.cli.run import add_fields, fields_of
+from avatargen.config.command_line import split_fields
 from avatargen.config.errors import InputError, Problems
 from avatargen.config.loading import load_library, valid_part
 from avatargen.config.places import ROOT
@@ -17,7 +18,7 @@ from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import Study
 from avatargen.preflight.validate import needed_bytes
 from avatargen.preflight.word_checks import word_notes
-from avatargen.runtime.launch import stated_changes, study_of, to_take_over, waiting
+from avatargen.runtime.launch import study_of, to_take_over, waiting
 from avatargen.runtime.progress import duration, weight
 
 SECONDS_UNKNOWN = "unknown until an avatar is finished; `avatargen run {name} --limit 1` tells"
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: the run could not start; all problems.
     """
-    fields, problems = stated_fields(options), Problems()
+    fields, problems = fields_of(options), Problems()
     found = problems.of(lambda: study_of(fields, check_disk=True))
     problems.add(_machine_problems(fields))
     study = problems.checked(found)
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _machine_problems(fields: Mapping[str, Any]) -> list[str]:
     """Return what this machine lacks for the part of an experiment that is valid."""
-    name, changes = stated_changes(fields)
+    name, changes, _ = split_fields(fields)
     experiment, _ = valid_part(name, ROOT, changes)
     try:
         return machine_problems(experiment, load_library(), ROOT) if experiment else []

@@ -54,9 +54,13 @@ def cache_folder() -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as messages show it: relative to the working directory or to `ROOT` where it lies in one."""
+    try:
+        whole = path.resolve()
+    except (OSError, RuntimeError):  # links that loop
+        return str(path)
     for base in (Path.cwd(), ROOT):
-        if path.resolve().is_relative_to(base.resolve()):
-            return str(path.resolve().relative_to(base.resolve()))
+        if whole.is_relative_to(base.resolve()):
+            return str(whole.relative_to(base.resolve()))
     return str(path)
 
 

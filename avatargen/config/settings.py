@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from avatargen.config.frozen import Frozen
 
 Provenance = Literal["paper", "borrowed", "ours", "deviates"]
 
@@ -38,12 +40,6 @@ Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
     """Declare a hyper-parameter: its default, where that comes from, and what it means."""
     return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
-
-
-class Frozen(BaseModel):
-    """Immutable and closed: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from avatargen.config.errors import InputError, Problems
 from avatargen.config.pools import Rivals
-from avatargen.config.prompts import PromptItem, negatives_of, pools_of, read_captions
+from avatargen.config.prompts import POOLS, PromptItem, negatives_of, pools_of, read_captions
+from avatargen.config.text_files import is_file
 from avatargen.headworld.phrases import geometry_caption
 from avatargen.headworld.pools import read_rivals_of
 
@@ -46,6 +47,10 @@ def _rivals(file: Path) -> Rivals:
     Raises:
         InputError: it is wrong, or there are hard negatives beside it.
     """
+    stated = [file.with_name(f"{file.stem}{suffix}") for suffix in POOLS]
+    if all(map(is_file, stated)):
+        both = f"got both {stated[0].name} and {stated[1].name}"
+        raise InputError([f"{file.stem}: {both}; expected one of them"])
     if negatives_of(file).is_file():
         both = f"got both {pools_of(file).name} and {negatives_of(file).name}"
         raise InputError([f"{file.stem}: {both}; expected one of them: a pools file states every caption"])

@@ -19,9 +19,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from avatargen.config.errors import InputError, unknown
-from avatargen.config.experiment import Experiment, RunConfig
-from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
+from avatargen.config.command_line import split_fields
+from avatargen.config.errors import InputError
+from avatargen.config.experiment import RunConfig
+from avatargen.config.places import ROOT
 from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
@@ -48,16 +49,14 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     """Return the study that Snakemake's ``--config`` asks for.
 
     Args:
-        config: ``experiment`` names the experiment or its file; other keys change its fields.
+        config: ``experiment`` names the experiment or its file, ``name`` its results; other keys change its fields.
         check_disk: also check that the disk has room for the results.
         root: folder that holds the packages.
 
     Raises:
         InputError: some input is wrong; it reports every problem.
     """
-    known = set(Experiment.model_fields)
-    bad = [unknown("key", key, known, "--config") for key in config if key not in known]
-    name, changes = stated_changes(config)
+    name, changes, bad = split_fields(config)
     try:
         study = validate_all(name, changes, root)
     except InputError as error:
@@ -67,12 +66,6 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> 
     if check_disk:
         check_space(study, _results(study))
     return study
-
-
-def stated_changes(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the experiment that Snakemake's ``--config`` names, and the fields of it that it changes."""
-    changes = {key: _as_tuple(key, value) for key, value in config.items() if key in Experiment.model_fields}
-    return str(changes.pop("experiment", DEFAULT_EXPERIMENT)), changes
 
 
 def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
@@ -303,11 +296,3 @@ def _guard(state: Path) -> Iterator[None]:
     with (state / "guard").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _as_tuple(key: str, value: Any) -> Any:
-    """Split ``methods=full,template`` on the command line into a list; ``methods=full`` is a list of one."""
-    if key not in ("lists", "methods", "priors", "judges", "seeds", "diagnose") or isinstance(value, list | tuple):
-        return value
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
-    return [int(part) if key == "seeds" and str(part).isdigit() else part for part in parts]

@@ -9,6 +9,7 @@ sys.path.insert(0, str(workflow.basedir))
 from avatargen.io.content_hash import clip_id, digest
 from avatargen.runtime import fingerprint, launch
 from avatargen.runtime.worker_pool import has_cluster
+from avatargen.config.command_line import stated_fields
 from avatargen.config.errors import InputError
 from avatargen.config.prompts import negatives_of, pools_of, read_captions
 from avatargen.io.code_hash import code_hash
@@ -21,7 +22,9 @@ launch.serve_jobs()
 if workflow.is_main_process and launch.clear_after_crash():
     print("Removed the lock of a run that was killed here.", file=sys.stderr)
 try:
-    STUDY = launch.study_of(config, check_disk=False)  # `begin_run` does; a dry run needs no disk
+    # Snakemake's `config` has lost what was typed.
+    FIELDS = stated_fields(workflow.config_settings.config_args, workflow.config_settings.configfiles)
+    STUDY = launch.study_of(FIELDS, check_disk=False)  # `begin_run` does; a dry run needs no disk
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process and (NOTES := launch.notes_of(STUDY)):
