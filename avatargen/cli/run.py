@@ -9,7 +9,7 @@ from typing import Any
 
 from avatargen.config.command_line import stated_fields
 from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
-from avatargen.runtime.launch import COMMAND, command_line, study_of
+from avatargen.runtime.launch import COMMAND, command_line, runs_here, study_of
 
 EXAMPLES = """examples:
   avatargen run                                            the default experiment, on all cores
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: the run could not start; all problems.
     """
-    study_of(fields_of(options), check_disk=False)
+    study_of(fields_of(options), check_disk=False, here=runs_here(options.rest))
     sys.stdout.flush()
     sys.stderr.flush()
     arguments = command(options)

@@ -20,13 +20,15 @@ from textwrap import shorten
 from typing import Any
 
 from avatargen.config.command_line import split_fields
-from avatargen.config.errors import InputError
+from avatargen.config.errors import InputError, Problems
 from avatargen.config.experiment import RunConfig
+from avatargen.config.loading import load_library, valid_part
 from avatargen.config.places import ROOT
 from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
+from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.preflight.word_checks import word_notes
@@ -37,35 +39,55 @@ from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
 from avatargen.runtime.sharing import Donors, taken_line
 from avatargen.runtime.task import Task, has_phase1, is_done
-from avatargen.runtime.worker_pool import HEARTBEATS
+from avatargen.runtime.worker_pool import HEARTBEATS, has_cluster
 
 COMMAND = "AVATARGEN_COMMAND"
 """Variable that holds the command that became Snakemake."""
 STATE = Path(".snakemake/avatargen")
+ELSEWHERE = {"--executor", "-e", "--profile"}
+"""Options of Snakemake with which jobs may run on other machines."""
 LOCKS = Path(".snakemake/locks")
 
 
-def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> Study:
+def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT, here: bool = False) -> Study:
     """Return the study that Snakemake's ``--config`` asks for.
 
     Args:
         config: ``experiment`` names the experiment or its file, ``name`` its results; other keys change its fields.
         check_disk: also check that the disk has room for the results.
         root: folder that holds the packages.
+        here: jobs run on this machine (`runs_here`), so also check its GPUs, and models that a hub has.
 
     Raises:
         InputError: some input is wrong; it reports every problem.
     """
-    name, changes, bad = split_fields(config)
-    try:
-        study = validate_all(name, changes, root)
-    except InputError as error:
-        raise InputError([*bad, *error.problems]) from None
-    if bad:
-        raise InputError(bad)
+    (name, changes, bad), problems = split_fields(config), Problems()
+    problems.add(bad)
+    found = problems.of(lambda: validate_all(name, changes, root))
+    problems.add(_lacking_here(name, changes, root) if here else ())
+    study = problems.checked(found)
     if check_disk:
         check_space(study, _results(study))
     return study
+
+
+def runs_here(arguments: Sequence[str]) -> bool:
+    """Return whether a run's jobs surely run on this machine.
+
+    Args:
+        arguments: of Snakemake; an executor or a profile may take jobs elsewhere, also where a dry run hides it.
+    """
+    options = {argument.partition("=")[0] for argument in arguments}
+    return not has_cluster() and not options & ELSEWHERE and not os.environ.get("SNAKEMAKE_PROFILE")
+
+
+def _lacking_here(name: str, changes: Mapping[str, Any], root: Path) -> list[str]:
+    """Return what this machine lacks for the part of an experiment that is valid."""
+    experiment, _ = valid_part(name, root, changes)
+    try:
+        return machine_problems(experiment, load_library(root), root) if experiment else []
+    except InputError:  # validation reports the faulty table
+        return []
 
 
 def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:

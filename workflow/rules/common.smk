@@ -24,7 +24,8 @@ if workflow.is_main_process and launch.clear_after_crash():
 try:
     # Snakemake's `config` has lost what was typed.
     FIELDS = stated_fields(workflow.config_settings.config_args, workflow.config_settings.configfiles)
-    STUDY = launch.study_of(FIELDS, check_disk=False)  # `begin_run` does; a dry run needs no disk
+    HERE = workflow.is_main_process and launch.runs_here(sys.argv[1:])
+    STUDY = launch.study_of(FIELDS, check_disk=False, here=HERE)  # `begin_run` checks; a dry run needs no disk
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process and (NOTES := launch.notes_of(STUDY)):
