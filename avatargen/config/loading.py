@@ -17,7 +17,7 @@ from avatargen.config.crossing import run_name
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig, as_seeds
 from avatargen.config.frozen import Frozen
-from avatargen.config.places import ROOT, config_folders, located, shipped, shown
+from avatargen.config.places import ROOT, config_folders, located, placed, shipped, shown
 from avatargen.config.settings import LATENT_SIZES, MethodSettings, PriorSettings
 from avatargen.config.yaml_text import read_yaml
 
@@ -140,9 +140,6 @@ def resolve(experiment: Experiment, method: str, library: Library, prior: str | 
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
     stated = merged(experiment.overrides, library.methods[method].overrides)
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
-    if settings.meshes is not None:
-        meshes = settings.meshes.model_copy(update={"folder": located(settings.meshes.folder, ROOT)})
-        settings = settings.model_copy(update={"meshes": meshes})
     changed = merged(library.priors[prior_name].model_dump(), library.methods[method].prior)
     return RunConfig(
         method_name=run_name(method, prior or ""),
@@ -252,7 +249,8 @@ def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str
         path = next((path for path in found if path.is_file()), None)
         if path is None or name in _TABLES:
             raise InputError([unknown("experiment", name, experiment_names(root), "experiment")])
-    stated, changed = read_yaml(path), [field for field in _PRIOR_FIELDS if field in changes]
+    stated, changes = _with_places(read_yaml(path), path.parent), _with_places(changes, Path())
+    changed = [field for field in _PRIOR_FIELDS if field in changes]
     if changed:  # the command line's way to name priors takes the place of the file's
         stated = {field: value for field, value in stated.items() if field not in _PRIOR_FIELDS}
     return {"experiment": path.stem, **_asked_for(merged(stated, changes), changes)}, path
@@ -275,6 +273,16 @@ def _asked_for(stated: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return {**stated, "reduced": [part for part in parts if part.get("methods") != [] and len(part) > 1]}
 
 
+def _with_places(stated: Any, base: Path) -> Any:
+    """Return an experiment or a method whose folder of meshes starts at `base`, if it states one under `overrides`."""
+    changed = {"overrides": {"meshes": {"folder": ""}}}
+    try:
+        changed["overrides"]["meshes"]["folder"] = placed(stated["overrides"]["meshes"]["folder"], base)
+    except (KeyError, TypeError):
+        return stated
+    return merged(stated, changed)
+
+
 def _spelled(field: str, values: Any) -> Any:
     """Return seeds with their ranges spelled out, where nothing is wrong with them; other values as they are."""
     try:
@@ -290,7 +298,8 @@ def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
     files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
     for path in [file for file in files if file.is_file() or file.parent == shipped("workflow/config", root)]:
         for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
-            entry = problems.of(lambda k=key, v=values, p=path: parse(model, v, f"{shown(p)}: {k}"))
+            own = _with_places(values, path.parent) if model is NamedMethod else values
+            entry = problems.of(lambda k=key, v=own, p=path: parse(model, v, f"{shown(p)}: {k}"))
             table |= {key: entry} if entry else {}
     wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]
     problems.lines += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]

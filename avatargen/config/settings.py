@@ -64,7 +64,7 @@ class MeshSettings(Frozen):
     with none of these, each mesh is centred and made as tall as the template, hair and neck included.
     """
 
-    folder: str = Field(description="relative to the repository, or absolute")
+    folder: str = Field(description="relative to the file that names it, or absolute")
     up: Axis = Field("+y", description="the axis to the top of the head")
     front: Axis = Field("+z", description="the axis that the face looks along")
     scale: Positive | None = Field(None, description="metres in a unit of the files, whose origin becomes ours")

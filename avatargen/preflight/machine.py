@@ -6,6 +6,7 @@ A run asks if its jobs run on this machine; on a cluster, GPUs and models are el
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -83,6 +84,22 @@ def machine_problems(experiment: Experiment, library: Library, root: Path) -> li
         root: folder that relative paths of weights start from.
     """
     return [*gpu_problems(experiment), *hub_problems(hub_models(experiment, library, root))]
+
+
+def ray_address_problems(experiment: Experiment) -> list[str]:
+    """Return whether RAY_ADDRESS is no address, or nothing answers there."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if experiment.backend != "ray" or address in ("", "local"):
+        return []
+    match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
+    if not match or not 0 < int(match[2]) < 65536:
+        return [f"RAY_ADDRESS: got '{address}'; expected HOST:PORT of a Ray head (by default port 6379) or 'local'"]
+    try:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [f"RAY_ADDRESS: nothing answers at {address} ({reason}); unset it to use this machine"]
+    return []
 
 
 def gpu_problems(experiment: Experiment) -> list[str]:

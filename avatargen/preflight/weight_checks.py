@@ -20,6 +20,7 @@ from avatargen.io.checkpoint_files import (
     identify,
     identify_file,
     identify_folder,
+    is_hub_id,
     part_config,
     read_index,
     tensor_shapes,

@@ -30,10 +30,11 @@ from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
 from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import read_plan, write_plan
+from avatargen.preflight.report_folder import with_own_folder
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.preflight.word_checks import word_notes
 from avatargen.runtime import parent_watch, ray_head
-from avatargen.runtime.fingerprint import of_method
+from avatargen.runtime.fingerprint import ingredients, of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
 from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
@@ -65,7 +66,7 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT, her
     problems.add(bad)
     found = problems.of(lambda: validate_all(name, changes, root))
     problems.add(_lacking_here(name, changes, root) if here else ())
-    study = problems.checked(found)
+    study = with_own_folder(problems.checked(found), changes)
     if check_disk:
         check_space(study, _results(study))
     return study
@@ -102,7 +103,7 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
     def of_chunk(name: str, method: str, chunk: str) -> str:
         run, items = study.runs[method], study.chunks(name, method)[chunk]
         source = source_of(run)
-        files = [source.ingredients(run, item, root) for item in items] if source.is_external else []
+        files = [ingredients(source, run, item, root) for item in items] if source.is_external else []
         return digest(facts(method), list(map(of_item, items)), files)
 
     return of_chunk
@@ -201,7 +202,7 @@ def former_report(study: Study, plan: str) -> str | None:
     place = f"results/{study.experiment.experiment}"
     return (
         f"{place}: tables, plots and report are replaced, without {', '.join(sorted(gone))}; the avatars stay. "
-        "To keep both reports, use an experiment of its own (workflow/config/NAME.yaml)."
+        "To keep both reports, name this one: --config name=NAME."
     )
 
 
