@@ -16,6 +16,8 @@ from avatargen.config.text_files import read_table
 
 TRACKS = ("texture", "shape_in_colour", "geometry")
 """What is judged: colours in colour renders, shapes in colour renders, and shapes in clay renders."""
+SMALL_POOL = 20
+"""A pool of fewer captions is said: its chance level is above 0.05."""
 COLUMNS = ("id", "track", "caption")
 Rivals = dict[tuple[str, str], tuple[str, ...]]
 """The captions that compete with a prompt's own, by the prompt's id and the track."""

@@ -56,7 +56,7 @@ def folder_name(experiment: str, changes: Mapping[str, Any]) -> str:
         >>> folder_name("embedded", {"limit": 2, "methods": ["full", "template"]})
         'embedded-limit_2-methods_full_template'
         >>> folder_name("embedded", {"overrides": {"phase1_steps": 100, "phase2_steps": 200}})
-        'embedded-overrides_phase1_steps_10-be7d97'
+        'embedded-overrides_phase1_steps_10-9e2618'
     """
     told = [f"{key}_{slug(json.dumps(value), 200).replace('-', '_')}" for key, value in changes.items()]
     name = "-".join([experiment, *told])

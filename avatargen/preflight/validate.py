@@ -15,6 +15,7 @@ from typing import Any
 
 from avatargen.config.batch_size import job_size
 from avatargen.config.crossing import run_name, split_name
+from avatargen.config.directions import isolated
 from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
 from avatargen.config.grid import with_grid
@@ -329,7 +330,7 @@ def _notes_on_truth(study: Study) -> list[str]:
             continue
         for name, items in study.lists.items():
             missing = {item.item: item.prompt for item in items if not has_truth(run.head, item)}
-            some = some_of([f"{item} ('{prompt}')" for item, prompt in missing.items()])
+            some = some_of([f"{item} ('{isolated(prompt)}')" for item, prompt in missing.items()])
             if missing:
                 lines.append(f"{name}: '{method}' leaves out prompts without a known ground-truth head: {some}")
     return lines

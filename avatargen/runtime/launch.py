@@ -20,6 +20,7 @@ from textwrap import shorten
 from typing import Any
 
 from avatargen.config.command_line import split_fields
+from avatargen.config.directions import isolated
 from avatargen.config.errors import InputError, Problems
 from avatargen.config.experiment import RunConfig
 from avatargen.config.loading import load_library, valid_part
@@ -226,7 +227,7 @@ def remarks(study: Study) -> list[str]:
         if facts.get("truncated") and facts["name"] in study.judges:
             truncated[f"judge '{facts['name']}'"] = facts["truncated"][0]
     if truncated:
-        text = shorten(next(iter(truncated.values())), 60, placeholder=" ...")
+        text = isolated(shorten(next(iter(truncated.values())), 60, placeholder=" ..."))
         lines.append(
             f"Some texts are longer than {', '.join(truncated)} can read, as '{text}'; the report counts them."
         )
