@@ -26,5 +26,5 @@ def environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    """Return a value that a template shows; marks rather than elements isolate it, since attributes hold no elements."""
+    """Return a value that a template shows, isolated by marks, since attributes hold no elements."""
     return isolated(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -158,7 +159,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
         OSError: the disk is full or the folder cannot be written.
     """
     with replacing(folder / f"{name}.csv") as path:
-        table.map(_without_formula).to_csv(path, index=False)
+        _changed(table, _without_formula).to_csv(path, index=False)
     if not readable:
         return
     text = rounded(table)
@@ -189,7 +190,7 @@ def read_table(folder: Path, name: str, joined: bool = True) -> pd.DataFrame:
         FileNotFoundError: there is no such table.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
-    table = cast(pd.DataFrame, table.map(_as_written).apply(_read_column))
+    table = cast(pd.DataFrame, _changed(table, _as_written).apply(_read_column))
     return join_runs(table) if joined else table
 
 
@@ -260,6 +261,16 @@ def to_latex(text: pd.DataFrame, right: list[str]) -> str:
     styler = text.style.hide(axis="index")
     styler.format(escape="latex").format_index(escape="latex", axis=1)
     return styler.to_latex(column_format=layout, hrules=True).replace(AT_MOST, r"$\leq$ ")
+
+
+def _changed(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Return a table with some cells of text changed; columns without such cells stay as they are."""
+    changed = {}
+    for name in [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]:
+        cells = [change(cell) for cell in table[name]]
+        if any(new is not old for new, old in zip(cells, table[name], strict=True)):
+            changed[name] = cells
+    return table.assign(**changed)
 
 
 def _without_formula(cell: Any) -> Any:

@@ -298,7 +298,7 @@ def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
     files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
     for path in [file for file in files if file.is_file() or file.parent == shipped("workflow/config", root)]:
         for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
-            own = _with_places(values, path.parent) if model is NamedMethod else values
+            own = _with_places(values, path.parent) if name == "methods" else values
             entry = problems.of(lambda k=key, v=own, p=path: parse(model, v, f"{shown(p)}: {k}"))
             table |= {key: entry} if entry else {}
     wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]

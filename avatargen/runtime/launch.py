@@ -192,7 +192,7 @@ def former_report(study: Study, plan: str) -> str | None:
     """Return a line about the report that this run replaces, if this run lacks some of what that covers."""
     try:
         former = read_plan(plan)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     gone = [*(former.lists.keys() - study.lists.keys()), *(former.runs.keys() - study.runs.keys())]
     for name in former.lists.keys() & study.lists.keys():

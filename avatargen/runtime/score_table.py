@@ -38,9 +38,8 @@ def score_table(tables: Path, judge: str) -> str:
     for subset in subsets:
         some = [row for row in rows if row["subset"] == subset]
         pools = "/".join(dict.fromkeys(row["pool"] for row in some))
-        title = f"judge '{judge}', pools of {pools}{_chance(some)}" + (
-            f", subset '{subset}'" if len(subsets) > 1 else ""
-        )
+        title = f"judge '{judge}', pools of {pools}{_chance(some)}"
+        title += f", subset '{subset}'" if len(subsets) > 1 else ""
         parts.append(_as_text(_table(title, some, {name: mm for (name, of), mm in distances.items() if of == subset})))
     if any(row.get("ceiling_inverted") == "True" for row in rows):
         parts.append(FOOTNOTE)
@@ -48,9 +47,9 @@ def score_table(tables: Path, judge: str) -> str:
 
 
 def _chance(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return the chance level of R@1 as text, where pools are small enough to matter; a pool is a number, or a range."""
+    """Return the chance level of R@1 as text where pools are small; a pool is a number, or a range."""
     smallest = min(int(number) for row in rows for number in re.findall(r"\d+", row["pool"]))
-    return f" (chance {1 / smallest:.0%})" if smallest < SMALL_POOL else ""
+    return f" (chance level {1 / smallest:.2f})" if smallest < SMALL_POOL else ""
 
 
 def _table(title: str, rows: Sequence[Mapping[str, str]], distances: Mapping[str, str]) -> Table:

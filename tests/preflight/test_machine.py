@@ -8,6 +8,7 @@ from avatargen.config.loading import load_experiment, load_library
 from avatargen.config.places import ROOT
 from avatargen.preflight import machine
 from avatargen.preflight.machine import HubModel, gpu_problems, hub_models, hub_problems, machine_problems
+from tests.small_weights import WEIGHTS
 
 SMI = """#!/bin/sh
 echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'
@@ -40,7 +41,7 @@ def hub(tmp_path, monkeypatch):
         folder = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
         place = folder / "snapshots" / "abc" / part
         place.mkdir(parents=True)
-        (place / name).write_bytes(b"x")
+        (place / name).write_bytes(WEIGHTS)
         (folder / "refs").mkdir()
         (folder / "refs" / revision).write_text("abc")
 
