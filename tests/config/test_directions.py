@@ -14,7 +14,9 @@ def test_text_without_a_direction_stays(text):
     assert isolated(text) == text
 
 
-@pytest.mark.parametrize("text", [f"a {RLO}man", f"{RLI}a", f"a{PDI}{RLO}b", f"{PDI}{PDI}{RLI}{RLI}x{PDI}", "رجل عجوز", "זקן"])
+@pytest.mark.parametrize(
+    "text", [f"a {RLO}man", f"{RLI}a", f"a{PDI}{RLO}b", f"{PDI}{PDI}{RLI}{RLI}x{PDI}", "رجل عجوز", "זקן"]
+)
 def test_isolation_ends_where_the_text_does(text):
     """By the algorithm's pairs of initiators and terminators (UAX 9, BD9), counted anew here."""
     whole, depth = isolated(text), 0

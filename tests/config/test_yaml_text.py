@@ -13,7 +13,9 @@ BOMB = "[&a0 [x,x,x,x,x,x,x,x,x]," + ",".join(f"&a{n} [{','.join([f'*a{n - 1}'] 
 EXPERIMENT = "lists: {lists}\nmethods: [full]\njudges: [own]\nprior: own\n"
 
 
-@pytest.mark.parametrize("text", ["2024_01", "010", "0x1F", "0o17", "1:30", "no", "yes", "on", "off", "2024-01-01", "+5"])
+@pytest.mark.parametrize(
+    "text", ["2024_01", "010", "0x1F", "0o17", "1:30", "no", "yes", "on", "off", "2024-01-01", "+5"]
+)
 def test_words_that_may_be_names_stay_text(text):
     assert read_value(text, "x") == text
 
@@ -30,7 +32,9 @@ def test_numbers_and_truth_values_are_read(text, value):
 
 def test_keys_are_names(place):
     path = place / "workflow/config/methods.yaml"
-    path.write_text("".join(f"{key}:\n  reason: why not\n" for key in ("no", "2024_01", "1.10", "010", "~x".strip("~"))))
+    path.write_text(
+        "".join(f"{key}:\n  reason: why not\n" for key in ("no", "2024_01", "1.10", "010", "~x".strip("~")))
+    )
     assert {"no", "2024_01", "1.10", "010", "x"} <= set(load_methods())
 
 
@@ -86,14 +90,17 @@ def test_numbers_that_may_be_typed_in_several_ways_are_refused(place, lists, tol
 
 
 @pytest.mark.parametrize(
-    ("seeds", "found"), [("[0-3]", (0, 1, 2, 3)), ("[7, 0-2]", (7, 0, 1, 2)), ("5", (5,)), ("[-1]", (-1,)), ("2-2", (2,))]
+    ("seeds", "found"),
+    [("[0-3]", (0, 1, 2, 3)), ("[7, 0-2]", (7, 0, 1, 2)), ("5", (5,)), ("[-1]", (-1,)), ("2-2", (2,))],
 )
 def test_ranges_of_seeds_are_spelled_out(place, seeds, found):
     (place / "workflow/config/mine.yaml").write_text(EXPERIMENT.format(lists="[few]") + f"seeds: {seeds}\n")
     assert load_experiment("mine").seeds == found
 
 
-@pytest.mark.parametrize("seeds", ["[010]", "[1.0]", "[true]", "[3-0]", "[-3-0]", "[1_0]", "[x]", "[0-3-5]", "[{}]", "[~]"])
+@pytest.mark.parametrize(
+    "seeds", ["[010]", "[1.0]", "[true]", "[3-0]", "[-3-0]", "[1_0]", "[x]", "[0-3-5]", "[{}]", "[~]"]
+)
 def test_seeds_are_whole_numbers_or_ranges(place, seeds):
     (place / "workflow/config/mine.yaml").write_text(EXPERIMENT.format(lists="[few]") + f"seeds: {seeds}\n")
     (problem,) = problems_of(load_experiment, "mine")

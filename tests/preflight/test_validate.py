@@ -51,7 +51,9 @@ def test_all_problems_are_reported_at_once(place, monkeypatch):
 def test_wrong_field_or_table_hides_no_other_problem(place):
     changes = {"batchsize": 4, "seeds": ["x"], "reduced": {"methods": ["full"], "prompts": 1, "seeds": [1]}}
     problems = problems_of(validate_all, "mine", changes | {"lists": ["fwe"], "methods": ["ful"]})
-    for part, line in zip(("'batchsize'", "seeds: got 'x'", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True):
+    for part, line in zip(
+        ("'batchsize'", "seeds: got 'x'", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True
+    ):
         assert part in line
     (place / "workflow/config/methods.yaml").write_text("full: {reason: why, overides: {}}")
     problems = problems_of(validate_all, "mine", {"lists": ["fwe"]})
@@ -60,7 +62,13 @@ def test_wrong_field_or_table_hides_no_other_problem(place):
 
 def test_wrong_field_is_not_judged_by_its_default(place, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
-    changes = {"methods": ["clip_guided", "ful"], "clip_guide": "mini", "judges": [{}], "backend": "Serial", "lists": {}}
+    changes = {
+        "methods": ["clip_guided", "ful"],
+        "clip_guide": "mini",
+        "judges": [{}],
+        "backend": "Serial",
+        "lists": {},
+    }
     problems = problems_of(validate_all, "mine", changes | {"prior": ["x"], "experiment": "Other"})
     parts = ("judges.0", "backend", "lists", ": prior", "experiment: String", "'ful'")
     assert len(problems) == len(parts) and all(any(part in line for line in problems) for part in parts)

@@ -128,7 +128,7 @@ def test_other_files_of_a_stanza_are_looked_into(place):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("prior/model_index.json", '{"unet": ["diffusers"], "vae": []}', "unet: got [\"diffusers\"]"),
+        ("prior/model_index.json", '{"unet": ["diffusers"], "vae": []}', 'unet: got ["diffusers"]'),
         ("prior/model_index.json", '{"unet": [], "text_encoder": 7}', "text_encoder: got 7"),
         ("prior/model_index.json", "[]", "not a JSON object"),
         ("prior/model_index.json", "[" * 100_000, "not a JSON object"),
