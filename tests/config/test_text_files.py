@@ -140,7 +140,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
 def test_names_of_lists_that_are_no_names_are_refused(tmp_path, name):
     (tmp_path / "prompts").mkdir()
     (tmp_path / "secret.txt").write_text("a man\n")
-    with pytest.raises(InputError, match="got the name .* expected at most 100 letters"):
+    with pytest.raises(InputError, match=r"got the name .* expected at most 100 letters"):
         find_list(name, [tmp_path / "prompts"])
 
 

@@ -22,8 +22,10 @@ def test_words_that_may_be_names_stay_text(text):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("12", 12), ("-3", -3), ("0", 0), ("0.5", 0.5), ("1.0e-8", 1e-8), ("true", True), ("False", False)]
-    + [("~", None), ("", None), ("null", None), (".inf", float("inf")), ("9" * 5000, "9" * 5000)],
+    [
+        *[("12", 12), ("-3", -3), ("0", 0), ("0.5", 0.5), ("1.0e-8", 1e-8), ("true", True), ("False", False)],
+        *[("~", None), ("", None), ("null", None), (".inf", float("inf")), ("9" * 5000, "9" * 5000)],
+    ],
 )
 def test_numbers_and_truth_values_are_read(text, value):
     found = read_value(text, "x")

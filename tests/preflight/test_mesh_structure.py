@@ -46,8 +46,12 @@ def test_json_of_a_glb_is_checked_before_it_is_walked(tmp_path, content, message
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"solid x", "no GLB: it begins with b'soli'"), (b"glTF" + bytes(16), "no GLB"), (b"", None)]
-    + [(struct.pack("<4sIIII", b"glTF", 2, 99, 2**31, 0x4E4F534A), "cut off: 20 bytes, of which JSON alone takes")],
+    [
+        (b"solid x", "no GLB: it begins with b'soli'"),
+        (b"glTF" + bytes(16), "no GLB"),
+        (b"", None),
+        (struct.pack("<4sIIII", b"glTF", 2, 99, 2**31, 0x4E4F534A), "cut off: 20 bytes, of which JSON alone takes"),
+    ],
 )
 def test_container_of_a_glb_is_checked(tmp_path, content, message):
     (tmp_path / "a.glb").write_bytes(content)
