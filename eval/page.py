@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from avatargen.config.directions import isolated
 
@@ -26,4 +27,4 @@ def environment() -> Environment:
 
 def _finalize(value: Any) -> Any:
     """Return a value that a template shows, isolated by marks, since attributes hold no elements."""
-    return isolated(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return isolated(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -21,6 +21,13 @@ def _pair(part: list[str | None]) -> list[str | None]:
     return part
 
 
+def _not_empty(sizes: int | list[int]) -> int | list[int]:
+    if sizes == []:
+        raise ValueError("expected one size or several")
+    return sizes
+
+
+Sizes = Annotated[int | list[int], AfterValidator(_not_empty)]
 Part = Annotated[list[str | None], AfterValidator(_pair)]
 
 
@@ -44,7 +51,7 @@ class _UNet(_Strict):
     """What is read of ``unet/config.json``."""
 
     in_channels: int | None = None
-    sample_size: int | list[int] | None = None
+    sample_size: Sizes | None = None
     cross_attention_dim: int | list[int] | None = None
     encoder_hid_dim_type: str | None = None
     addition_embed_type: str | None = None
@@ -64,16 +71,17 @@ class _OpenClip(_Strict):
 
 
 CLIP = "open_clip_config.json"
+INDEX = "model_index.json"
 FILES: dict[str, type[BaseModel]] = {
-    "model_index.json": _Index,
+    INDEX: _Index,
     "unet/config.json": _UNet,
     "scheduler/scheduler_config.json": _Scheduler,
 }
 
 
-def structure_problems(folder: Path) -> list[str]:
-    """Return what is wrong with the JSON files of a diffusers folder that are there, one line each."""
-    return [f"{name}: {line}" for name, model in FILES.items() for line in _problems(folder / name, model)]
+def structure_problems(folder: Path) -> dict[str, str]:
+    """Return what is wrong with the JSON files of a diffusers folder that are there, by their names."""
+    return {name: line for name, model in FILES.items() for line in _problems(folder / name, model)[:1]}
 
 
 def open_clip_problems(folder: Path) -> list[str]:

@@ -26,7 +26,7 @@ from avatargen.io.checkpoint_files import (
     tensor_shapes,
     variants,
 )
-from avatargen.preflight.checkpoint_structure import open_clip_problems, structure_problems
+from avatargen.preflight.checkpoint_structure import INDEX, open_clip_problems, structure_problems
 from avatargen.preflight.weight_files import SUFFIXES, file_problem, folder_problems
 
 _PIPELINES = {"StableDiffusionXL": "sdxl", "StableDiffusion": "stable_diffusion", "KandinskyV22": "kandinsky"}
@@ -128,9 +128,12 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
         return _file_problems(path, place, prior, where)
     if not place.is_dir():
         return [f"{where}: {path}: got a pipe or a device; expected a folder or a file"]
-    if wrong := structure_problems(place):
-        return [f"{where}: {path}/{line}" for line in wrong]
-    cached = not (root / path).is_dir()
+    cached, wrong = not (root / path).is_dir(), structure_problems(place)
+    if wrong:
+        others = _part_problems(path, place, read_index(place), prior, where) if INDEX not in wrong else []
+        told = [f"{where}: {path}/{name}: " for name in wrong]
+        lines = [f"{where}: {path}/{name}: {line}" for name, line in wrong.items()]
+        return lines + [line for line in others if not line.startswith(tuple(told))]
     try:
         index = read_index(place)
     except (OSError, ValueError):
@@ -161,7 +164,7 @@ def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorS
         f"{where}: {path}/{part}: no weights; `avatargen train` makes those of the embedded prior" for part in missing
     ]
     for part in [part for part in networks if part not in missing]:
-        if not part_config(folder, part):
+        if structure_problems(folder).keys() & {f"{part}/config.json"} or not part_config(folder, part):
             lines.append(f"{where}: {path}/{part}/config.json: missing or not JSON")
         lines += [f"{where}: {path}/{part}/{line}" for line in folder_problems(folder / part, prior.variant)]
     for part in [part for part in needed if part.startswith("tokenizer") and not any((folder / part).glob("*"))]:

@@ -182,7 +182,7 @@ def test_missing_parts_are_reported_and_unused_ones_are_not(tmp_path):
     (folder / "tokenizer/vocab.json").unlink()
     (folder / "vae/model.safetensors").unlink()
     problems, _ = found(settings(folder), tmp_path)
-    assert [re.search(r"model/(\S+?):? ", line)[1] for line in problems] == ["vae", "unet/config.json", "tokenizer"]
+    assert [re.search(r"model/(\S+?):? ", line)[1] for line in problems] == ["unet/config.json", "vae", "tokenizer"]
 
 
 U = "model.diffusion_model."
