@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/present.smk"
+include: "workflow/rules/audit.smk"
 
 
 rule all:
@@ -28,9 +29,9 @@ onstart:
 
 
 onsuccess:
-    launch.forget_owner()
+    ownership.forget_owner()
     print(*launch.closing_lines(STUDY), sep="\n")
 
 
 onerror:
-    launch.forget_owner()
+    ownership.forget_owner()

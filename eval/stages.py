@@ -17,7 +17,9 @@ from avatargen.config.places import ROOT
 from avatargen.config.settings import PriorSettings
 from avatargen.io.avatar_file import load_avatar
 from avatargen.io.manifest import Row
+from eval.artifacts import RENDER_FACTS, TRUTH_FACTS, VIEW_FILES
 from eval.embed import Judge, embed_avatar
+from eval.on_disk import lacking_facts
 from eval.truth import measure_avatar
 from eval.turntable import render_avatar
 from eval.views import RenderTools
@@ -60,6 +62,12 @@ class Renders:
             render: fingerprint of the renders.
             truth: fingerprint of the distance.
         """
+        for facts, lacking in (
+            (RENDER_FACTS, lacking_facts(folder, RENDER_FACTS, render, VIEW_FILES)),
+            (TRUTH_FACTS, lacking_facts(folder, TRUTH_FACTS, truth)),
+        ):
+            if lacking:  # damaged files under facts that are current
+                (folder / facts).unlink(missing_ok=True)
         render_avatar(load_avatar(folder), self._tools, self._settings, folder, render)
         measure_avatar(row, folder, self._tools.head if comparable else None, truth)
 

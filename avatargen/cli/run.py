@@ -57,7 +57,7 @@ def fields_of(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: a ``--config`` that is no KEY=VALUE, or a field that is stated twice.
     """
-    return stated_fields(_texts(options))
+    return stated_fields(_texts(options), once=True)
 
 
 def run(options: argparse.Namespace) -> int:

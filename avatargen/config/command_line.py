@@ -22,12 +22,13 @@ NAMES = ("experiment", "name", "head", "renderer", "prior", "clip_guide", "quest
 HINT = "expected KEY=VALUE; the experiment's name comes before --config"
 
 
-def stated_fields(texts: Iterable[str], files: Iterable[Path] = ()) -> dict[str, Any]:
+def stated_fields(texts: Iterable[str], files: Iterable[Path] = (), once: bool = False) -> dict[str, Any]:
     """Return the fields that texts state, over those of configuration files.
 
     Args:
         texts: ``KEY=VALUE`` each.
         files: YAML files, as Snakemake's ``--configfile`` names them; later ones win.
+        once: refuse a key that is stated twice; otherwise the last one counts, as in Snakemake.
 
     Raises:
         InputError: a text that is no KEY=VALUE, a key that is stated twice, or what is no YAML; all problems.
@@ -44,7 +45,7 @@ def stated_fields(texts: Iterable[str], files: Iterable[Path] = ()) -> dict[str,
         key, equals, value = text.partition("=")
         if not equals:
             problems.add([f"--config: got {text[:60]!r}; {HINT}"])
-        elif key in stated:
+        elif once and key in stated:
             problems.add([f"--config: got {key} twice; expected it once"])
         else:
             stated[key] = problems.of(lambda key=key, value=value: _value(key, value))

@@ -83,6 +83,7 @@ def make_chunk(
         board = Board.shared(avatars.parent / ".board.jsonl", expected)
         make = _make_here if execution.backend == "serial" else _make_on_workers
         make(batches, execution, _BatchHandler(run, board))
+        board.ended(run, sum(outcome(task).get("status") != "ok" for task in tasks), len(tasks))
     return [_row(run, task, avatars / task.item.id) for task in tasks]
 
 

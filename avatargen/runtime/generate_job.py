@@ -13,7 +13,7 @@ from avatargen.io.atomic import is_full, write_text
 from avatargen.io.hardware import hardware
 from avatargen.preflight.mesh_structure import malformed_meshes
 from avatargen.runtime.faults import is_lasting, status_of
-from avatargen.runtime.task import DONE_FILE, ERROR_FILE, FINISHED, Task
+from avatargen.runtime.task import DONE_FILE, ERROR_FILE, FINISHED, Task, made_files
 
 OnStep = Callable[[int, int], None]
 
@@ -111,6 +111,7 @@ def _record(task: Task, run: RunConfig, avatar: Any, truncated_by: Sequence[str]
         "seconds": avatar.cost.get("seconds"),
         "peak_memory_mb": avatar.cost.get("peak_memory_mb"),
         "truncated_by": list(truncated_by),
+        "files": made_files(task.folder),
     }
     write_text(task.folder / DONE_FILE, json.dumps(facts, indent=1, sort_keys=True))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from avatargen.io.atomic import DiskFullError, is_full
 from avatargen.runtime import parent_watch
+from avatargen.runtime.progress import Terminal
 
 INTERRUPTED = 130
 """Exit status of a process that Ctrl-C ended, as shells have it."""
@@ -21,8 +22,8 @@ INTERRUPTED = 130
 def job(log: str, threads: int = 1) -> Iterator[None]:
     """Run the block as a job of the workflow.
 
-    An exception goes to the log, which Snakemake shows, and ends the process with status 1; Ctrl-C ends it with status
-    130. The process also ends when Snakemake is killed.
+    An exception goes to the log, its message to the terminal too, and ends the process with status 1; Ctrl-C ends it
+    with status 130. The process also ends when Snakemake is killed.
 
     Args:
         log: file that receives all of stderr; stdout stays the terminal's.
@@ -42,7 +43,19 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
             error = DiskFullError(str(Path.cwd()))
         traceback.print_exception(error)
         print(f"\n{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        Terminal().line(f"{_name(log)} FAILED: {type(error).__name__}: {error}\n  log: {log}")
         sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted; what is finished stays, run the same command again.", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
+
+
+def _name(log: str) -> str:
+    """Return the name of a job, from its log: the rule, and list, method and chunk where there are several jobs.
+
+    Example:
+        >>> _name("results/a/logs/render/few-full-0000.log"), _name("results/a/logs/collect.log")
+        ('render few-full-0000', 'collect')
+    """
+    path = Path(log)
+    return path.stem if path.parent.name == "logs" else f"{path.parent.name} {path.stem}"

@@ -1,11 +1,10 @@
-"""Prepare a run of the workflow: validate the study, clear a crashed run's lock, start Ray and the progress board.
+"""Prepare a run of the workflow: validate the study, start Ray and the progress board.
 
 The Snakefile calls these functions when it is parsed and when a run starts and ends, so this module imports no torch.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -13,7 +12,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
@@ -25,7 +23,6 @@ from avatargen.config.errors import InputError, Problems
 from avatargen.config.experiment import RunConfig
 from avatargen.config.loading import load_library, valid_part
 from avatargen.config.places import ROOT
-from avatargen.io.atomic import write_text
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
@@ -34,21 +31,20 @@ from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.report_folder import with_own_folder
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.preflight.word_checks import word_notes
-from avatargen.runtime import parent_watch, ray_head
+from avatargen.runtime import ownership, parent_watch, ray_head
 from avatargen.runtime.fingerprint import ingredients, of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
+from avatargen.runtime.ownership import STATE
 from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
 from avatargen.runtime.sharing import Donors, taken_line
 from avatargen.runtime.task import Task, has_phase1, is_done
-from avatargen.runtime.worker_pool import HEARTBEATS, has_cluster
+from avatargen.runtime.worker_pool import has_cluster
 
 COMMAND = "AVATARGEN_COMMAND"
 """Variable that holds the command that became Snakemake."""
-STATE = Path(".snakemake/avatargen")
 ELSEWHERE = {"--executor", "-e", "--profile"}
 """Options of Snakemake with which jobs may run on other machines."""
-LOCKS = Path(".snakemake/locks")
 
 
 def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT, here: bool = False) -> Study:
@@ -110,42 +106,6 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
     return of_chunk
 
 
-def clear_after_crash(state: Path = STATE, locks: Path = LOCKS) -> bool:
-    """Remove the lock of a Snakemake that was killed; return whether there was one.
-
-    A run notes its process (`note_owner`) and removes the note when it ends. So a note whose process no longer runs on
-    this machine means a crash. The lock stays while another experiment runs here, whose lock is in the same folder.
-
-    Args:
-        state: folder of the notes.
-        locks: Snakemake's folder of locks.
-    """
-    if not any(state.glob("owner-*")):
-        return False
-    with _guard(state):
-        notes = list(state.glob("owner-*"))
-        if any(map(_runs, notes)):
-            return False
-        for file in (*notes, *state.glob(f"{HEARTBEATS.name}/*")):
-            file.unlink(missing_ok=True)
-        if not notes or not locks.is_dir() or not any(locks.iterdir()):
-            return False
-        shutil.rmtree(locks, ignore_errors=True)
-        locks.mkdir(parents=True, exist_ok=True)
-        note_owner(state)
-        return True
-
-
-def note_owner(state: Path = STATE) -> None:
-    """Note that this process runs the workflow here."""
-    write_text(_note(state), parent_watch.stamp())
-
-
-def forget_owner(state: Path = STATE) -> None:
-    """Remove the note of this process, whose run has ended in an orderly way."""
-    _note(state).unlink(missing_ok=True)
-
-
 def notes_of(study: Study) -> list[str]:
     """Return what the user should know before a run, one line each; a run that lacks disk space will not start."""
     return [*study.notes, *word_notes(study), *lacking_space(study, _results(study))]
@@ -164,8 +124,8 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         InputError: the disk has too little space for the avatars that are not made yet; nothing was started.
     """
     check_space(study, _results(study))
-    with _guard(STATE):
-        note_owner()
+    with ownership.guard(STATE):
+        ownership.note_owner(experiment=study.experiment.experiment)
     if note := former_report(study, plan):
         print(note, file=sys.stderr)
     write_plan(study, Path(plan), os.environ.get(COMMAND) or command_line("snakemake"))
@@ -173,14 +133,13 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
     left, own = list(waiting(study)), STATE / study.experiment.experiment  # other experiments may run here too
     board = Board.create(own / "board.jsonl", left)
     os.environ[BOARD] = str(board.path.absolute())
-    experiment = study.experiment
-    own_head = local and experiment.backend == "ray" and not os.environ.get("RAY_ADDRESS")
-    if not own_head or not left:
-        return
-    file = (own / "ray.json").absolute()
-    os.environ[ray_head.HEAD_FILE] = str(file)
-    cpus = max(cores, experiment.cpus_per_worker)
-    ray_head.spawn(file, cpus, experiment.gpus_per_worker > 0, own / "ray.log")
+    experiment, head = study.experiment, None
+    if left and local and experiment.backend == "ray" and not os.environ.get("RAY_ADDRESS"):
+        file = (own / "ray.json").absolute()
+        os.environ[ray_head.HEAD_FILE] = str(file)
+        cpus = max(cores, experiment.cpus_per_worker)
+        head = ray_head.spawn(file, cpus, experiment.gpus_per_worker > 0, own / "ray.log").pid
+    ownership.end_on_sigterm(head)
 
 
 def command_line(program: str) -> str:
@@ -253,18 +212,6 @@ def _results(study: Study) -> Path:
     return Path("results") / study.experiment.experiment
 
 
-def _note(state: Path) -> Path:
-    return state / f"owner-{os.getpid()}"
-
-
-def _runs(note: Path) -> bool:
-    """Return whether the process of a note runs; True if that is not known."""
-    try:
-        return parent_watch.is_alive(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True
-
-
 def _tasks(study: Study) -> Iterator[tuple[RunConfig, list[Task]]]:
     """Yield each method with its avatars, list by list."""
     runs = study.runs.values()
@@ -311,12 +258,3 @@ def _to_take_over(study: Study, run: RunConfig, tasks: Sequence[Task]) -> set[Pa
         return set()
     donors = Donors.find(Path("results"), run.method_name, tasks[0].folder.parent)
     return {task.folder for task in tasks if not is_done(task) and any(donors.of(task))}
-
-
-@contextmanager
-def _guard(state: Path) -> Iterator[None]:
-    """Let one process at a time run the block."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "guard").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

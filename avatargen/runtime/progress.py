@@ -1,4 +1,7 @@
-"""Print progress to the terminal: each avatar as it finishes, with counts, its time and the time left.
+"""Print progress to the terminal: a line for each stage and method, with counts, its time and the time left.
+
+Avatars and steps between these lines overwrite each other on a terminal, and are lines of their own where the run is
+verbose or one of them is a failure. In a file, one of them appears every `SILENCE_S`.
 
 All drivers of a run share one board, a file of JSON lines: first the expected work, then a line for each avatar made,
 and from time to time a line with the progress of a driver's unfinished batches, of which its last one counts. The first
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +27,11 @@ from avatargen.config.directions import isolated
 from avatargen.config.experiment import RunConfig
 
 BOARD = "AVATARGEN_BOARD"
+VERBOSE = "AVATARGEN_VERBOSE"
+"""Variable that is set where a run is verbose."""
 STEP_LINE_S = 20.0
+SILENCE_S = 300.0
+"""Longest time without a line in a file, in seconds."""
 _BAKE_WEIGHT, _REFINE_WEIGHT = 5, 6
 """Time of the baking, and of a step of the finish, in steps of phase 1."""
 _MASKED_WEIGHT = 2.0
@@ -105,14 +113,41 @@ class _Seen:
             self.has_begun = True
 
 
+class Terminal:
+    """Prints lines, and passing lines that tell how a stage goes on.
+
+    Args:
+        stream: where to print all of both; None is stdout, on which passing lines pass.
+    """
+
+    def __init__(self, stream: TextIOBase | None = None):
+        self._stream, self._last = stream, time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        self._last = time.monotonic()
+        self._write(f"{text}\n")
+
+    def passing(self, text: str) -> None:
+        """Print a line that the next one may overwrite."""
+        if self._stream or os.environ.get(VERBOSE) or time.monotonic() - self._last > SILENCE_S:
+            self.line(text)
+        elif sys.stdout.isatty():
+            self._write(shorten(text, max(shutil.get_terminal_size().columns - 1, 20)).rstrip())
+
+    def _write(self, text: str) -> None:
+        over = "\r\x1b[K" if self._stream is None and sys.stdout.isatty() else ""
+        print(over + text, end="", file=self._stream or sys.stdout, flush=True)
+
+
 class Board:
     """The number of avatars that a run expects and has made, and the time that the others will take."""
 
     def __init__(self, path: Path, stream: TextIOBase | None = None):
         self.path = path
-        self.stream = stream
+        self._terminal = Terminal(stream)
         self._driver = secrets.token_hex(4)
-        self._last_step_line = time.monotonic()
+        self._start = self._last_step_line = time.monotonic()
         self._has_begun = False
         self._read = 0
         self._seen = _Seen()
@@ -139,7 +174,7 @@ class Board:
         return cls(path) if path.is_file() else cls.create(otherwise, expected)
 
     def finished(self, run: RunConfig, avatars: Sequence[Made], others: Sequence[Running] = (), begun: int = 0) -> None:
-        """Count the avatars of a batch that has ended, then print a line for each.
+        """Count the avatars of a batch that has ended, then print a passing line for each, and a line for a failure.
 
         Args:
             run: their method.
@@ -157,7 +192,22 @@ class Board:
             verdict = "" if avatar.status == "ok" else f" · {avatar.status.replace('_', ' ').upper()}"
             rest = f" · {duration(left)} left" if left and number < expected else ""
             name = f"{run.method_name} · {isolated(shorten(avatar.label))}"
-            self._print(f"[{number:>{width}}/{expected}] {name}  {duration(avatar.seconds)}{verdict}{rest}")
+            show = self._terminal.line if verdict else self._terminal.passing
+            show(f"[{number:>{width}}/{expected}] {name}  {duration(avatar.seconds)}{verdict}{rest}")
+
+    def ended(self, run: RunConfig, failed: int, avatars: int) -> None:
+        """Print the line of a chunk that has ended.
+
+        Args:
+            run: its method.
+            failed: number of avatars that failed.
+            avatars: number of all its avatars, those included that were there before.
+        """
+        made, expected, left = self._state()
+        parts = [f"generate · {run.method_name}", f"{avatars} avatars"] + [f"{failed} FAILED"] * bool(failed)
+        parts += [duration(time.monotonic() - self._start), f"{made} of {expected} made"]
+        parts += [f"{duration(left)} left"] * (bool(left) and made < expected)
+        self._terminal.line(" · ".join(parts))
 
     def steps(self, run: RunConfig, batches: Sequence[Running]) -> None:
         """Note and print the steps of this driver's running batches, at most every `STEP_LINE_S`."""
@@ -175,11 +225,11 @@ class Board:
         rest = f" · {duration(left)} left" if left else ""
         avatars = sum(batch.avatars for batch in batches)
         name = f"{run.method_name} · step {at} of {batches[0].total}"
-        self._print(f"{'':{2 * len(str(expected)) + 3}} {name} · {avatars} avatars{rest}")
+        self._terminal.passing(f"{'':{2 * len(str(expected)) + 3}} {name} · {avatars} avatars{rest}")
 
     def say(self, line: str) -> None:
         """Print a line that is not about an avatar."""
-        self._print(line)
+        self._terminal.line(line)
 
     def _append(self, row: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
@@ -202,12 +252,9 @@ class Board:
         is_early = made <= _MIN_SHARE * seen.expected
         return seen.made, max(seen.avatars, seen.made), 0.0 if is_early else elapsed / made * left
 
-    def _print(self, line: str) -> None:
-        print(line, file=self.stream or sys.stdout, flush=True)
-
 
 class Tally:
-    """Prints the progress of a job that goes through the avatars of a chunk, at most every `STEP_LINE_S`.
+    """Prints how a job goes through the avatars of a chunk: passing lines, at most every `STEP_LINE_S`, and a last one.
 
     The time left is estimated from the second avatar on, since the first one waits for workers and networks.
 
@@ -218,21 +265,23 @@ class Tally:
     """
 
     def __init__(self, name: str, expected: int, stream: TextIOBase | None = None):
-        self._name, self._expected, self._done, self._stream = name, expected, 0, stream
-        self._first = self._last_line = time.monotonic()
+        self._name, self._expected, self._done, self._terminal = name, expected, 0, Terminal(stream)
+        self._start = self._first = self._last_line = time.monotonic()
 
     def one(self) -> None:
         """Count one more avatar."""
         self._done, now = self._done + 1, time.monotonic()
         if self._done == 1:
             self._first = now
-        if now - self._last_line < STEP_LINE_S or self._done == self._expected:
+        if self._done == self._expected:
+            self._terminal.line(f"{self._name} · {self._done} avatars · {duration(now - self._start)}")
+            return
+        if now - self._last_line < STEP_LINE_S:
             return
         self._last_line = now
         pace = (now - self._first) / (self._done - 1) if self._done > 1 else 0.0
         rest = f" · {duration(pace * (self._expected - self._done))} left" if pace else ""
-        line = f"{self._name} · {self._done} of {self._expected} avatars{rest}"
-        print(line, file=self._stream or sys.stdout, flush=True)
+        self._terminal.passing(f"{self._name} · {self._done} of {self._expected} avatars{rest}")
 
 
 def _under_way(run: RunConfig, batches: Sequence[Running]) -> float:

@@ -17,7 +17,6 @@ import glob
 import json
 import os
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avatargen.io.atomic import read_json, replacing, write_text
-from avatargen.runtime.task import DONE_FILE, ERROR_FILE, WORK_FILE, Task, prepare
+from avatargen.io.whole_files import is_whole
+from avatargen.runtime.task import DONE_FILE, ERROR_FILE, WORK_FILE, Task, is_sound, prepare
 
-REQUIRED = ("avatar.json", "avatar.safetensors")
-MADE = (*REQUIRED, "texture.png", "history.npz")
-"""Files that generation writes and no later stage makes again; a damaged one makes the avatar useless."""
 OWN = (DONE_FILE, WORK_FILE, ERROR_FILE)
 """Files that each experiment writes itself."""
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 class Donor(NamedTuple):
@@ -103,44 +99,9 @@ def taken_line(taken: dict[str, int], total: int) -> str:
     return f"{sum(taken.values())} of {total} avatars taken over from {where}"
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether a file is as long as its format says; files of other formats only must not be empty.
-
-    It reads ends and headers, so it finds what an interrupted copy or a full disk leaves, not every damage.
-    """
-    try:
-        size = path.stat().st_size
-        if path.suffix == ".json":
-            return bool(read_json(path))
-        if path.suffix == ".npz":
-            return zipfile.is_zipfile(path)
-        if path.suffix == ".safetensors":
-            return size == _safetensors_size(path)
-        if path.suffix == ".png":
-            with path.open("rb") as file:
-                file.seek(max(0, size - len(_PNG_END)))
-                return file.read() == _PNG_END
-    except (OSError, ValueError):
-        return False
-    return size > 0
-
-
-def _safetensors_size(path: Path) -> int:
-    """Return the size that the header of a file of tensors states: 8 bytes, the header, and the data it points to.
-
-    Raises:
-        ValueError: there is no such header.
-    """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, 2**24)))
-    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    return 8 + length + max(ends, default=0)
-
-
 def _take(task: Task, donor: Donor) -> bool:
     """Take one avatar over; return False if it is damaged or disappears meanwhile."""
-    if not _is_sound(donor.folder, task.fingerprint):
+    if not is_sound(donor.folder, task.fingerprint):
         return False
     if (task.folder / WORK_FILE).is_file():
         shutil.rmtree(task.folder)  # checkpoints of an interrupted run
@@ -154,18 +115,11 @@ def _take(task: Task, donor: Donor) -> bool:
         facts = read_json(donor.folder / DONE_FILE)
     except FileNotFoundError:
         return False
-    if facts.get("fingerprint") != task.fingerprint or not _is_sound(task.folder, task.fingerprint):
+    if facts.get("fingerprint") != task.fingerprint or not is_sound(task.folder, task.fingerprint):
         return False
     facts["taken_from"] = donor.experiment
     write_text(task.folder / DONE_FILE, json.dumps(facts, indent=1, sort_keys=True))
     return True
-
-
-def _is_sound(folder: Path, fingerprint: str) -> bool:
-    """Return whether a folder holds a whole avatar with this fingerprint."""
-    made = [folder / name for name in MADE if name in REQUIRED or (folder / name).exists()]
-    stated = read_json(folder / "avatar.json").get("provenance", {})
-    return all(map(is_whole, made)) and stated.get("fingerprint") == fingerprint
 
 
 def _link(source: Path, target: Path) -> None:

@@ -16,9 +16,13 @@ from typing import Any
 
 from avatargen.config.prompts import PromptItem
 from avatargen.io.atomic import read_json, write_text
+from avatargen.io.whole_files import is_whole
 
 FINISHED = ("ok", "diverged")
 """Statuses of avatars that are not tried again."""
+REQUIRED = ("avatar.json", "avatar.safetensors")
+MADE = (*REQUIRED, "texture.png", "history.npz")
+"""Files that generation writes and no later stage makes again; a damaged one makes the avatar useless."""
 DONE_FILE, WORK_FILE, ERROR_FILE = "done.json", "work.json", "error.txt"
 
 
@@ -46,8 +50,21 @@ def outcome(task: Task) -> dict[str, Any]:
 
 
 def is_done(task: Task) -> bool:
-    """Return whether the avatar exists, made with the present code and settings, and is not to be tried again."""
-    return outcome(task).get("status") in FINISHED and (task.folder / "avatar.json").is_file()
+    """Return whether the avatar exists whole, made with the present code and settings, and is not to be tried again."""
+    return outcome(task).get("status") in FINISHED and is_sound(task.folder, task.fingerprint)
+
+
+def is_sound(folder: Path, fingerprint: str) -> bool:
+    """Return whether a folder holds a whole avatar with this fingerprint: all files that ``done.json`` states."""
+    files = read_json(folder / DONE_FILE).get("files") or made_files(folder)
+    stated = read_json(folder / "avatar.json").get("provenance", {})
+    whole = all(is_whole(folder / name) for name in {*REQUIRED, *files})
+    return whole and stated.get("fingerprint") == fingerprint
+
+
+def made_files(folder: Path) -> list[str]:
+    """Return the names of the files of `MADE` that a folder holds."""
+    return [name for name in MADE if (folder / name).exists()]
 
 
 def has_phase1(task: Task) -> bool:

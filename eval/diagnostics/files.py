@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from avatargen.config.errors import NAMED, InputError
 from avatargen.io.atomic import read_json, replacing
-from eval.artifacts import is_current, write_facts
+from eval.artifacts import write_facts
 
 if TYPE_CHECKING:  # pictures are Pillow's, which takes a while to import
     from PIL import Image
@@ -115,16 +115,6 @@ def write_found(folder: Path, name: str, fingerprint: str, found: Found, product
     measures = [(condition, key, value if math.isfinite(value) else None) for condition, key, value in found.measures]
     facts = {"measures": measures, "shown": list(found.shown), "pictures": pictures, "error": found.error}
     write_facts(place, f"{name}.json", fingerprint, files=files, seconds=round(seconds, 3), **facts)
-
-
-def is_measured(folder: Path, name: str, fingerprints: Iterable[str]) -> bool:
-    """Return whether an avatar's folder holds what a diagnostic found, under one of these fingerprints.
-
-    A diagnostic that raised an error is asked again.
-    """
-    place, facts = folder / FOLDER, f"{name}.json"
-    current = any(is_current(place, facts, fingerprint) for fingerprint in fingerprints)
-    return current and not read_json(place / facts).get("error")
 
 
 def read_found(folder: Path, name: str) -> Found:

@@ -20,8 +20,9 @@ from avatargen.io.atomic import is_full
 from avatargen.io.avatar_file import Avatar, load_avatar
 from avatargen.io.manifest import Row
 from eval.diagnostics.base import Diagnostic, Measured
-from eval.diagnostics.files import PICTURE, Found, Products, is_measured, write_found
+from eval.diagnostics.files import PICTURE, Found, Products, write_found
 from eval.embed import Judge
+from eval.on_disk import to_measure
 from eval.views import RenderTools
 
 OF_DEVICE = re.compile(r"cu(da|dnn) error", re.IGNORECASE)
@@ -62,13 +63,12 @@ class Diagnoses:
         """
         avatar = load_avatar(folder)
         tools = self._tools.fitting(avatar, self._settings.fit)
-        for name, fingerprints in asked.items():
-            if not is_measured(folder, name, fingerprints):
-                start = time.perf_counter()
-                measured, error = attempt(self._diagnostic(name), avatar, row, tools, self._settings)
-                products = Products(measured.pictures, self._embed(measured))
-                fingerprint = fingerprints[bool(measured.shown)]
-                write_found(folder, name, fingerprint, found_of(measured, error), products, time.perf_counter() - start)
+        for name, fingerprints in to_measure(folder, asked).items():
+            start = time.perf_counter()
+            measured, error = attempt(self._diagnostic(name), avatar, row, tools, self._settings)
+            products = Products(measured.pictures, self._embed(measured))
+            fingerprint = fingerprints[bool(measured.shown)]
+            write_found(folder, name, fingerprint, found_of(measured, error), products, time.perf_counter() - start)
 
     def _embed(self, measured: Measured) -> dict[str, np.ndarray]:
         """Return every judge's embeddings of the views, of one condition after the other."""

@@ -34,9 +34,14 @@ def test_files_are_read_as_texts_are(tmp_path):
 
 
 def test_all_problems_of_texts_come_at_once():
-    problems = problems_of(stated_fields, ["limit", "limit=1", "limit=2", "overrides={", "grid=[" + "[" * 99])
+    texts = ["limit", "limit=1", "limit=2", "overrides={", "grid=[" + "[" * 99]
+    problems = problems_of(stated_fields, texts, once=True)
     parts = ("got 'limit'; expected KEY=VALUE", "got limit twice", "--config: overrides: not valid", "40 deep")
     assert [part in line for part, line in zip(parts, problems, strict=True)] == [True] * 4
+
+
+def test_the_last_of_two_counts_as_in_snakemake():
+    assert stated_fields(["limit=1", "limit=2"]) == {"limit": 2}
 
 
 def test_name_of_the_results_is_no_name_of_an_experiment():

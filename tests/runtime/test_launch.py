@@ -11,7 +11,7 @@ import time
 import pytest
 
 from avatargen.config.places import ROOT
-from avatargen.runtime import launch, parent_watch
+from avatargen.runtime import ownership, parent_watch
 from avatargen.runtime.progress import Board, Made, Running, duration, shorten, weight
 
 
@@ -67,20 +67,20 @@ def test_only_the_lock_of_a_killed_run_is_removed(tmp_path, sleeper):
     state, locks = tmp_path / "state", tmp_path / "locks"
     locks.mkdir()
     (locks / "0.input.lock").touch()
-    assert not launch.clear_after_crash(state, locks), "a lock without a note is not ours to judge"
+    assert not ownership.clear_after_crash(state, locks), "a lock without a note is not ours to judge"
     state.mkdir()
     note = state / f"owner-{sleeper.pid}"
     note.write_text(parent_watch.stamp(sleeper.pid))
-    assert not launch.clear_after_crash(state, locks) and list(locks.iterdir()), "the run is alive"
+    assert not ownership.clear_after_crash(state, locks) and list(locks.iterdir()), "the run is alive"
     sleeper.kill()
     sleeper.wait()
-    launch.note_owner(state)
-    assert not launch.clear_after_crash(state, locks) and list(locks.iterdir()), "another experiment runs here"
-    launch.forget_owner(state)
-    assert launch.clear_after_crash(state, locks) and not list(locks.iterdir()) and not note.exists()
+    ownership.note_owner(state)
+    assert not ownership.clear_after_crash(state, locks) and list(locks.iterdir()), "another experiment runs here"
+    ownership.forget_owner(state)
+    assert ownership.clear_after_crash(state, locks) and not list(locks.iterdir()) and not note.exists()
     (locks / "0.input.lock").touch()
-    assert not launch.clear_after_crash(state, locks), "this process has taken over"
-    launch.forget_owner(state)
+    assert not ownership.clear_after_crash(state, locks), "this process has taken over"
+    ownership.forget_owner(state)
     assert not list(state.glob("owner-*"))
 
 

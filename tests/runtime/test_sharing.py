@@ -14,9 +14,10 @@ from PIL import Image
 from avatargen.config.prompts import PromptItem
 from avatargen.io.atomic import read_json, write_json, write_text
 from avatargen.io.avatar_file import load_avatar
+from avatargen.io.whole_files import is_whole
 from avatargen.runtime import sharing
 from avatargen.runtime.generate_chunk import make_chunk, tasks_of
-from avatargen.runtime.sharing import Donors, is_whole, take_over
+from avatargen.runtime.sharing import Donors, take_over
 from avatargen.runtime.task import is_done
 from avatargen.runtime.worker_pool import ExecutionSettings
 

@@ -5,7 +5,6 @@ The study runs once. Each test goes on from a copy of its folder as a user would
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,107 +12,20 @@ import time
 
 import jsonschema
 import pandas as pd
-import psutil
 import pytest
 import trimesh
 import yaml
 
 from avatargen.config.places import ROOT
-from avatargen.io.atomic import one_at_a_time
 from eval.results_file import schema_text
-from tests.small_prior import write_pipeline
+from tests.workflow.small_study import EXPERIMENT, none_left_within, run, stamps, start, write_study
 
-EXPERIMENT = """
-lists: [few]
-methods: [full, template]
-prior: small
-overrides: {phase1_steps: 2, phase2_steps: 2, mask_views: 1}
-batch_size: 2
-cpus_per_worker: 1
-evaluation: {views: 2, size: 32, samples: 1, turntable_frames: 4, turntable_size: 64}
-"""
 COLUMNS = {
     *("method", "judge", "track", "n", "n_failed", "pool", "chance", "r_at_1", "r_at_1_low", "r_at_1_high"),
     *("r_at_5", "mean_rank", "clip_score", "protocol"),
 }
 
 pytestmark = pytest.mark.slow
-
-
-def write_study(folder):
-    """Write the experiment, its prior and its prompts."""
-    config = folder / "workflow/config"
-    config.mkdir(parents=True)
-    (config / "tiny.yaml").write_text(EXPERIMENT)
-    prior = {"path": str(write_pipeline(folder / "prior", "epsilon")), "latent_size": 16, "texture_size": 32}
-    (config / "priors.yaml").write_text(yaml.safe_dump({"small": {**prior, "guidance": 5, "samples": 1}}))
-    (folder / "prompts").mkdir()
-    (folder / "prompts/few.tsv").write_text(
-        "id\tprompt\ttags\nold\tan old man with a white beard\t\ngirl\ta young woman <b>& more</b>\t\n"
-    )
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The folder of a study that has run, and the run's output in it; one for all test processes."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"
-    with one_at_a_time(folder):
-        if not (folder / "output.txt").exists():
-            write_study(folder)
-            (folder / "output.txt").write_text(run(folder))
-    return folder
-
-
-@pytest.fixture
-def place(finished, tmp_path):
-    """A copy of the finished study."""
-    return shutil.copytree(finished, tmp_path / "study")
-
-
-def start(place, *changes):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AVATARGEN_"))}
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2"]
-    return subprocess.Popen(
-        [*command, "--config", "experiment=tiny", *changes],
-        cwd=place,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(place, *changes):
-    process = start(place, *changes)
-    output, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, output[-6000:]
-    return output
-
-
-def stamps(place, name):
-    """Return when each file with this name was last written."""
-    return {path: path.stat().st_mtime_ns for path in place.glob(f"results/tiny/few/*/avatars/*/{name}")}
-
-
-def left_behind(place):
-    """Return the processes of a run in this folder: it is their working directory, or their environment names it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            here = process.cwd() == str(place) or process.environ().get("AVATARGEN_BOARD", "").startswith(str(place))
-        except psutil.Error:
-            continue
-        if here and process.pid != os.getpid():
-            found.append(process.cmdline())
-    return found
-
-
-def none_left_within(place, seconds):
-    end = time.monotonic() + seconds
-    while left_behind(place) and time.monotonic() < end:
-        time.sleep(0.5)
-    return left_behind(place)
 
 
 def test_from_prompts_to_report(finished):

@@ -1,13 +1,14 @@
 # What all rules share: the validated study, paths, and functions of parameters.
 import gc
 import math
+import os
 import re
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
 from avatargen.io.content_hash import clip_id, digest
-from avatargen.runtime import fingerprint, launch
+from avatargen.runtime import fingerprint, launch, ownership, progress
 from avatargen.runtime.worker_pool import has_cluster
 from avatargen.config.command_line import stated_fields
 from avatargen.config.errors import InputError
@@ -16,10 +17,17 @@ from avatargen.io.code_hash import code_hash
 from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
 from snakemake.rules import Rule
+from snakemake.settings.enums import Quietness
 
+QUIET = workflow.output_settings.quiet  # the default profile's
+if workflow.output_settings.verbose:
+    QUIET.clear()
+    os.environ[progress.VERBOSE] = "1"
+elif workflow.output_settings.dryrun:
+    QUIET.discard(Quietness.PROGRESS)  # with which the counts of jobs would go
 gc.set_threshold(200_000)  # a graph of thousands of jobs stays as it is; searching it for garbage takes 0.4 s
 launch.serve_jobs()
-if workflow.is_main_process and launch.clear_after_crash():
+if workflow.is_main_process and ownership.clear_after_crash():
     print("Removed the lock of a run that was killed here.", file=sys.stderr)
 try:
     # Snakemake's `config` has lost what was typed.
@@ -28,6 +36,9 @@ try:
     STUDY = launch.study_of(FIELDS, check_disk=False, here=HERE)  # `begin_run` checks; a dry run needs no disk
 except InputError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    if OTHER := ownership.running_already(STUDY.experiment.experiment):
+        raise WorkflowError(OTHER)
 if workflow.is_main_process and (NOTES := launch.notes_of(STUDY)):
     print(*NOTES, sep="\n", file=sys.stderr)
 
@@ -95,6 +106,10 @@ def one_prior_after_another(base):
 
 def begin_run():
     """Start a run; see avatargen/runtime/launch.py. Called by real runs alone, after the dry run's part."""
+    if workflow.touch:
+        raise WorkflowError(
+            "got --touch; expected a run without it: fingerprints and content decide what is current, not time stamps"
+        )
     cores = workflow.resource_settings.cores or EXPERIMENT.cpus_per_worker
     try:
         launch.start_run(STUDY, cores, workflow.local_exec, PLAN)

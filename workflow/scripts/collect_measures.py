@@ -6,12 +6,13 @@ from avatargen.io.manifest import read_manifests
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
 from avatargen.runtime.job import job
+from avatargen.runtime.job_inputs import noting_inputs
 from eval.captions import CaptionEmbeddings
 from eval.measures import MEASURES, collect_measures
 from eval.pools import in_method_order, read_pools
 from eval.tables import split_runs, write_table
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0], snakemake.input):
     study = read_plan(snakemake.params.plan)
     experiment = study.experiment
     rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))

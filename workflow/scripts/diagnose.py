@@ -4,24 +4,23 @@ from pathlib import Path
 
 from avatargen.io.manifest import Row, read_rows, write_rows
 from avatargen.preflight.plan import read_plan
-from avatargen.runtime import fingerprint
 from avatargen.runtime.job import job
 from avatargen.runtime.progress import Tally
 from avatargen.runtime.remote_calls import RemoteCall, call_each
+from avatargen.runtime.stages import measures_of, shown_as
 from avatargen.runtime.worker_pool import ExecutionSettings
-from eval.diagnostics.files import DiagnoseRow, check_errors, is_measured
+from eval.diagnostics.files import DiagnoseRow, check_errors
+from eval.on_disk import to_measure
 
 with job(snakemake.log[0], snakemake.threads):
     study, method = read_plan(snakemake.params.plan), snakemake.wildcards.method
     experiment, prior, judges = study.experiment, study.prior_of(method), study.judges
-    run = study.runs[method].model_copy(update={"renderer": experiment.renderer})  # shows all methods alike
+    run = shown_as(study, method)
     execution = ExecutionSettings.of_job(run, experiment.backend, experiment.gpus_per_worker, snakemake.threads)
-    shown_by = (run, experiment.evaluation, prior, judges)
     calls, rows = [], []
     for row in map(Row.model_validate, read_rows(snakemake.input[0])):
-        folder, names = Path(row.folder), experiment.diagnose if row.status == "ok" else ()
-        asked = {name: fingerprint.of_diagnostic(name, row.fingerprint, row.status, *shown_by) for name in names}
-        missing = {name: both for name, both in asked.items() if not is_measured(folder, name, both)}
+        folder, asked = Path(row.folder), measures_of(study, method, row)
+        missing = to_measure(folder, asked)
         if missing:
             calls.append(RemoteCall(row.id, (row, folder.absolute(), missing)))
         rows.append(DiagnoseRow(id=row.id, folder=row.folder, fingerprints=asked))

@@ -9,12 +9,13 @@ from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
 from avatargen.runtime.fingerprint import diagnostic_protocol, truth_protocol
 from avatargen.runtime.job import job
+from avatargen.runtime.job_inputs import noting_inputs
 from eval.comparison import comparison
 from eval.report import ReportInputs, write_report
 from eval.results_file import RunFacts, write_results
 from eval.versions import versions
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0], snakemake.input):
     study = read_plan(snakemake.params.plan)
     inputs = ReportInputs(
         experiment=study.experiment,

@@ -18,12 +18,12 @@ from eval.diagnostics.files import (
     Products,
     TooManyErrorsError,
     check_errors,
-    is_measured,
     read_embeddings,
     read_found,
     write_found,
 )
 from eval.diagnostics.stage import Diagnoses, check_measured
+from eval.on_disk import lacking_measures, to_measure
 from eval.views import RenderTools
 from tests.eval.diagnostics import small_diagnostics
 
@@ -61,9 +61,9 @@ def test_judges_count_only_where_something_is_shown(diagnoses, avatar, make_row,
     """A judge that changes makes only diagnostics stale that show it images."""
     save_avatar(tmp_path, avatar)
     diagnoses(make_row(), tmp_path, {"small": BOTH, "silent": BOTH})
-    assert is_measured(tmp_path, "silent", ("measured", "another judge's"))
-    assert not is_measured(tmp_path, "small", ("measured", "another judge's"))
-    assert is_measured(tmp_path, "small", BOTH) and not is_measured(tmp_path, "silent", ("other", "other's"))
+    assert lacking_measures(tmp_path, {"silent": ("measured", "another judge's"), "small": BOTH}) == ""
+    for name, both in {"small": ("measured", "another judge's"), "silent": ("other", "other's")}.items():
+        assert lacking_measures(tmp_path, {name: both}) == f"diagnostics/{name}.json is missing or out of date"
 
 
 def test_what_is_current_is_not_measured_again(diagnoses, avatar, make_row, tmp_path):
@@ -81,10 +81,11 @@ def test_an_error_leaves_its_message_and_is_tried_again(diagnoses, avatar, make_
     small_diagnostics.FAILING["a-0"] = ValueError("no ears")
     diagnoses(make_row(), tmp_path, {"small": BOTH, "silent": BOTH})
     assert read_found(tmp_path, "small") == Found([], [], (), "ValueError: no ears")
-    assert is_measured(tmp_path, "silent", BOTH) and not is_measured(tmp_path, "small", BOTH)
+    assert lacking_measures(tmp_path, {"small": BOTH}) == ""
+    assert to_measure(tmp_path, {"silent": BOTH, "small": BOTH}) == {"small": BOTH}
     small_diagnostics.FAILING.clear()
     diagnoses(make_row(), tmp_path, {"small": BOTH})
-    assert read_found(tmp_path, "small").error == "" and is_measured(tmp_path, "small", BOTH)
+    assert read_found(tmp_path, "small").error == "" and not to_measure(tmp_path, {"small": BOTH})
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), RuntimeError("CUDA error: misaligned address")])
