@@ -148,5 +148,5 @@ def check_protocols(records: pd.DataFrame) -> None:
             listing = "; ".join(f"{name}: {', '.join(sorted(methods))}" for name, methods in sides.items())
             raise ProtocolError(
                 f"judge '{judge}', track '{track}', subset '{subset}': got scores of {len(sides)} protocols "
-                f"({listing}); expected one. Render and embed the older avatars again."
+                f"({listing}); expected one. Make the older ones again: the same command with --forcerun render."
             )

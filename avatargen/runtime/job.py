@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from avatargen.io.atomic import DiskFullError, is_full
@@ -41,9 +41,10 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
     except Exception as error:
         if is_full(error) and not isinstance(error, DiskFullError):
             error = DiskFullError(str(Path.cwd()))
-        traceback.print_exception(error)
-        print(f"\n{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         Terminal().line(f"{_name(log)} FAILED: {type(error).__name__}: {error}\n  log: {log}")
+        with suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exception(error)
+            print(f"\n{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted; what is finished stays, run the same command again.", file=sys.stderr, flush=True)

@@ -26,6 +26,7 @@ from avatargen.config.places import ROOT
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
+from avatargen.preflight.folders import folder_problems, writing_problems
 from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import read_plan, write_plan
 from avatargen.preflight.report_folder import with_own_folder
@@ -63,7 +64,9 @@ def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT, her
     problems.add(bad)
     found = problems.of(lambda: validate_all(name, changes, root))
     problems.add(_lacking_here(name, changes, root) if here else ())
-    study = with_own_folder(problems.checked(found), changes)
+    study = with_own_folder(found, changes) if found else None
+    problems.add(folder_problems([_results(study)]) if study else ())
+    study = problems.checked(study)
     if check_disk:
         check_space(study, _results(study))
     return study
@@ -121,8 +124,11 @@ def start_run(study: Study, cores: int, local: bool, plan: str) -> None:
         plan: file for the resolved study.
 
     Raises:
-        InputError: the disk has too little space for the avatars that are not made yet; nothing was started.
+        InputError: a folder cannot be written, or the disk has too little space for the avatars that are not made yet;
+            nothing was started.
     """
+    if problems := writing_problems([_results(study), STATE]):
+        raise InputError(problems)
     check_space(study, _results(study))
     with ownership.guard(STATE):
         ownership.note_owner(experiment=study.experiment.experiment)

@@ -99,6 +99,14 @@ def test_a_job_ends_with_a_status_and_logs_why(tmp_path, error, status, logged):
     assert re.fullmatch(logged, log.read_text())
 
 
+def test_the_terminal_says_why_a_job_failed_even_if_the_log_is_full():
+    code = "from avatargen.runtime.job import job\nwith job('/dev/full'):\n    raise OSError(28, 'No space left')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "FAILED: DiskFullError: " in found.stdout and "free some and run the same command again" in found.stdout
+
+
 def test_the_board_counts_across_processes_and_estimates(tmp_path, make_run, monkeypatch):
     quick, slow = make_run("template", source="template"), make_run("full", steps=95)
     stream = io.StringIO()
