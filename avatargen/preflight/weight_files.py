@@ -45,7 +45,7 @@ def file_problem(file: Path) -> str | None:
         return "an empty file"
     if head.startswith(_LFS):
         return "a git-lfs pointer in place of the weights; `git lfs pull` fetches them"
-    if head.lstrip()[:1] == b"<":
+    if head.lstrip()[:1] == b"<" and _is_text(head):
         return f"a page of text, such as of a failed download, in place of the weights: '{_shown(head)}'"
     return _safetensors_problem(file) if file.suffix == ".safetensors" else _torch_problem(file, head)
 
@@ -132,6 +132,11 @@ def _torch_problem(file: Path, head: bytes) -> str | None:
     if head.startswith(_PICKLE) or head[:10].isalnum():  # a tar archive begins with a name
         return None
     return f"no file of torch's; it begins with '{_shown(head)}'"
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether the beginning of a file is text: the length that a safetensors file begins with has NUL bytes."""
+    return all(32 <= byte < 127 or byte in b"\t\n\r" for byte in head[:16])
 
 
 def _shown(head: bytes) -> str:

@@ -43,6 +43,16 @@ def test_each_file_is_what_it_should_be(tmp_path, name, content, message):
     assert problem is None if message is None else message in str(problem)
 
 
+@pytest.mark.parametrize("length", [ord("<"), ord("<") + 256 * ord("!")])
+def test_a_length_that_looks_like_a_page_is_none(tmp_path, length):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+    if len(header) > length:
+        header = header.replace(b" ", b"").ljust(length)
+    (tmp_path / "a.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert (tmp_path / "a.safetensors").read_bytes()[:1] == b"<"
+    assert file_problem(tmp_path / "a.safetensors") is None
+
+
 def test_archives_of_torch_are_whole_or_cut_off(tmp_path):
     torch.save({"a": torch.zeros(99)}, tmp_path / "a.bin")
     assert file_problem(tmp_path / "a.bin") is None
