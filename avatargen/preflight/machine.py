@@ -56,18 +56,19 @@ class HubModel:
         parts = [folder, *filter(Path.is_dir, folder.iterdir())] if folder else []
         if folder is None or not any(map(has_weights, parts)):
             return f"no copy in {hub_cache()}"
-        if broken := [line for part in parts for line in folder_problems(part, self.variant)]:
-            return f"a damaged copy in {folder} ({broken[0]})"
-        return self._missing_part(folder)
+        networks = self._networks(folder)
+        if gone := [name for name in networks if not has_weights(folder / name)]:
+            return f"no weights of {', '.join(gone)} in {folder}"
+        loaded = [folder / name for name in networks] or parts
+        broken = [line for part in loaded for line in folder_problems(part, self.variant)]
+        return f"a damaged copy in {folder} ({broken[0]})" if broken else None
 
-    def _missing_part(self, folder: Path) -> str | None:
-        """Return a network that the index of a pipeline names and whose weights a download has not fetched."""
+    def _networks(self, folder: Path) -> list[str]:
+        """Return the networks that the index of a pipeline names; none where there is no index."""
         try:
-            named = set(read_index(folder)) & set(NETWORKS) - {self.without}
+            return sorted(set(read_index(folder)) & set(NETWORKS) - {self.without})
         except (OSError, ValueError):
-            return None
-        gone = sorted(part for part in named if not has_weights(folder / part))
-        return f"no weights of {', '.join(gone)} in {folder}" if gone else None
+            return []
 
     @property
     def is_file(self) -> bool:
