@@ -130,3 +130,19 @@ def test_gpu_and_hub_are_reported_together(paper, hub, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(machine, "count_gpus", lambda: 0)
     assert len(machine_problems(paper, load_library(), ROOT)) == 5
+
+
+def test_a_download_that_broke_off_is_a_problem(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub("o/a", "vae", "diffusion_pytorch_model.safetensors")
+    folder = tmp_path / "hub/models--o--a/snapshots/abc"
+    (folder / "model_index.json").write_text('{"unet": ["a", "b"], "vae": ["a", "b"]}')
+    (folder / "unet").mkdir()
+    unet, model = folder / "unet/diffusion_pytorch_model.safetensors", HubModel("prior 'a'", "o/a")
+    unet.symlink_to("blob")
+    assert "o/a: got no weights of unet in " in hub_problems([model])[0]
+    unet.unlink()
+    unet.write_bytes(WEIGHTS[:-1])
+    assert "got a damaged copy in " in hub_problems([model])[0]
+    unet.write_bytes(WEIGHTS)
+    assert hub_problems([model]) == []

@@ -33,7 +33,8 @@ try:
     # Snakemake's `config` has lost what was typed.
     FIELDS = stated_fields(workflow.config_settings.config_args, workflow.config_settings.configfiles)
     HERE = workflow.is_main_process and launch.runs_here(sys.argv[1:])
-    STUDY = launch.study_of(FIELDS, check_disk=False, here=HERE)  # `begin_run` checks; a dry run needs no disk
+    # `begin_run` checks the disk, which a dry run does not need.
+    STUDY = launch.study_of(FIELDS, check_disk=False, here=HERE)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process and not workflow.output_settings.dryrun:
