@@ -277,8 +277,8 @@ def _without_formula(cell: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula, marked by an apostrophe; `_as_written` is the inverse.
 
     Example:
-        >>> _without_formula('=HYPERLINK("http://x")'), _without_formula("-0.5"), _without_formula(-0.5)
-        ('\'=HYPERLINK("http://x")', '-0.5', -0.5)
+        >>> _without_formula("=SUM(A1)"), _without_formula("-0.5"), _without_formula(-0.5)
+        ("'=SUM(A1)", '-0.5', -0.5)
     """
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell) else cell
 

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.slow
 
 def test_from_prompts_to_report(finished):
     place, output = finished, (finished / "output.txt").read_text()
-    assert "[4/4]" in output and "full · an old man with a white beard" in output
+    assert "generate · full · 2 avatars · " in output and "4 of 4 made" in output
+    assert len(output.splitlines()) < 80 and "reason:" not in output
     tables = place / "results/tiny/tables"
     clip_r = pd.read_csv(tables / "clip_r.csv")
     assert set(clip_r.columns) >= COLUMNS

@@ -84,7 +84,18 @@ def test_the_rayjob_is_of_the_required_ray():
 def dry_run(place, profile, *changes):
     """Return the output of a dry run with a profile."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AVATARGEN_RAY"))}
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--profile", str(profile)]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(ROOT / "Snakefile"),
+        "-n",
+        "--profile",
+        str(profile),
+        "--quiet",
+        "host",
+    ]
     config = ["--config", "limit=1", "methods=template", *changes]
     ended = subprocess.run([*command, *config], cwd=place, env=environment, capture_output=True, text=True, timeout=100)
     assert ended.returncode == 0, ended.stderr[-3000:]
