@@ -20,8 +20,9 @@ WIDE, TALL = ((("texture", 0), ("texture", 1), ("geometry", 0)),), ((("texture",
 """Lines of views in a cell, each a (track, index of the view): three views side by side, or two below each other."""
 MANY = 6
 """With more methods than this, cells are TALL and prompts half as many."""
-CELL, GUTTER, CAPTION, HEADER = 128, 22, 190, 26
-"""Pixels: side of a view, space between methods, width of the prompts' column, height of the methods' names."""
+CELL, GUTTER, CAPTION, HEADER, LEADING = 128, 22, 190, 26, 4
+"""Pixels: side of a view, space between methods, width of the prompts' column, height of one line of methods' names,
+and space between lines."""
 ROWS = 12
 
 
@@ -33,28 +34,38 @@ class Layout:
         views: of each cell, see WIDE.
         cell: width and height of a cell.
         step: distance from cell to cell, across and down.
-        text_size: of the methods' names.
+        names: of the methods, one text a column; all in lines where one would reach into the next column.
+        text_size: of the names.
+        header: height of the names.
     """
 
     views: Sequence[Sequence[tuple[str, int]]]
     cell: tuple[int, int]
     step: tuple[int, int]
+    names: Sequence[str]
     text_size: int
+    header: int
 
     @classmethod
-    def of(cls, methods: int) -> Layout:
-        """Return the layout for a number of methods."""
-        views, gutter, below, text_size = (TALL, GAP, GUTTER, 13) if methods > MANY else (WIDE, GUTTER, GAP, 16)
+    def of(cls, methods: Sequence[str]) -> Layout:
+        """Return the layout for the methods of a page."""
+        is_many = len(methods) > MANY
+        views, gutter, below, size = (TALL, GAP, GUTTER, 13) if is_many else (WIDE, GUTTER, GAP, 16)
         cell = (len(views[0]) * CELL, len(views) * CELL)
-        return cls(views, cell, (cell[0] + gutter, cell[1] + below), text_size)
+        step, names = (cell[0] + gutter, cell[1] + below), list(methods)
+        if any(font(size, bold=True).getlength(name) > step[0] - GAP for name in names):
+            size -= 2
+            names = ["\n".join(wrap(name.replace("-", "- "), font(size, bold=True), cell[0], most=5)) for name in names]
+        lines = max((name.count("\n") for name in names), default=0)
+        return cls(views, cell, step, names, size, HEADER + lines * (size + LEADING))
 
     def size(self, columns: int, lines: int) -> tuple[int, int]:
         """Return the width and height of a page."""
-        return (2 * MARGIN + CAPTION + columns * self.step[0], 2 * MARGIN + HEADER + lines * self.step[1])
+        return (2 * MARGIN + CAPTION + columns * self.step[0], 2 * MARGIN + self.header + lines * self.step[1])
 
     def corner(self, column: int, line: int) -> tuple[int, int]:
         """Return the upper left corner of a cell."""
-        return (MARGIN + CAPTION + column * self.step[0], MARGIN + HEADER + line * self.step[1])
+        return (MARGIN + CAPTION + column * self.step[0], MARGIN + self.header + line * self.step[1])
 
 
 def comparison(rows: Sequence[Row], methods: Sequence[str], root: Path, limit: int | None = None) -> Image.Image:
@@ -66,16 +77,16 @@ def comparison(rows: Sequence[Row], methods: Sequence[str], root: Path, limit: i
         root: what the rows' folders are relative to.
         limit: number of prompts and seeds; by default ROWS, or half of that with many methods.
     """
-    layout = Layout.of(len(methods))
+    layout = Layout.of(methods)
     found = {(row.method, row.unit): row for row in rows}
     prompts = {row.unit: row.prompt for row in reversed(rows)}
     most = limit or (ROWS // 2 if len(methods) > MANY else ROWS)
     units = list(dict.fromkeys(row.unit for row in rows))[:most]
     page = Image.new("RGB", layout.size(len(methods), len(units)), PAPER)
     draw = ImageDraw.Draw(page)
-    for column, method in enumerate(methods):
-        place = (layout.corner(column, 0)[0], MARGIN + 14)
-        draw.text(place, method, INK, font(layout.text_size, bold=True), anchor="ls")
+    for column, name in enumerate(layout.names):
+        place = (layout.corner(column, 0)[0], MARGIN)
+        draw.multiline_text(place, name, INK, font(layout.text_size, bold=True), spacing=LEADING)
     for line, unit in enumerate(units):
         text = "\n".join(wrap(prompts[unit], font(14), CAPTION - 2 * GAP, most=6))
         middle = layout.corner(0, line)[1] + layout.cell[1] / 2

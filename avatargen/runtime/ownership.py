@@ -89,10 +89,10 @@ def end_on_sigterm(head: int | None) -> None:
     """
 
     def end(*_: object) -> None:
-        jobs = [child for child in psutil.Process().children() if child.pid != head]
-        for process in [each for job in jobs for each in (job, *job.children(recursive=True))]:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGINT)
+        for job in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):  # it ends by itself meanwhile
+                for process in (job, *job.children(recursive=True)) if job.pid != head else ():
+                    process.send_signal(signal.SIGINT)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)

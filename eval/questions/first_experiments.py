@@ -14,6 +14,7 @@ from eval.columns import UNIT
 from eval.plot_style import PALETTE, name_lines
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
 from eval.questions.statements import as_text, average, compared, distances, measured
+from eval.questions.verdicts import verdicts_in_words
 from eval.tabulate import baseline_of_experiment
 
 QUESTION = "Does the shading cue align facial features, and does the segmentation loss align outlines?"
@@ -65,7 +66,8 @@ def answer(evidence: Evidence) -> Answer:
     table = _table(evidence)
     tables = (AnswerTable(title, TABLE_TEXT, table),) if len(table) else ()
     plots = {"alignment": (_plot(evidence), PLOT_TEXT)} if len(table) else {}
-    return Answer(QUESTION, _in_words(evidence, baseline), statements, tables, plots)
+    words = f"{verdicts_in_words(statements)} {_in_words(evidence, baseline)}"
+    return Answer(QUESTION, words, statements, tables, plots)
 
 
 TABLE_TEXT = (

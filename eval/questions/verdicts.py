@@ -39,6 +39,24 @@ def answers(statements: Sequence[Statement]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, P_AT_FLOOR])
 
 
+def verdicts_in_words(statements: Sequence[Statement]) -> str:
+    """Return which statements hold and which are refuted, and how many are neither, in a sentence or two.
+
+    Example:
+        >>> tested = Statement("a is less", "1 mm, 2 mm", 8, 8, -1.0, -2.0, -0.5, p=0.0078125, least_p=0.0078125)
+        >>> verdicts_in_words([tested, Statement("b is less", "not measured")])
+        'Holds: a is less. Of the other 1 it is not shown, or nothing can show it.'
+    """
+    named = zip([one.text for one in statements], answers(statements)["verdict"], strict=True)
+    found: dict[str, list[str]] = {"holds": [], "refuted": []}
+    for text, verdict in named:
+        found.get(verdict, []).append(text)
+    parts = [f"{verdict.capitalize()}: {'; '.join(texts)}." for verdict, texts in found.items() if texts]
+    others = len(statements) - sum(map(len, found.values()))
+    parts += [f"Of the other {others} it is not shown, or nothing can show it."] * bool(others and parts)
+    return " ".join(parts or ["No statement is shown to hold or to be wrong."])
+
+
 def _facts(one: Statement) -> dict[str, object]:
     facts = {name: value for name, value in one._asdict().items() if name not in ("text", "sign")}
     return {"statement": one.text, **facts, P_AT_FLOOR: one.p == FLOOR}

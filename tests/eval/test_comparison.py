@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval.comparison import CAPTION, CELL, GAP, GUTTER, MANY, MARGIN, comparison
+from eval.comparison import CAPTION, CELL, GAP, GUTTER, HEADER, MANY, MARGIN, Layout, comparison
 
 
 def write_views(folder, colour, clay):
@@ -43,3 +43,16 @@ def test_many_methods_show_clay_under_colour(make_row, tmp_path):
     y = MARGIN + 26 + CELL // 2
     assert page[y, x, 0].tolist() == [10 * (number + 1) for number in range(len(methods))]
     assert (page[y + CELL, x, 0] == 200).all()
+
+
+def test_long_names_of_methods_stay_in_their_columns(make_row, tmp_path):
+    """As a grid names them; what is drawn in a column is drawn from its left edge, with paper before the next one."""
+    methods = [f"full-steps_{number}-phase1_share_0.39" for number in range(90, 90 + MANY + 1)]
+    rows = [make_row("a", method, prompt="head a") for method in methods]
+    layout = Layout.of(methods)
+    page = np.asarray(comparison(rows, methods, tmp_path))
+    assert layout.header > HEADER and page.shape[:2] == layout.size(len(methods), 1)[::-1]
+    for column in range(len(methods)):
+        left = layout.corner(column, 0)[0]
+        title = page[MARGIN : MARGIN + layout.header - 4, left : left + layout.step[0]]
+        assert title[:, :CELL].min() < 100 and (title[:, -3:] == page[0, 0]).all()
