@@ -157,9 +157,9 @@ def summary(reader: Reader, subject: str, table: pd.DataFrame) -> str:
         for method in (subject, TRUTH)
     }
     parts = [
-        f"With its neutral face, `{subject}` has a texture R@1 of {rates[subject][0]} by judge {reader.judge}, and of "
-        f"{rates[subject][1]} as the mean over the poses; the ground-truth head of {rates[TRUTH][0]} and "
-        f"{rates[TRUTH][1]}.",
+        f"With its neutral face, `{subject}` has an R@1 of {rates[subject][0]} by the exported texture and judge "
+        f"{reader.judge}, and of {rates[subject][1]} as the mean over the poses; the ground-truth head of "
+        f"{rates[TRUTH][0]} and {rates[TRUTH][1]}.",
         _lost(table, subject),
         "A pose may contradict the prompt (an open mouth on a sleeping head). In the closed world this does not count "
         "against R@1 and the margin, since all captions of a texture pool name the same expression; it does against "
