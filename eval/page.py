@@ -1,8 +1,16 @@
-"""The Jinja environment of self-contained pages: autoescaping is on, and an undefined variable is an error."""
+"""The Jinja environment of self-contained pages.
+
+Autoescaping is on, an undefined variable is an error, and text is isolated that would turn what stands beside it.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from avatargen.config.directions import isolated
 
 
 def environment() -> Environment:
@@ -11,6 +19,12 @@ def environment() -> Environment:
         loader=PackageLoader("eval"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _finalize(value: Any) -> Any:
+    """Return a value that a template shows, isolated by marks, since attributes hold no elements."""
+    return isolated(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -34,6 +36,8 @@ NAMES = frozenset(
     }
 )
 """Columns that stay text even where it looks like a number: the id of a prompt may be 001."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How texts begin that spreadsheets take for formulas, as OWASP lists them, and texts that were marked before."""
 DIGITS = {
     "r_at_1": 3,
     "r_at_5": 3,
@@ -155,7 +159,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, readable: bool = T
         OSError: the disk is full or the folder cannot be written.
     """
     with replacing(folder / f"{name}.csv") as path:
-        table.to_csv(path, index=False)
+        _changed(table, _without_formula).to_csv(path, index=False)
     if not readable:
         return
     text = rounded(table)
@@ -186,7 +190,7 @@ def read_table(folder: Path, name: str, joined: bool = True) -> pd.DataFrame:
         FileNotFoundError: there is no such table.
     """
     table = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str)
-    table = cast(pd.DataFrame, table.apply(_read_column))
+    table = cast(pd.DataFrame, _changed(table, _as_written).apply(_read_column))
     return join_runs(table) if joined else table
 
 
@@ -257,6 +261,40 @@ def to_latex(text: pd.DataFrame, right: list[str]) -> str:
     styler = text.style.hide(axis="index")
     styler.format(escape="latex").format_index(escape="latex", axis=1)
     return styler.to_latex(column_format=layout, hrules=True).replace(AT_MOST, r"$\leq$ ")
+
+
+def _changed(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Return a table with some cells of text changed; columns without such cells stay as they are."""
+    changed = {}
+    for name in [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]:
+        cells = [change(cell) for cell in table[name]]
+        if any(new is not old for new, old in zip(cells, table[name], strict=True)):
+            changed[name] = cells
+    return table.assign(**changed)
+
+
+def _without_formula(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula, marked by an apostrophe; `_as_written` is the inverse.
+
+    Example:
+        >>> _without_formula('=HYPERLINK("http://x")'), _without_formula("-0.5"), _without_formula(-0.5)
+        ('\'=HYPERLINK("http://x")', '-0.5', -0.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell) else cell
+
+
+def _as_written(cell: Any) -> Any:
+    """Return the cell that `_without_formula` was given."""
+    marked = isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell[1:]) and not _is_number(cell[1:])
+    return cell[1:] if marked else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _decimals(column: str) -> int:

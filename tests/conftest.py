@@ -14,6 +14,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.settings import MethodSettings, PriorSettings
 from avatargen.runtime.ray_head import spawn
 from avatargen.runtime.worker_pool import ExecutionSettings, WorkerPool
+from tests.small_weights import CLIP_CONFIG, WEIGHTS
 from tests.user_folder import write_yaml
 
 
@@ -75,14 +76,14 @@ def place(workplace):
     prior, judge = workplace / "prior", workplace / "judge"
     for part in ("unet", "vae", "text_encoder"):
         (prior / part).mkdir(parents=True)
-        (prior / part / "model.safetensors").write_bytes(b"x")
+        (prior / part / "model.safetensors").write_bytes(WEIGHTS)
         (prior / part / "config.json").write_text(json.dumps({"sample_size": 64}))
     (prior / "scheduler").mkdir()
     (prior / "scheduler/scheduler_config.json").write_text(json.dumps({"prediction_type": "epsilon"}))
     (prior / "model_index.json").write_text(json.dumps({"unet": [], "vae": [], "text_encoder": []}))
     judge.mkdir()
-    (judge / "open_clip_config.json").write_text("{}")
-    (judge / "open_clip_model.safetensors").write_bytes(b"x")
+    (judge / "open_clip_config.json").write_text(CLIP_CONFIG)
+    (judge / "open_clip_model.safetensors").write_bytes(WEIGHTS)
     config = workplace / "workflow/config"
     config.mkdir(parents=True)
     write_yaml(config / "priors.yaml", own={"path": str(prior)})

@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
 
-from avatargen.cli.run import add_fields, stated_fields
-from avatargen.config.errors import InputError, Problems
-from avatargen.config.loading import load_library, valid_part
-from avatargen.config.places import ROOT
+from avatargen.cli.run import add_fields, fields_of
 from avatargen.io.atomic import read_json
 from avatargen.preflight.disk_estimate import free_bytes, size_text
-from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import Study
 from avatargen.preflight.validate import needed_bytes
 from avatargen.preflight.word_checks import word_notes
-from avatargen.runtime.launch import stated_changes, study_of, to_take_over, waiting
+from avatargen.runtime.launch import study_of, to_take_over, waiting
 from avatargen.runtime.progress import duration, weight
 
 SECONDS_UNKNOWN = "unknown until an avatar is finished; `avatargen run {name} --limit 1` tells"
@@ -41,25 +36,12 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: the run could not start; all problems.
     """
-    fields, problems = stated_fields(options), Problems()
-    found = problems.of(lambda: study_of(fields, check_disk=True))
-    problems.add(_machine_problems(fields))
-    study = problems.checked(found)
+    study = study_of(fields_of(options), check_disk=True, here=True)
     for note in (*study.notes, *word_notes(study)):
         print(note)
     for name, text in costs(study).items():
         print(f"{name:<10} {text}")
     return 0
-
-
-def _machine_problems(fields: Mapping[str, Any]) -> list[str]:
-    """Return what this machine lacks for the part of an experiment that is valid."""
-    name, changes = stated_changes(fields)
-    experiment, _ = valid_part(name, ROOT, changes)
-    try:
-        return machine_problems(experiment, load_library(), ROOT) if experiment else []
-    except InputError:  # validation reports the faulty table
-        return []
 
 
 def costs(study: Study) -> dict[str, str]:

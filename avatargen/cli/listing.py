@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
+from avatargen.config.directions import isolated
 from avatargen.config.loading import experiment_names, load_experiment, load_judges, load_methods, load_priors
 from avatargen.config.places import list_folders
 from avatargen.config.plugins import DIAGNOSTICS, HEADS, QUESTIONS, RENDERERS, summary
@@ -84,7 +85,7 @@ def _lists() -> dict[str, str]:
     found = {}
     for name in list_names(list_folders()):
         items = read_list(find_list(name, list_folders()))
-        found[name] = f"{len(items)} prompts, such as '{items[0].prompt}'"
+        found[name] = f"{len(items)} prompts, such as '{isolated(items[0].prompt)}'"
     return found
 
 

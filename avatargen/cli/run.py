@@ -7,11 +7,9 @@ import os
 import sys
 from typing import Any
 
-import yaml
-
-from avatargen.config.errors import InputError
+from avatargen.config.command_line import stated_fields
 from avatargen.config.places import DEFAULT_EXPERIMENT, shipped
-from avatargen.runtime.launch import COMMAND, command_line, study_of
+from avatargen.runtime.launch import COMMAND, command_line, runs_here, study_of
 
 EXAMPLES = """examples:
   avatargen run                                            the default experiment, on all cores
@@ -21,7 +19,7 @@ EXAMPLES = """examples:
 
 Results go to results/EXPERIMENT of the current directory. Experiments, methods and prompt lists of your own lie in
 workflow/config/ and prompts/ of that directory. An interrupted run resumes with the same command."""
-FIELDS = ("limit", "methods", "lists", "seeds")
+FIELDS = ("limit", "methods", "lists", "seeds", "name")
 """Fields of the experiment that have an option of their own; `--config` changes the others."""
 
 
@@ -46,27 +44,20 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", help="only the first N prompts of each list")
     parser.add_argument("--methods", metavar="A,B", help="instead of the experiment's")
     parser.add_argument("--lists", metavar="A,B", help="prompt lists, instead of the experiment's")
-    parser.add_argument("--seeds", metavar="0,1", help="instead of the experiment's")
+    parser.add_argument("--seeds", metavar="0,1", help="instead of the experiment's; 0-3 is 0, 1, 2, 3")
+    parser.add_argument("--name", help="of the folder in results/, so that another report stays")
     parser.add_argument(
         "--config", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="any field of the experiment"
     )
 
 
-def stated_fields(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields that the options state, as Snakemake reads ``--config``.
+def fields_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that the options state.
 
     Raises:
         InputError: a ``--config`` that is no KEY=VALUE, or a field that is stated twice.
     """
-    hint = "expected KEY=VALUE; the experiment's name comes before --config"
-    problems = [f"--config: got '{text}'; {hint}" for text in options.config if "=" not in text]
-    texts = [f"{name}={getattr(options, name)}" for name in FIELDS if getattr(options, name) is not None]
-    pairs = [text.partition("=") for text in (*texts, *options.config)]
-    keys = ["experiment", *(key for key, _, _ in pairs)]
-    problems += [f"--config: got {key} twice; expected it once" for key in dict.fromkeys(keys) if keys.count(key) > 1]
-    if problems:
-        raise InputError(problems)
-    return {"experiment": options.experiment, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    return stated_fields(_texts(options), once=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -75,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: the run could not start; all problems.
     """
-    study_of(stated_fields(options), check_disk=False)
+    study_of(fields_of(options), check_disk=False, here=runs_here(options.rest))
     sys.stdout.flush()
     sys.stderr.flush()
     arguments = command(options)
@@ -89,11 +80,15 @@ def command(options: argparse.Namespace) -> list[str]:
     Args:
         options: as `add_parser` has them; what it does not know is in ``options.rest``.
     """
-    stated = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
-    config = [f"experiment={options.experiment}", *(f"{name}={value}" for name, value in stated.items())]
     return [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(shipped("Snakefile")), "--workflow-profile", str(shipped("profiles/default"))),
-        *("--config", *config, *options.config, "--cores", options.cores),
+        *("--config", *_texts(options), "--cores", options.cores),
         *options.rest,
     ]
+
+
+def _texts(options: argparse.Namespace) -> list[str]:
+    """Return the fields that the options state, KEY=VALUE each."""
+    stated = {name: getattr(options, name) for name in FIELDS if getattr(options, name) is not None}
+    return [f"experiment={options.experiment}", *(f"{key}={value}" for key, value in stated.items()), *options.config]

@@ -6,6 +6,7 @@ it hold the named methods, priors and judges that it refers to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -13,11 +14,57 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from avatargen.config.batch_size import BatchSize
-from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
+from avatargen.config.frozen import Frozen, as_text
+from avatargen.config.settings import MethodSettings, PriorSettings
 
 LEAST_GPU = 0.01
 """Smallest share of a GPU for a worker: a hundred workers on one."""
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+MOST_SEEDS = 10_000
+_RANGE = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))(?: *- *(0|[1-9][0-9]{0,17}))?")
+
+
+def _as_names(names: Any) -> Any:
+    """Return a single name as a tuple of one."""
+    return (names,) if isinstance(names, str | int | float) else names
+
+
+def as_seeds(seeds: Any) -> Any:
+    """Return seeds with ranges spelled out: ``0-3`` is 0, 1, 2, 3; a single one or a text of several is a tuple, too.
+
+    Raises:
+        ValueError: neither a whole number nor a range, or too many.
+    """
+    stated = seeds.split(",") if isinstance(seeds, str) else [seeds] if isinstance(seeds, int | float) else seeds
+    if not isinstance(stated, list | tuple):
+        return seeds
+    found: list[int] = []
+    for seed in stated:
+        found += [seed] if isinstance(seed, int) and not isinstance(seed, bool) else _seeds_in(seed)
+        if len(found) > MOST_SEEDS:
+            raise ValueError(f"got more than {MOST_SEEDS:,}; expected fewer")
+    return tuple(found)
+
+
+def _seeds_in(text: Any) -> range:
+    """Return the seeds of a text: a whole number, or a range with its end."""
+    expected = f"got {str(text)[:60]!r}; expected a whole number, or a range as 0-3"
+    match = _RANGE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
+        raise ValueError(expected)
+    first = int(match[1])
+    last = first if match[2] is None else int(match[2])
+    if last < first or (match[2] and first < 0):
+        raise ValueError(f"{expected}, the lower one first")
+    return range(first, min(last, first + MOST_SEEDS) + 1)
+
+
+Name = Annotated[str, BeforeValidator(as_text, json_schema_input_type=str)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_names, json_schema_input_type=str | tuple[str, ...])]
+Seeds = Annotated[tuple[int, ...], BeforeValidator(as_seeds, json_schema_input_type=int | str | tuple[int | str, ...])]
+"""Seeds, of which a user may write ranges."""
 
 
 class JudgeSettings(Frozen):
@@ -57,22 +104,14 @@ class EvaluationSettings(Frozen):
 class Reduced(Frozen):
     """Methods that run on a part of each list, or with fewer seeds, such as ablations beside a study's main methods."""
 
-    methods: tuple[str, ...] = Field(min_length=1, description="some of the experiment's methods")
+    methods: Names = Field(min_length=1, description="some of the experiment's methods")
     prompts: int | None = Field(None, ge=1, description="number of prompts, from the start of each list; None: all")
-    seeds: tuple[int, ...] | None = Field(None, min_length=1, description="some of the experiment's; None: all")
+    seeds: Seeds | None = Field(None, min_length=1, description="some of the experiment's; None: all")
 
 
 def _as_groups(stated: Any) -> Any:
     """Return a single group as a tuple of one."""
     return (stated,) if isinstance(stated, Mapping | Frozen) else stated
-
-
-def _as_names(names: Any) -> Any:
-    """Return a single name as a tuple of one."""
-    return (names,) if isinstance(names, str) else names
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names, json_schema_input_type=str | tuple[str, ...])]
 
 
 class Grid(Frozen):
@@ -105,23 +144,25 @@ class Experiment(Frozen):
 
     reason: str = Field("", exclude=True, description="one line, for `avatargen list experiments`")
     experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
-    lists: tuple[str, ...] = Field(min_length=1, description="prompts/{name}.tsv or .txt")
-    methods: tuple[str, ...] = Field(min_length=1, description="names in methods.yaml")
+    lists: Names = Field(min_length=1, description="prompts/{name}.tsv, .csv or .txt")
+    methods: Names = Field(min_length=1, description="names in methods.yaml")
     grid: Grids = Field(
         (), description="methods that vary settings of others, in every combination: one grid, or several"
     )
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="seeds of noise and cameras; an avatar for each")
+    seeds: Seeds = Field(
+        (0,), min_length=1, description="seeds of noise and cameras, or ranges as 0-3; an avatar for each"
+    )
     limit: int | None = Field(None, ge=1, description="only the first prompts of each list: for a quick look")
     reduced: Groups = Field((), description="methods that run on fewer prompts or seeds: one group, or several")
     head: str = Field("anny", description="a name in avatargen.config.plugins.HEADS")
     renderer: str = Field("warp", description="a name in avatargen.config.plugins.RENDERERS")
     prior: str = Field("mini", description="a name in priors.yaml")
-    priors: tuple[str, ...] | None = Field(
+    priors: Names | None = Field(
         None, min_length=1, description="instead of `prior`: every method that uses a prior runs with each of these"
     )
-    judges: tuple[str, ...] = Field(("mini",), min_length=1, description="names in judges.yaml")
+    judges: Names = Field(("mini",), min_length=1, description="names in judges.yaml")
     clip_guide: str = Field("guide", description="name in judges.yaml of what guides methods with a CLIP loss")
-    diagnose: tuple[str, ...] = Field((), description="names in avatargen.config.plugins.DIAGNOSTICS; costly measures")
+    diagnose: Names = Field((), description="names in avatargen.config.plugins.DIAGNOSTICS; costly measures")
     question: str | None = Field(
         None, description="a name in avatargen.config.plugins.QUESTIONS, which the report answers"
     )

@@ -28,8 +28,9 @@ from pydantic import Field
 
 from avatargen.config.errors import InputError, Problems, unknown
 from avatargen.config.experiment import Experiment, Grid, Library, NamedMethod
+from avatargen.config.frozen import Frozen
 from avatargen.config.loading import merged, parse, resolve
-from avatargen.config.settings import Frozen, MethodSettings, PriorSettings
+from avatargen.config.settings import MethodSettings, PriorSettings
 
 PRIOR = "prior."
 RATES = ("lr_shape", "lr_expression", "lr_offsets")

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from avatargen.config.crossing import run_name
 from avatargen.config.errors import InputError, Problems, unknown
-from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig
-from avatargen.config.places import ROOT, config_folders, located, shipped, shown
-from avatargen.config.settings import LATENT_SIZES, Frozen, MethodSettings, PriorSettings
+from avatargen.config.experiment import Experiment, JudgeSettings, Library, NamedMethod, RunConfig, as_seeds
+from avatargen.config.frozen import Frozen
+from avatargen.config.places import ROOT, config_folders, located, placed, shipped, shown
+from avatargen.config.settings import LATENT_SIZES, MethodSettings, PriorSettings
+from avatargen.config.yaml_text import read_yaml
 
 _TABLES = ("methods", "priors", "judges")
 _PRIOR_FIELDS = ("prior", "priors")
@@ -36,7 +37,8 @@ def load_experiment(name: str, root: Path = ROOT, changes: Mapping[str, Any] | N
     problems = Problems()
     where = f"{shown(path)} with --config" if changes else shown(path)
     experiment = problems.of(lambda: parse(Experiment, stated, where))
-    if path.stem != stated["experiment"] and not name.endswith((".yaml", ".yml")):
+    named = "experiment" in (changes or {}) or name.endswith((".yaml", ".yml"))
+    if path.stem != stated["experiment"] and not named:
         problems.add([f"{shown(path)}: experiment: got '{stated['experiment']}'; expected '{path.stem}'"])
     return problems.checked(experiment)
 
@@ -138,9 +140,6 @@ def resolve(experiment: Experiment, method: str, library: Library, prior: str | 
     parse(MethodSettings, experiment.overrides, f"{experiment.experiment}: overrides")
     stated = merged(experiment.overrides, library.methods[method].overrides)
     settings = parse(MethodSettings, stated, f"methods.yaml: {method}: overrides")
-    if settings.meshes is not None:
-        meshes = settings.meshes.model_copy(update={"folder": located(settings.meshes.folder, ROOT)})
-        settings = settings.model_copy(update={"meshes": meshes})
     changed = merged(library.priors[prior_name].model_dump(), library.methods[method].prior)
     return RunConfig(
         method_name=run_name(method, prior or ""),
@@ -241,37 +240,6 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
         raise InputError([_problem(model, fault, where) for fault in told]) from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        InputError: not readable, not UTF-8, not YAML, a duplicate key, or not a mapping.
-    """
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except OSError as error:
-        raise InputError([f"{shown(path)}: not readable: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise InputError([f"{shown(path)}: not UTF-8"]) from error
-    except yaml.YAMLError as error:
-        raise InputError([f"{shown(path)}: not valid YAML: {' '.join(str(error).split())}"]) from error
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError([f"{shown(path)}: got {type(values).__name__}; expected a mapping of names"])
-    return values
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuse duplicate keys, of which PyYAML silently keeps the last; a merged stanza (``<<``) may be overridden."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]  # before PyYAML adds those of merged stanzas
-        mapping = super().construct_mapping(node, deep)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice[0]!r}", node.start_mark)
-        return mapping
-
-
 def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Path]:
     """Return an experiment's fields as they are written, and its file; raise as `load_experiment` does."""
     if name.endswith((".yaml", ".yml")):
@@ -281,7 +249,8 @@ def _stated(name: str, root: Path, changes: Mapping[str, Any]) -> tuple[dict[str
         path = next((path for path in found if path.is_file()), None)
         if path is None or name in _TABLES:
             raise InputError([unknown("experiment", name, experiment_names(root), "experiment")])
-    stated, changed = read_yaml(path), [field for field in _PRIOR_FIELDS if field in changes]
+    stated, changes = _with_places(read_yaml(path), path.parent), _with_places(changes, Path())
+    changed = [field for field in _PRIOR_FIELDS if field in changes]
     if changed:  # the command line's way to name priors takes the place of the file's
         stated = {field: value for field, value in stated.items() if field not in _PRIOR_FIELDS}
     return {"experiment": path.stem, **_asked_for(merged(stated, changes), changes)}, path
@@ -296,11 +265,30 @@ def _asked_for(stated: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     parts = [dict(group) for group in groups]
     for part in parts:
         for field in {"methods", "seeds"} & set(changes) & set(part):
-            if isinstance(part[field], list) and isinstance(stated[field], list | tuple):
-                part[field] = [value for value in part[field] if value in stated[field]]
+            own, asked = (_spelled(field, values) for values in (part[field], stated[field]))
+            if isinstance(own, list | tuple) and isinstance(asked, list | tuple):
+                part[field] = [value for value in own if value in asked]
         if part.get("seeds") == []:  # then its methods have the seeds that are asked for
             del part["seeds"]
     return {**stated, "reduced": [part for part in parts if part.get("methods") != [] and len(part) > 1]}
+
+
+def _with_places(stated: Any, base: Path) -> Any:
+    """Return an experiment or a method whose folder of meshes starts at `base`, if it states one under `overrides`."""
+    changed = {"overrides": {"meshes": {"folder": ""}}}
+    try:
+        changed["overrides"]["meshes"]["folder"] = placed(stated["overrides"]["meshes"]["folder"], base)
+    except (KeyError, TypeError):
+        return stated
+    return merged(stated, changed)
+
+
+def _spelled(field: str, values: Any) -> Any:
+    """Return seeds with their ranges spelled out, where nothing is wrong with them; other values as they are."""
+    try:
+        return as_seeds(values) if field == "seeds" else values
+    except ValueError:
+        return values
 
 
 def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
@@ -310,7 +298,8 @@ def _load_table(name: str, model: type[Model], root: Path) -> dict[str, Model]:
     files = [folder / f"{name}.yaml" for folder in reversed(config_folders(root))]
     for path in [file for file in files if file.is_file() or file.parent == shipped("workflow/config", root)]:
         for key, values in (problems.of(lambda p=path: read_yaml(p)) or {}).items():
-            entry = problems.of(lambda k=key, v=values, p=path: parse(model, v, f"{shown(p)}: {k}"))
+            own = _with_places(values, path.parent) if name == "methods" else values
+            entry = problems.of(lambda k=key, v=own, p=path: parse(model, v, f"{shown(p)}: {k}"))
             table |= {key: entry} if entry else {}
     wrong = [key for key in table if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", key)]
     problems.lines += [f"{name}.yaml: {key!r}: expected a name of letters, digits, '_', '-' and '.'" for key in wrong]

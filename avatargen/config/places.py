@@ -42,6 +42,17 @@ def located(path: str, root: Path = ROOT) -> str:
     return str(here.absolute()) if not (root / here).exists() and here.exists() else path
 
 
+def placed(path: str, base: Path, root: Path = ROOT) -> str:
+    """Return a path that starts at `base`: relative to `root` where it lies below, so that a clone may move.
+
+    Example:
+        >>> placed("../meshes", ROOT / "workflow"), placed("/data/meshes", ROOT)
+        ('meshes', '/data/meshes')
+    """
+    whole = Path(os.path.normpath(base.absolute() / path))
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
+
+
 def cache_folder() -> Path:
     """Return the folder of caches: AVATARGEN_CACHE, else ``~/.cache/avatargen``, else one for temporary files."""
     if stated := os.environ.get("AVATARGEN_CACHE"):
@@ -54,9 +65,13 @@ def cache_folder() -> Path:
 
 def shown(path: Path) -> str:
     """Return a path as messages show it: relative to the working directory or to `ROOT` where it lies in one."""
+    try:
+        whole = path.resolve()
+    except (OSError, RuntimeError):  # links that loop
+        return str(path)
     for base in (Path.cwd(), ROOT):
-        if path.resolve().is_relative_to(base.resolve()):
-            return str(path.resolve().relative_to(base.resolve()))
+        if whole.is_relative_to(base.resolve()):
+            return str(whole.relative_to(base.resolve()))
     return str(path)
 
 

@@ -1,7 +1,8 @@
 """Read pools files: ``NAME.pools.tsv`` beside a prompt list says which captions compete with each prompt's own.
 
-A header ``id, track, caption`` and one caption a line, separated by tabs: the caption competes with the own caption of
-the prompt `id` in `track`. With this file, the pool of a prompt in a track is its own caption and exactly these.
+A header ``id, track, caption`` and one caption a line, separated by tabs (in ``NAME.pools.csv`` by commas): the caption
+competes with the own caption of the prompt `id` in `track`. With this file, the pool of a prompt in a track is its own
+caption and exactly these.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from avatargen.config.errors import InputError, some_of, unknown
-from avatargen.config.prompts import quoted, read_lines, text_problems
+from avatargen.config.prompts import quoted, text_problems
+from avatargen.config.text_files import read_table
 
 TRACKS = ("texture", "shape_in_colour", "geometry")
 """What is judged: colours in colour renders, shapes in colour renders, and shapes in clay renders."""
+SMALL_POOL = 20
+"""A pool of fewer captions is said: its chance level is above 0.05."""
 COLUMNS = ("id", "track", "caption")
 Rivals = dict[tuple[str, str], tuple[str, ...]]
 """The captions that compete with a prompt's own, by the prompt's id and the track."""
@@ -27,18 +31,16 @@ def read_rivals(path: Path, own: Mapping[tuple[str, str], str]) -> Rivals:
         own: the own caption of every prompt of the list in every track, by (id, track).
 
     Raises:
-        InputError: not readable, not UTF-8 or wrong lines, with their numbers; prompts without captions in a track.
+        InputError: not readable, or wrong lines, with their numbers; prompts without captions in a track.
     """
-    lines = read_lines(path)
-    if not lines:
-        raise InputError([f"{path}: empty; expected the columns {', '.join(COLUMNS)}"])
-    number, header = lines[0]
-    if tuple(name.strip() for name in header.split("\t")) != COLUMNS:
-        raise InputError([f"{path}:{number}: got the columns {quoted(header)}; expected {', '.join(COLUMNS)}"])
+    rows, problems = read_table(path)
+    if not rows:
+        raise InputError(problems or [f"{path}: empty; expected the columns {', '.join(COLUMNS)}"])
+    if tuple(rows[0].cells) != COLUMNS:
+        got = f"{path}:{rows[0].line}: got the columns {quoted(', '.join(rows[0].cells))}"
+        raise InputError([*problems, f"{got}; expected {', '.join(COLUMNS)}"])
     rivals: dict[tuple[str, str], dict[str, int]] = {key: {} for key in own}
-    problems = []
-    for number, line in lines[1:]:
-        cells = [cell.strip() for cell in line.split("\t")]
+    for number, cells in rows[1:]:
         if len(cells) != len(COLUMNS):
             problems.append(f"{path}:{number}: {len(cells)} columns; expected {len(COLUMNS)}")
             continue

@@ -1,9 +1,9 @@
 """Read prompt lists: one file in ``prompts/`` is one list.
 
 ``NAME.txt``  one prompt a line; empty lines and lines that start with ``#`` are skipped.
-``NAME.tsv``  a header ``id, prompt[, tags, geometry]`` and one prompt a line, separated by tabs. `tags` are
-              ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of the
-              prompt (its caption in the geometry track); empty or absent means the prompt itself, less the
+``NAME.tsv``  a header ``id, prompt[, tags, geometry]`` and one prompt a line, separated by tabs, in ``NAME.csv`` by
+              commas. `tags` are ``key=value`` separated by ``;``. `geometry` is what a render without texture shows of
+              the prompt (its caption in the geometry track); empty or absent means the prompt itself, less the
               colours where the closed world knows all its words (see `eval.pools`).
 
 Text comes from outside: everything is checked here, and all problems are reported at once.
@@ -21,11 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from avatargen.config.errors import InputError, unknown
+from avatargen.config.text_files import Row, is_file, read_lines, read_table
 
 MAX_PROMPT = 300
 COLUMNS = ("id", "prompt", "tags", "geometry")
-NEGATIVES, POOLS = ".negatives.txt", ".pools.tsv"
+FORMATS = (".tsv", ".csv", ".txt")
+NEGATIVES, POOLS = ".negatives.txt", (".pools.tsv", ".pools.csv")
 _REQUIRED = COLUMNS[:2]
+MAX_NAME = 100
+"""Bytes of a list's name, which names a folder and begins names of files."""
+_LIST_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 
@@ -110,10 +115,12 @@ def find_list(name: str, folders: Sequence[Path], field: str = "list") -> Path:
         field: what names the list, for messages.
 
     Raises:
-        InputError: no folder has ``NAME.tsv`` or ``NAME.txt``, or one has both.
+        InputError: no folder has the list, one has it in two formats, or no file can have that name.
     """
+    if problem := _name_problem(name):
+        raise InputError([f"{field}: {problem}"])
     for folder in folders:
-        found = [path for path in (folder / f"{name}.tsv", folder / f"{name}.txt") if path.is_file()]
+        found = [path for path in (folder / f"{name}{suffix}" for suffix in FORMATS) if is_file(path)]
         if len(found) > 1:
             both = f"got both {found[0].name} and {found[1].name} in {folder}"
             raise InputError([f"{field}: '{name}': {both}; expected one of them"])
@@ -121,15 +128,26 @@ def find_list(name: str, folders: Sequence[Path], field: str = "list") -> Path:
             return found[0]
     known = list_names(folders)
     where = " or ".join(str(folder) for folder in folders)
+    strange = [path for folder in folders for path in folder.glob("*") if path.name in {f"{name}{s}" for s in FORMATS}]
+    if strange:
+        raise InputError([f"{field}: {strange[0]}: got a folder, a pipe or a broken link; expected a file"])
     if not known:
-        raise InputError([f"{field}: '{name}': got no lists in {where}; expected {name}.tsv or {name}.txt"])
+        formats = f"{', '.join(name + suffix for suffix in FORMATS[:-1])} or {name}{FORMATS[-1]}"
+        raise InputError([f"{field}: '{name}': got no lists in {where}; expected {formats}"])
     raise InputError([unknown("list", name, known, field)])
 
 
 def list_names(folders: Sequence[Path]) -> list[str]:
     """Return the names of all lists in some folders."""
-    files = {path for folder in folders for path in folder.glob("*.t[sx][vt]")}
-    return sorted({path.stem for path in files if not path.name.endswith((NEGATIVES, POOLS))})
+    files = {path for folder in folders for path in folder.glob("*") if path.suffix in FORMATS and is_file(path)}
+    return sorted({path.stem for path in files if not path.name.endswith((NEGATIVES, *POOLS))})
+
+
+def _name_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a list, which is part of paths; None if nothing is."""
+    if _LIST_NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME:
+        return None
+    return f"got the name {quoted(name)}; expected at most {MAX_NAME} letters, digits, blanks and ._+-"
 
 
 def read_list(path: Path, check: Callable[[tuple[str, ...]], list[str]] | None = None) -> tuple[PromptItem, ...]:
@@ -140,10 +158,9 @@ def read_list(path: Path, check: Callable[[tuple[str, ...]], list[str]] | None =
         check: returns what else is wrong with a prompt's tags, such as `headworld.phrases.tag_problems`.
 
     Raises:
-        InputError: not readable, not UTF-8, empty, or wrong lines; one problem for each.
+        InputError: not readable (see `text_files.read_text`), empty, or wrong lines; one problem for each.
     """
-    lines = read_lines(path)
-    items, problems = (_read_tsv if path.suffix == ".tsv" else _read_txt)(path, lines)
+    items, problems = _read_txt(path) if path.suffix == ".txt" else _read_table(path)
     problems += _problems(path, items)
     problems += [f"{path}:{number}: {each}" for number, item in items if check for each in check(item.tags)]
     if not items and not problems:
@@ -157,7 +174,7 @@ def read_captions(path: Path) -> tuple[str, ...]:
     """Read captions of a text file, one per line; blank lines and lines that start with # are skipped.
 
     Raises:
-        InputError: not readable, or not UTF-8.
+        InputError: not readable, see `text_files.read_text`.
     """
     return tuple(line.strip() for _, line in read_lines(path))
 
@@ -169,7 +186,8 @@ def negatives_of(file: Path) -> Path:
 
 def pools_of(file: Path) -> Path:
     """Return where the pools of a list would lie: beside its file; see :mod:`avatargen.config.pools`."""
-    return file.with_name(f"{file.stem}{POOLS}")
+    tabs, commas = (file.with_name(f"{file.stem}{suffix}") for suffix in POOLS)
+    return commas if is_file(commas) and not is_file(tabs) else tabs
 
 
 def first_prompts(items: Sequence[PromptItem], limit: int | None) -> tuple[PromptItem, ...]:
@@ -186,46 +204,27 @@ def with_seeds(items: Iterable[PromptItem], seeds: Sequence[int]) -> tuple[Promp
 Numbered = list[tuple[int, PromptItem]]
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines that hold something and do not start with #, with their numbers.
-
-    Raises:
-        InputError: not readable, or not UTF-8.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError([f"{path}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}"]) from error
-    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)]
-    return [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
-
-
-def _read_txt(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[str]]:
+def _read_txt(path: Path) -> tuple[Numbered, list[str]]:
     items = []
-    for number, line in lines:
+    for number, line in read_lines(path):
         prompt = line.strip()
         digest = hashlib.sha256(prompt.encode()).hexdigest()[:6]
         items.append((number, PromptItem(path.stem, f"{slug(prompt, 24)}-{digest}", prompt)))
     return items, []
 
 
-def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[str]]:
-    if not lines:
-        return [], []
-    number, header = lines[0]
-    columns = [name.strip() for name in header.split("\t")]
-    problems = [unknown("column", name, COLUMNS, f"{path}:{number}") for name in columns if name not in COLUMNS]
-    problems += [f"{path}:{number}: missing column '{name}'" for name in _REQUIRED if name not in columns]
-    problems += [f"{path}:{number}: duplicate column"] if len(set(columns)) < len(columns) else []
-    if problems:
+def _read_table(path: Path) -> tuple[Numbered, list[str]]:
+    rows, problems = read_table(path)
+    if not rows:
         return [], problems
+    columns = rows[0].cells
+    if wrong := _header_problems(path, rows[0]):
+        return [], problems + wrong
     items = []
-    for number, line in lines[1:]:
-        cells = [cell.strip() for cell in line.split("\t")]
-        cells += [""] * (len(columns) - len(cells))
+    for number, cells in rows[1:]:
+        cells = cells + [""] * (len(columns) - len(cells))
+        while len(cells) > len(columns) and not cells[-1]:  # spreadsheets end every row where the longest one does
+            cells.pop()
         if len(cells) > len(columns):
             problems.append(f"{path}:{number}: {len(cells)} columns; expected {len(columns)}")
             continue
@@ -234,6 +233,16 @@ def _read_tsv(path: Path, lines: list[tuple[int, str]]) -> tuple[Numbered, list[
         geometry = row.get("geometry") or None
         items.append((number, PromptItem(path.stem, row["id"], row["prompt"], tags, geometry)))
     return items, problems
+
+
+def _header_problems(path: Path, header: Row) -> list[str]:
+    """Return what is wrong with the names of a list's columns, one line each."""
+    columns, where = header.cells, f"{path}:{header.line}"
+    while columns and not columns[-1]:
+        columns.pop()
+    lines = [unknown("column", name, COLUMNS, where) for name in columns if name not in COLUMNS]
+    lines += [f"{where}: missing column '{name}'" for name in _REQUIRED if name not in columns]
+    return lines + ([f"{where}: duplicate column"] if len(set(columns)) < len(columns) else [])
 
 
 def _problems(path: Path, items: Numbered) -> list[str]:

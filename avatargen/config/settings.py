@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from avatargen.config.frozen import Frozen
 
 Provenance = Literal["paper", "borrowed", "ours", "deviates"]
 
@@ -40,12 +42,6 @@ def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any)
     return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
 
 
-class Frozen(BaseModel):
-    """Immutable and closed: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 Point = tuple[Number, Number, Number]
 
@@ -68,7 +64,7 @@ class MeshSettings(Frozen):
     with none of these, each mesh is centred and made as tall as the template, hair and neck included.
     """
 
-    folder: str = Field(description="relative to the repository, or absolute")
+    folder: str = Field(description="relative to the file that names it, or absolute")
     up: Axis = Field("+y", description="the axis to the top of the head")
     front: Axis = Field("+z", description="the axis that the face looks along")
     scale: Positive | None = Field(None, description="metres in a unit of the files, whose origin becomes ours")

@@ -26,7 +26,7 @@ import numpy as np
 
 from avatargen.config.errors import InputError
 from avatargen.config.pools import COLUMNS, TRACKS, Rivals, read_rivals
-from avatargen.config.prompts import pools_of, read_list
+from avatargen.config.prompts import POOLS, pools_of, read_list
 from avatargen.headworld.attributes import SHAPE, VALUES, Attributes, may_be_seen, sample
 from avatargen.headworld.phrases import caption, geometry_caption, parse
 
@@ -178,7 +178,7 @@ def write_pools(path: Path) -> None:
             rng = np.random.default_rng([zlib.crc32(item.prompt.encode()), number])
             found = rivals(head, track, others, rng)
             lines += ["\t".join([item.item, track, caption(other, track != "geometry")]) for other in found]
-    pools_of(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    path.with_name(f"{path.stem}{POOLS[0]}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def read_rivals_of(file: Path) -> Rivals:

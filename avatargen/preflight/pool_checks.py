@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from avatargen.config.errors import InputError, Problems
-from avatargen.config.pools import Rivals
-from avatargen.config.prompts import PromptItem, negatives_of, pools_of, read_captions
+from avatargen.config.pools import SMALL_POOL, Rivals
+from avatargen.config.prompts import POOLS, PromptItem, negatives_of, pools_of, read_captions
+from avatargen.config.text_files import is_file
 from avatargen.headworld.phrases import geometry_caption
 from avatargen.headworld.pools import read_rivals_of
-
-SMALL = 20
-"""A pool of fewer captions gets a note: its chance level is above 0.05."""
 
 
 def check_pools(
@@ -46,6 +44,10 @@ def _rivals(file: Path) -> Rivals:
     Raises:
         InputError: it is wrong, or there are hard negatives beside it.
     """
+    stated = [file.with_name(f"{file.stem}{suffix}") for suffix in POOLS]
+    if all(map(is_file, stated)):
+        both = f"got both {stated[0].name} and {stated[1].name}"
+        raise InputError([f"{file.stem}: {both}; expected one of them"])
     if negatives_of(file).is_file():
         both = f"got both {pools_of(file).name} and {negatives_of(file).name}"
         raise InputError([f"{file.stem}: {both}; expected one of them: a pools file states every caption"])
@@ -80,4 +82,4 @@ def _note(name: str, size: int, track: str | None = None) -> list[str]:
         ["mine: pool of 3 captions in track 'texture': chance level 0.33"]
     """
     where = f" in track '{track}'" if track else ""
-    return [f"{name}: pool of {size} captions{where}: chance level {1 / size:.2f}"] if size < SMALL else []
+    return [f"{name}: pool of {size} captions{where}: chance level {1 / size:.2f}"] if size < SMALL_POOL else []

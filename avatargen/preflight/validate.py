@@ -6,8 +6,6 @@ Called at every parse of the Snakefile: imports neither torch nor pandas.
 from __future__ import annotations
 
 import os
-import re
-import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +15,7 @@ from typing import Any
 
 from avatargen.config.batch_size import job_size
 from avatargen.config.crossing import run_name, split_name
+from avatargen.config.directions import isolated
 from avatargen.config.errors import InputError, Problems, some_of, unknown
 from avatargen.config.experiment import Experiment, JudgeSettings, Library, RunConfig
 from avatargen.config.grid import with_grid
@@ -31,11 +30,11 @@ from avatargen.headworld.phrases import tag_problems
 from avatargen.method.sources import WORLD_HEAD, WORLD_HEADS, has_truth, source_of
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.head_checks import method_head_problems, named_head_problems
+from avatargen.preflight.machine import ray_address_problems
+from avatargen.preflight.mesh_structure import failure_notes, malformed_meshes, place_problems
 from avatargen.preflight.plan import Study, reduced
 from avatargen.preflight.pool_checks import check_pools
 from avatargen.preflight.weight_checks import clip_problems, head_notes, prior_notes, prior_problems
-
-CONNECT_TIMEOUT_S = 3.0
 
 
 def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path = ROOT) -> Study:
@@ -62,7 +61,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     lists, files = _read_lists(experiment, root, problems)
     pool_notes = check_pools(lists, files, problems)
     problems.add(_name_problems(experiment))
-    problems.add(_ray_address_problems(experiment) if "backend" not in wrong else ())
+    problems.add(ray_address_problems(experiment) if "backend" not in wrong else ())
     if library is None:
         raise InputError(problems.lines)
     runs = _runs(experiment, library, problems)
@@ -78,6 +77,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files))
     notes = [note for name in priors for note in prior_notes(name, library, root)]
     notes += [note for run in study.runs.values() for note in source_of(run).notes(run)]
+    notes += [note for method in study.runs for note in failure_notes(study, method, root)]
     return replace(study, notes=[*notes, *study.notes, *pool_notes, *_question_notes(experiment)])
 
 
@@ -218,8 +218,12 @@ def _source_problems(
     for method, run in runs.items():
         if run is not None:
             asked = [item for items in lists.values() for item in reduced(experiment, method, items)]
-            lines += source_of(run).problems(run, asked, root)
             meshes = run.method.meshes
+            if meshes and (wrong := place_problems(method, meshes, root)):
+                lines += wrong
+                continue
+            failures = malformed_meshes(meshes, asked, root) if meshes else {}
+            lines += source_of(run).problems(run, [item for item in asked if item not in failures], root)
             if experiment.evaluation.fit == "face" and meshes and not (meshes.eyes or meshes.landmarks):
                 lines.append(
                     f"{experiment.experiment}: evaluation: fit: got 'face', but '{method}' has meshes without "
@@ -326,23 +330,7 @@ def _notes_on_truth(study: Study) -> list[str]:
             continue
         for name, items in study.lists.items():
             missing = {item.item: item.prompt for item in items if not has_truth(run.head, item)}
-            some = some_of([f"{item} ('{prompt}')" for item, prompt in missing.items()])
+            some = some_of([f"{item} ('{isolated(prompt)}')" for item, prompt in missing.items()])
             if missing:
                 lines.append(f"{name}: '{method}' leaves out prompts without a known ground-truth head: {some}")
     return lines
-
-
-def _ray_address_problems(experiment: Experiment) -> list[str]:
-    """Return whether RAY_ADDRESS is no address, or nothing answers there."""
-    address = os.environ.get("RAY_ADDRESS", "")
-    if experiment.backend != "ray" or address in ("", "local"):
-        return []
-    match = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", address)
-    if not match or not 0 < int(match[2]) < 65536:
-        return [f"RAY_ADDRESS: got '{address}'; expected HOST:PORT of a Ray head (by default port 6379) or 'local'"]
-    try:
-        socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return [f"RAY_ADDRESS: nothing answers at {address} ({reason}); unset it to use this machine"]
-    return []

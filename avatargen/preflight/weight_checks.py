@@ -26,10 +26,13 @@ from avatargen.io.checkpoint_files import (
     tensor_shapes,
     variants,
 )
+from avatargen.preflight.checkpoint_structure import INDEX, open_clip_problems, structure_problems
+from avatargen.preflight.weight_files import SUFFIXES, file_problem, folder_problems
 
+_PIPELINES = {"StableDiffusionXL": "sdxl", "StableDiffusion": "stable_diffusion", "KandinskyV22": "kandinsky"}
+"""How the classes of pipelines begin, by what loads them; the first that fits counts."""
 SIBLINGS, SIBLINGS_MAKER = "build/siblings/", "python -m avatargen.training.siblings"
 """Where earlier stages of the embedded prior lie, and the command that puts them there."""
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _STABLE = ("unet", "vae", "text_encoder", "tokenizer")
 _NEEDED = {
     "stable_diffusion": _STABLE,
@@ -39,7 +42,7 @@ _NEEDED = {
 """Parts of a diffusers folder that a kind of prior loads."""
 _EMBEDDER = ("prior", "text_encoder", "image_encoder", "tokenizer")
 """Parts of the pipeline that embeds texts for Kandinsky's decoder."""
-_NETWORKS = tuple(dict.fromkeys([part for parts in (*_NEEDED.values(), _EMBEDDER) for part in parts]))
+NETWORKS = tuple(dict.fromkeys([part for parts in (*_NEEDED.values(), _EMBEDDER) for part in parts]))
 """Parts that another kind of prior may load."""
 
 
@@ -123,7 +126,14 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
         return _not_a_folder(path, where)
     if place.is_file():
         return _file_problems(path, place, prior, where)
-    cached = not (root / path).is_dir()
+    if not place.is_dir():
+        return [f"{where}: {path}: got a pipe or a device; expected a folder or a file"]
+    cached, wrong = not (root / path).is_dir(), structure_problems(place)
+    if wrong:
+        others = _part_problems(path, place, read_index(place), prior, where) if INDEX not in wrong else []
+        told = [f"{where}: {path}/{name}: " for name in wrong]
+        lines = [f"{where}: {path}/{name}: {line}" for name, line in wrong.items()]
+        return lines + [line for line in others if not line.startswith(tuple(told))]
     try:
         index = read_index(place)
     except (OSError, ValueError):
@@ -133,6 +143,10 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
         facts = identify_folder(place)
         if facts.kind != prior.kind and prior.kind in _NEEDED:
             return [_other_kind(path, facts, prior.kind, where)]
+        pipeline = str(index.get("_class_name", ""))
+        if (stated := _kind_of_pipeline(pipeline)) not in (None, prior.kind):
+            got = f"{where}: {path}/model_index.json: got {pipeline}, which is kind: {stated}"
+            return [f"{got}; the UNet is {facts.name}'s, kind: {prior.kind}; expected one of both throughout"]
         if facts.name == "Stable Diffusion 2.x" and not (facts.has_scheduler or prior.prediction or cached):
             return [f"{where}: {path}/scheduler: missing; expected it, or `prediction: epsilon` or `v_prediction`"]
         if facts.kind == "kandinsky" and not (facts.has_scheduler or cached):
@@ -142,7 +156,7 @@ def _checkpoint_problems(path: str, prior: PriorSettings, where: str, root: Path
 
 def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorSettings, where: str) -> list[str]:
     """Return which parts of a diffusers folder are missing or lack the variant that is asked for."""
-    needed = _NEEDED.get(prior.kind, _NETWORKS) if path == prior.path else _EMBEDDER
+    needed = _NEEDED.get(prior.kind, NETWORKS) if path == prior.path else _EMBEDDER
     needed = [part for part in needed if part in index and not (part == "vae" and prior.vae)]
     networks = [part for part in needed if not part.startswith("tokenizer")]
     missing = [part for part in networks if not has_weights(folder / part)]
@@ -150,8 +164,9 @@ def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorS
         f"{where}: {path}/{part}: no weights; `avatargen train` makes those of the embedded prior" for part in missing
     ]
     for part in [part for part in networks if part not in missing]:
-        if not part_config(folder, part):
+        if structure_problems(folder).keys() & {f"{part}/config.json"} or not part_config(folder, part):
             lines.append(f"{where}: {path}/{part}/config.json: missing or not JSON")
+        lines += [f"{where}: {path}/{part}/{line}" for line in folder_problems(folder / part, prior.variant)]
     for part in [part for part in needed if part.startswith("tokenizer") and not any((folder / part).glob("*"))]:
         lines.append(f"{where}: {path}/{part}: missing; expected the files of a tokenizer")
     found = set().union(*(variants(folder / part) for part in networks))
@@ -163,10 +178,11 @@ def _part_problems(path: str, folder: Path, index: dict[str, Any], prior: PriorS
 
 def _file_problems(path: str, file: Path, prior: PriorSettings, where: str) -> list[str]:
     """Return what is wrong with a single-file checkpoint."""
-    try:
-        facts = identify_file(tensor_shapes(file))
-    except (OSError, ValueError):
+    if file.suffix != ".safetensors":
         return [f"{where}: {path}: not a safetensors file; expected one, or a diffusers folder"]
+    if problem := file_problem(file):
+        return [f"{where}: {path}: {problem}; expected a safetensors file, or a diffusers folder"]
+    facts = identify_file(tensor_shapes(file))
     if facts.kind != prior.kind:
         return [_other_kind(path, facts, prior.kind, where)]
     lines = []
@@ -178,6 +194,16 @@ def _file_problems(path: str, file: Path, prior: PriorSettings, where: str) -> l
             "expected v_prediction (768 pixels) or epsilon (512 pixels, base)"
         )
     return lines
+
+
+def _kind_of_pipeline(name: str) -> str | None:
+    """Return the kind of prior that a pipeline's class is of; None where the name does not tell.
+
+    Example:
+        >>> _kind_of_pipeline("StableDiffusionXLImg2ImgPipeline"), _kind_of_pipeline("MyPipeline")
+        ('sdxl', None)
+    """
+    return next((kind for start, kind in _PIPELINES.items() if name.startswith(start)), None)
 
 
 def _other_kind(path: str, facts: Facts, kind: str, where: str) -> str:
@@ -205,6 +231,8 @@ def _extra_problems(prior: PriorSettings, where: str, root: Path) -> list[str]:
         lines.append(
             f"{where}: reader: {prior.reader.path}: no such file; expected one of `avatargen train expressions`"
         )
+    elif prior.reader and (problem := file_problem(root / prior.reader.path)):
+        lines.append(f"{where}: reader: {prior.reader.path}: {problem}")
     for lora in prior.lora:
         lines += _lora_problems(lora.path, prior, where, root)
     return lines
@@ -216,27 +244,23 @@ def _vae_problems(path: str, where: str, root: Path) -> list[str]:
     if place is None:
         return [] if is_hub_id(path) else [f"{where}: vae: {path}: no such folder or file, nor a hub id"]
     if place.is_dir():
-        complete = (place / "config.json").is_file() and variants(place)
-        return (
-            [] if complete else [f"{where}: vae: {path}: expected config.json and diffusion_pytorch_model.safetensors"]
-        )
-    try:
-        shapes = tensor_shapes(place)
-    except (OSError, ValueError):
-        return [f"{where}: vae: {path}: not a safetensors file"]
-    if any("decoder.conv_in" in name for name in shapes):
+        if not ((place / "config.json").is_file() and variants(place)):
+            return [f"{where}: vae: {path}: expected config.json and diffusion_pytorch_model.safetensors"]
+        return [f"{where}: vae: {path}/{line}" for line in folder_problems(place)]
+    if problem := file_problem(place):
+        return [f"{where}: vae: {path}: {problem}; expected a safetensors file"]
+    if any("decoder.conv_in" in name for name in tensor_shapes(place)):
         return []
     return [f"{where}: vae: {path}: holds no autoencoder"]
 
 
 def _lora_problems(path: str, prior: PriorSettings, where: str, root: Path) -> list[str]:
     """Return what is wrong with a LoRA file, as far as its header tells."""
-    try:
-        shapes = tensor_shapes(root / path)
-    except FileNotFoundError:
+    if not (root / path).exists():
         return [f"{where}: lora: {path}: no such file"]
-    except (OSError, ValueError):
-        return [f"{where}: lora: {path}: not a safetensors file"]
+    if problem := file_problem(root / path):
+        return [f"{where}: lora: {path}: {problem}; expected a safetensors file"]
+    shapes = tensor_shapes(root / path)
     if not any("lora" in name.lower() for name in shapes):
         return [f"{where}: lora: {path}: holds no LoRA weights"]
     down = ("attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight", "attn2.to_k.lora.down.weight")
@@ -258,7 +282,7 @@ def clip_problems(name: str, clip: JudgeSettings, root: Path) -> list[str]:
         return [f"{where}: {clip.model}/open_clip_config.json: missing"]
     if not has_weights(folder):
         return [f"{where}: {clip.model}: no weights; `avatargen train` makes the embedded judge's"]
-    return []
+    return [f"{where}: {clip.model}/{line}" for line in [*open_clip_problems(folder), *folder_problems(folder)]]
 
 
 def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str]:
@@ -275,13 +299,16 @@ def _open_clip_problems(clip: JudgeSettings, where: str, root: Path) -> list[str
         return [unknown("open_clip model", clip.model, tags, f"{where}: model")]
     if clip.pretrained is None:
         return [f"{where}: pretrained: missing; expected a tag of open_clip's or a file of weights"]
-    if (root / clip.pretrained).is_file() or clip.pretrained.lower().replace("-", "_") in tags[name]:
+    if (root / clip.pretrained).is_file():
+        problem = file_problem(root / clip.pretrained)
+        return [f"{where}: pretrained: {clip.pretrained}: {problem}"] if problem else []
+    if clip.pretrained.lower().replace("-", "_") in tags[name]:
         return []
     return [unknown("file of weights, nor a tag", clip.pretrained, tags[name], f"{where}: pretrained")]
 
 
 def open_clip_weights() -> dict[str, dict[str, str]]:
-    """Return open_clip's models: tags of their weights, and the hub ids that these come from (empty: a plain address).
+    """Return open_clip's models: tags of their weights, and the hub ids or the addresses that these come from.
 
     They are read from its files, since importing it would load torch.
     """
@@ -292,14 +319,16 @@ def open_clip_weights() -> dict[str, dict[str, str]]:
     tags: dict[str, dict[str, str]] = {file.stem: {} for file in (package / "model_configs").glob("*.json")}
     for key, value in zip(named.keys, named.values, strict=True):
         call = tables.get(getattr(value, "id", ""), value)
-        tags[key.value] = {tag.arg: _hub_id(tag.value) for tag in call.keywords}
+        tags[key.value] = {tag.arg: _source_of_weights(tag.value) for tag in call.keywords}
     return tags
 
 
-def _hub_id(weights: ast.Call) -> str:
-    """Return the hub id in a call that describes weights, such as ``_pcfg(hf_hub='OWNER/NAME/')``."""
-    stated = {field.arg: field.value for field in weights.keywords}.get("hf_hub")
-    return "/".join(str(stated.value).split("/")[:2]) if isinstance(stated, ast.Constant) else ""
+def _source_of_weights(weights: ast.Call) -> str:
+    """Return the hub id in a call that describes weights, such as ``_pcfg(hf_hub='OWNER/NAME/')``, or the address."""
+    stated = {field.arg: field.value for field in weights.keywords}
+    if isinstance(named := stated.get("hf_hub"), ast.Constant):
+        return "/".join(str(named.value).split("/")[:2])
+    return str(named.value) if isinstance(named := stated.get("url"), ast.Constant) else ""
 
 
 def _not_a_folder(path: str, where: str) -> list[str]:
@@ -312,4 +341,4 @@ def _not_a_folder(path: str, where: str) -> list[str]:
 
 def has_weights(folder: Path) -> bool:
     """Return whether a folder holds a file of weights that is not empty."""
-    return any(file.suffix in _WEIGHTS and file.stat().st_size > 0 for file in folder.glob("*"))
+    return any(file.suffix in SUFFIXES and file.is_file() and file.stat().st_size > 0 for file in folder.glob("*"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 
+from avatargen.config.directions import isolated
 from avatargen.config.errors import some_of
 from avatargen.config.experiment import JudgeSettings, RunConfig
 from avatargen.config.places import ROOT
@@ -36,8 +37,8 @@ def word_notes(study: Study, root: Path = ROOT) -> list[str]:
         strange = [text for text in others if unknown_words(text)]
         parts = [f"{len(unread)} of {len(prompts)} prompts"] if unread else []
         parts += [f"{len(strange)} of {len(others)} competing captions"] if strange else []
-        shown = [f"{item} ({words})" for item, words in unread.items()] or [
-            f"'{shorten(text, 60, placeholder=' …')}' ({', '.join(unknown_words(text))})" for text in strange
+        shown = [f"{item} ({isolated(words)})" for item, words in unread.items()] or [
+            f"'{isolated(shorten(text, 60, placeholder=' …'))}' ({', '.join(unknown_words(text))})" for text in strange
         ]
         if parts:
             lines.append(

@@ -21,9 +21,11 @@ from avatargen.config.places import ROOT
 from avatargen.config.plugins import DIAGNOSTICS, HEADS, PRIORS, QUESTIONS, READERS, RENDERERS, SOURCES, module_of
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
+from avatargen.exchange.mesh_files import find_mesh
 from avatargen.io.code_hash import code_hash
 from avatargen.io.content_hash import clip_id, digest, file_hash, weights_id
-from avatargen.method.sources import source_of
+from avatargen.method.sources import Source, source_of
+from avatargen.preflight.mesh_structure import malformed
 
 _HEAD_PACKAGES = {"anny": "anny"}
 
@@ -113,7 +115,24 @@ def of_avatars(run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -
         root: folder that relative paths of weights and meshes start from.
     """
     shared, source = digest(*of_method(run, root)), source_of(run)  # one hash for all of a long list
-    return [digest(shared, *source.ingredients(run, item, root)) for item in items]
+    return [digest(shared, *ingredients(source, run, item, root)) for item in items]
+
+
+def ingredients(source: Source, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
+    """Return what an avatar depends on besides its method, JSON-ready.
+
+    Of a mesh whose structure is wrong, it is the file alone: nothing walks through it to find what it refers to.
+
+    Args:
+        source: of the method's avatars.
+        run: the method.
+        item: prompt and seed.
+        root: folder that relative paths of meshes start from.
+    """
+    path = find_mesh(run.method.meshes, item, root) if run.method.meshes else None
+    if path is not None and malformed(path):
+        return ["malformed", weights_id(str(path), root)]
+    return source.ingredients(run, item, root)
 
 
 def of_method(run: RunConfig, root: Path = ROOT) -> tuple[Any, ...]:

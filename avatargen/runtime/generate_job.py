@@ -11,6 +11,7 @@ from typing import Any
 from avatargen.config.experiment import RunConfig
 from avatargen.io.atomic import is_full, write_text
 from avatargen.io.hardware import hardware
+from avatargen.preflight.mesh_structure import malformed_meshes
 from avatargen.runtime.faults import is_lasting, status_of
 from avatargen.runtime.task import DONE_FILE, ERROR_FILE, FINISHED, Task, made_files
 
@@ -30,6 +31,7 @@ def make_batch(generator: Any, run: RunConfig, tasks: Sequence[Task], on_step: O
         Exception: the disk is full (`is_full`), or the GPU has a lasting fault (`is_lasting`); nothing is recorded of
             the avatars that are not finished.
     """
+    tasks = _without_malformed(generator, run, tasks)
     waiting = {task.item.id: task for task in tasks}
     items, folders = [task.item for task in tasks], [task.folder for task in tasks]
     shared = [task.phase1 for task in tasks if task.phase1]
@@ -60,6 +62,17 @@ def record_failure(generator: Any, run: RunConfig, task: Task, status: str, mess
         **zero_avatar_tensors(generator.head.template(1), run.prior.texture_size),
     )
     _record(task, run, avatar)
+
+
+def _without_malformed(generator: Any, run: RunConfig, tasks: Sequence[Task]) -> Sequence[Task]:
+    """Record avatars whose meshes are malformed as failures, and return the others."""
+    if run.method.meshes is None:
+        return tasks
+    failures = malformed_meshes(run.method.meshes, [task.item for task in tasks])
+    for task in tasks:
+        if task.item in failures:
+            record_failure(generator, run, task, "error", failures[task.item])
+    return [task for task in tasks if task.item not in failures]
 
 
 def _isolate(generator: Any, run: RunConfig, tasks: list[Task], error: Exception, on_step: OnStep | None) -> None:

@@ -17,58 +17,78 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from avatargen.config.errors import InputError, unknown
-from avatargen.config.experiment import Experiment, RunConfig
-from avatargen.config.places import DEFAULT_EXPERIMENT, ROOT
+from avatargen.config.command_line import split_fields
+from avatargen.config.directions import isolated
+from avatargen.config.errors import InputError, Problems
+from avatargen.config.experiment import RunConfig
+from avatargen.config.loading import load_library, valid_part
+from avatargen.config.places import ROOT
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import read_rows
 from avatargen.method.sources import source_of
 from avatargen.preflight.folders import folder_problems, writing_problems
+from avatargen.preflight.machine import machine_problems
 from avatargen.preflight.plan import read_plan, write_plan
+from avatargen.preflight.report_folder import with_own_folder
 from avatargen.preflight.validate import Study, check_space, lacking_space, validate_all
 from avatargen.preflight.word_checks import word_notes
 from avatargen.runtime import ownership, parent_watch, ray_head
-from avatargen.runtime.fingerprint import of_method
+from avatargen.runtime.fingerprint import ingredients, of_method
 from avatargen.runtime.generate_chunk import PHASE1, tasks_of
 from avatargen.runtime.ownership import STATE
 from avatargen.runtime.progress import BOARD, Board, weight
 from avatargen.runtime.score_table import score_table
 from avatargen.runtime.sharing import Donors, taken_line
 from avatargen.runtime.task import Task, has_phase1, is_done
+from avatargen.runtime.worker_pool import has_cluster
 
 COMMAND = "AVATARGEN_COMMAND"
 """Variable that holds the command that became Snakemake."""
+ELSEWHERE = {"--executor", "-e", "--profile"}
+"""Options of Snakemake with which jobs may run on other machines."""
 
 
-def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT) -> Study:
+def study_of(config: Mapping[str, Any], check_disk: bool, root: Path = ROOT, here: bool = False) -> Study:
     """Return the study that Snakemake's ``--config`` asks for.
 
     Args:
-        config: ``experiment`` names the experiment or its file; other keys change its fields.
+        config: ``experiment`` names the experiment or its file, ``name`` its results; other keys change its fields.
         check_disk: also check that the disk has room for the results.
         root: folder that holds the packages.
+        here: jobs run on this machine (`runs_here`), so also check its GPUs, and models that a hub has.
 
     Raises:
         InputError: some input is wrong; it reports every problem.
     """
-    known = set(Experiment.model_fields)
-    bad = [unknown("key", key, known, "--config") for key in config if key not in known]
-    name, changes = stated_changes(config)
-    try:
-        study = validate_all(name, changes, root)
-    except InputError as error:
-        raise InputError([*bad, *error.problems]) from None
-    if bad := [*bad, *folder_problems([_results(study)])]:
-        raise InputError(bad)
+    (name, changes, bad), problems = split_fields(config), Problems()
+    problems.add(bad)
+    found = problems.of(lambda: validate_all(name, changes, root))
+    problems.add(_lacking_here(name, changes, root) if here else ())
+    study = with_own_folder(found, changes) if found else None
+    problems.add(folder_problems([_results(study)]) if study else ())
+    study = problems.checked(study)
     if check_disk:
         check_space(study, _results(study))
     return study
 
 
-def stated_changes(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the experiment that Snakemake's ``--config`` names, and the fields of it that it changes."""
-    changes = {key: _as_tuple(key, value) for key, value in config.items() if key in Experiment.model_fields}
-    return str(changes.pop("experiment", DEFAULT_EXPERIMENT)), changes
+def runs_here(arguments: Sequence[str]) -> bool:
+    """Return whether a run's jobs surely run on this machine.
+
+    Args:
+        arguments: of Snakemake; an executor or a profile may take jobs elsewhere, also where a dry run hides it.
+    """
+    options = {argument.partition("=")[0] for argument in arguments}
+    return not has_cluster() and not options & ELSEWHERE and not os.environ.get("SNAKEMAKE_PROFILE")
+
+
+def _lacking_here(name: str, changes: Mapping[str, Any], root: Path) -> list[str]:
+    """Return what this machine lacks for the part of an experiment that is valid."""
+    experiment, _ = valid_part(name, root, changes)
+    try:
+        return machine_problems(experiment, load_library(root), root) if experiment else []
+    except InputError:  # validation reports the faulty table
+        return []
 
 
 def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
@@ -83,7 +103,7 @@ def asked(study: Study, root: Path = ROOT) -> Callable[[str, str, str], str]:
     def of_chunk(name: str, method: str, chunk: str) -> str:
         run, items = study.runs[method], study.chunks(name, method)[chunk]
         source = source_of(run)
-        files = [source.ingredients(run, item, root) for item in items] if source.is_external else []
+        files = [ingredients(source, run, item, root) for item in items] if source.is_external else []
         return digest(facts(method), list(map(of_item, items)), files)
 
     return of_chunk
@@ -137,7 +157,7 @@ def former_report(study: Study, plan: str) -> str | None:
     """Return a line about the report that this run replaces, if this run lacks some of what that covers."""
     try:
         former = read_plan(plan)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     gone = [*(former.lists.keys() - study.lists.keys()), *(former.runs.keys() - study.runs.keys())]
     for name in former.lists.keys() & study.lists.keys():
@@ -148,7 +168,7 @@ def former_report(study: Study, plan: str) -> str | None:
     place = f"results/{study.experiment.experiment}"
     return (
         f"{place}: tables, plots and report are replaced, without {', '.join(sorted(gone))}; the avatars stay. "
-        "To keep both reports, use an experiment of its own (workflow/config/NAME.yaml)."
+        "To keep both reports, name this one: --config name=NAME."
     )
 
 
@@ -172,7 +192,7 @@ def remarks(study: Study) -> list[str]:
         if facts.get("truncated") and facts["name"] in study.judges:
             truncated[f"judge '{facts['name']}'"] = facts["truncated"][0]
     if truncated:
-        text = shorten(next(iter(truncated.values())), 60, placeholder=" ...")
+        text = isolated(shorten(next(iter(truncated.values())), 60, placeholder=" ..."))
         lines.append(
             f"Some texts are longer than {', '.join(truncated)} can read, as '{text}'; the report counts them."
         )
@@ -244,11 +264,3 @@ def _to_take_over(study: Study, run: RunConfig, tasks: Sequence[Task]) -> set[Pa
         return set()
     donors = Donors.find(Path("results"), run.method_name, tasks[0].folder.parent)
     return {task.folder for task in tasks if not is_done(task) and any(donors.of(task))}
-
-
-def _as_tuple(key: str, value: Any) -> Any:
-    """Split ``methods=full,template`` on the command line into a list; ``methods=full`` is a list of one."""
-    if key not in ("lists", "methods", "priors", "judges", "seeds", "diagnose") or isinstance(value, list | tuple):
-        return value
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
-    return [int(part) if key == "seeds" and str(part).isdigit() else part for part in parts]

@@ -23,6 +23,7 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
+from avatargen.config.directions import isolated
 from avatargen.config.experiment import RunConfig
 
 BOARD = "AVATARGEN_BOARD"
@@ -190,7 +191,7 @@ class Board:
         for number, avatar in enumerate(avatars, made + 1):
             verdict = "" if avatar.status == "ok" else f" · {avatar.status.replace('_', ' ').upper()}"
             rest = f" · {duration(left)} left" if left and number < expected else ""
-            name = f"{run.method_name} · {shorten(avatar.label)}"
+            name = f"{run.method_name} · {isolated(shorten(avatar.label))}"
             show = self._terminal.line if verdict else self._terminal.passing
             show(f"[{number:>{width}}/{expected}] {name}  {duration(avatar.seconds)}{verdict}{rest}")
 

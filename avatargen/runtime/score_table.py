@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avatargen.config.crossing import run_name
-from avatargen.config.pools import TRACKS
+from avatargen.config.pools import SMALL_POOL, TRACKS
 
 HEADLINE = "margin"
 """Column of the score that tables are sorted by, as in :data:`eval.summaries.HEADLINE`."""
@@ -37,11 +38,18 @@ def score_table(tables: Path, judge: str) -> str:
     for subset in subsets:
         some = [row for row in rows if row["subset"] == subset]
         pools = "/".join(dict.fromkeys(row["pool"] for row in some))
-        title = f"judge '{judge}', pools of {pools}" + (f", subset '{subset}'" if len(subsets) > 1 else "")
+        title = f"judge '{judge}', pools of {pools}{_chance(some)}"
+        title += f", subset '{subset}'" if len(subsets) > 1 else ""
         parts.append(_as_text(_table(title, some, {name: mm for (name, of), mm in distances.items() if of == subset})))
     if any(row.get("ceiling_inverted") == "True" for row in rows):
         parts.append(FOOTNOTE)
     return "\n\n".join(parts)
+
+
+def _chance(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the chance level of R@1 as text where pools are small; a pool is a number, or a range."""
+    smallest = min(int(number) for row in rows for number in re.findall(r"\d+", row["pool"]))
+    return f" (chance level {1 / smallest:.2f})" if smallest < SMALL_POOL else ""
 
 
 def _table(title: str, rows: Sequence[Mapping[str, str]], distances: Mapping[str, str]) -> Table:

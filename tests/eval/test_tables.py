@@ -1,5 +1,7 @@
 """Tables as files."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 
@@ -42,3 +44,15 @@ def test_inverted_judges_are_marked_with_a_footnote(tmp_path):
     write_table(table.assign(ceiling_inverted=False, other_ceiling_inverted=False), tmp_path, "judges")
     assert "†" not in (tmp_path / "judges.md").read_text() + (tmp_path / "judges.tex").read_text()
     assert read_table(tmp_path, "judges")["ceiling_inverted"].tolist() == [False, False]
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet(tmp_path):
+    """What scripts read is what was written, also of texts that begin as the mark does."""
+    texts = ['=HYPERLINK("http://x","y")', "@SUM(A1)", "-man", "+1", "-0.5", "\t=1", "'=x", "'", "a=b", "＝1", ""]
+    table = pd.DataFrame({"prompt": texts, "margin": [-0.5] * len(texts)})
+    write_table(table, tmp_path, "records")
+    with (tmp_path / "records.csv").open(newline="") as file:
+        cells = [row["prompt"] for row in csv.DictReader(file)]
+    assert [cell[:2] for cell in cells] == ["'=", "'@", "'-", "+1", "-0", "'\t", "''", "'", "a=", "'＝", ""]
+    assert read_table(tmp_path, "records")["prompt"].tolist() == texts
+    assert read_table(tmp_path, "records")["margin"].tolist() == table["margin"].tolist()

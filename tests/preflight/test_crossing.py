@@ -19,6 +19,7 @@ from avatargen.preflight.validate import guiding_judges, needed_bytes, validate_
 from avatargen.runtime import fingerprint
 from avatargen.runtime.generate_chunk import _row, tasks_of
 from avatargen.runtime.launch import asked, study_of, waiting
+from tests.small_weights import OTHERS, WEIGHTS
 from tests.user_folder import problems_of, write_yaml
 
 CROSSED = {"priors": ["own", "large"], "methods": ["full", "no_offsets", "template"]}
@@ -31,7 +32,7 @@ def two(place):
         target = place / "second" / file.relative_to(place / "prior")
         target.parent.mkdir(parents=True, exist_ok=True)
         if file.is_file():
-            target.write_bytes(file.read_bytes() + (b"y" if file.suffix == ".safetensors" else b""))
+            target.write_bytes(OTHERS if file.suffix == ".safetensors" else file.read_bytes())
     second = {"path": str(place / "second"), "latent_size": 32, "texture_size": 256, "guidance": 50}
     write_yaml(place / "workflow/config/priors.yaml", own={"path": str(place / "prior")}, large=second)
     return place
@@ -82,8 +83,8 @@ def test_wrong_priors_are_reported_with_all_other_problems(two):
     parts = ("duplicate 'own'", "priors: unknown prior 'larg'; did you mean 'large'?", "large: ", "'owl'", "'ful'")
     assert len(problems) == len(parts)
     assert all(any(part in line for line in problems) for part in parts)
-    assert "priors: Tuple should have at least 1 item" in problems_of(validate_all, "mine", {"priors": []})[0]
-    assert "priors: Input should be a valid tuple" in problems_of(validate_all, "mine", {"priors": 3})[0]
+    assert "priors: Value should have at least 1 item" in problems_of(validate_all, "mine", {"priors": []})[0]
+    assert "priors: Input should be a valid tuple" in problems_of(validate_all, "mine", {"priors": {}})[0]
 
 
 def test_what_an_experiment_states_can_be_read_again(two):
@@ -142,7 +143,7 @@ def test_fingerprints_are_those_of_each_prior(two):
     before = {name: made(run, item) for name, run in study.runs.items()}
     chunks = {name: asked(study)("few", name, "0000") for name in study.runs}
     assert len({*before.values()}) == len(before)
-    (two / "second/unet/model.safetensors").write_bytes(b"other weights")
+    (two / "second/unet/model.safetensors").write_bytes(WEIGHTS)
     changed = {name for name, run in study.runs.items() if made(run, item) != before[name]}
     assert changed == {"full@large", "no_offsets@large"}
     assert {name for name in study.runs if asked(study)("few", name, "0000") != chunks[name]} == changed

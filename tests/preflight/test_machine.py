@@ -8,6 +8,7 @@ from avatargen.config.loading import load_experiment, load_library
 from avatargen.config.places import ROOT
 from avatargen.preflight import machine
 from avatargen.preflight.machine import HubModel, gpu_problems, hub_models, hub_problems, machine_problems
+from tests.small_weights import WEIGHTS
 
 SMI = """#!/bin/sh
 echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'
@@ -40,7 +41,7 @@ def hub(tmp_path, monkeypatch):
         folder = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
         place = folder / "snapshots" / "abc" / part
         place.mkdir(parents=True)
-        (place / name).write_bytes(b"x")
+        (place / name).write_bytes(WEIGHTS)
         (folder / "refs").mkdir()
         (folder / "refs" / revision).write_text("abc")
 
@@ -129,3 +130,19 @@ def test_gpu_and_hub_are_reported_together(paper, hub, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(machine, "count_gpus", lambda: 0)
     assert len(machine_problems(paper, load_library(), ROOT)) == 5
+
+
+def test_a_download_that_broke_off_is_a_problem(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub("o/a", "vae", "diffusion_pytorch_model.safetensors")
+    folder = tmp_path / "hub/models--o--a/snapshots/abc"
+    (folder / "model_index.json").write_text('{"unet": ["a", "b"], "vae": ["a", "b"]}')
+    (folder / "unet").mkdir()
+    unet, model = folder / "unet/diffusion_pytorch_model.safetensors", HubModel("prior 'a'", "o/a")
+    unet.symlink_to("blob")
+    assert "o/a: got no weights of unet in " in hub_problems([model])[0]
+    unet.unlink()
+    unet.write_bytes(WEIGHTS[:-1])
+    assert "got a damaged copy in " in hub_problems([model])[0]
+    unet.write_bytes(WEIGHTS)
+    assert hub_problems([model]) == []

@@ -13,6 +13,7 @@ from avatargen.config.loading import load_library
 from avatargen.config.settings import PriorSettings
 from avatargen.preflight.validate import validate_all
 from avatargen.preflight.weight_checks import prior_notes, prior_problems
+from tests.small_weights import WEIGHTS
 from tests.user_folder import notes_beside_pools, problems_of, write_yaml
 
 CLIP, CLIP2 = ["transformers", "CLIPTextModel"], ["transformers", "CLIPTextModelWithProjection"]
@@ -30,7 +31,7 @@ def write_folder(folder: Path, pipeline: str, index: dict, unet: dict, scheduler
             (folder / part / "vocab.json").write_text("{}")
             continue
         (folder / part / "config.json").write_text(json.dumps({"_class_name": index[part][-1]}))
-        (folder / part / "model.safetensors").write_bytes(b"x")
+        (folder / part / "model.safetensors").write_bytes(WEIGHTS)
     if unet:
         config = {"_class_name": "UNet2DConditionModel", "in_channels": 4, "sample_size": 64, **unet}
         (folder / "unet/config.json").write_text(json.dumps(config))
@@ -181,7 +182,7 @@ def test_missing_parts_are_reported_and_unused_ones_are_not(tmp_path):
     (folder / "tokenizer/vocab.json").unlink()
     (folder / "vae/model.safetensors").unlink()
     problems, _ = found(settings(folder), tmp_path)
-    assert [re.search(r"model/(\S+?):? ", line)[1] for line in problems] == ["vae", "unet/config.json", "tokenizer"]
+    assert [re.search(r"model/(\S+?):? ", line)[1] for line in problems] == ["unet/config.json", "vae", "tokenizer"]
 
 
 U = "model.diffusion_model."

@@ -51,7 +51,9 @@ def test_all_problems_are_reported_at_once(place, monkeypatch):
 def test_wrong_field_or_table_hides_no_other_problem(place):
     changes = {"batchsize": 4, "seeds": ["x"], "reduced": {"methods": ["full"], "prompts": 1, "seeds": [1]}}
     problems = problems_of(validate_all, "mine", changes | {"lists": ["fwe"], "methods": ["ful"]})
-    for part, line in zip(("'batchsize'", "seeds.0", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True):
+    for part, line in zip(
+        ("'batchsize'", "seeds: got 'x'", "'fwe'", "'ful'"), sorted(problems, key=_order), strict=True
+    ):
         assert part in line
     (place / "workflow/config/methods.yaml").write_text("full: {reason: why, overides: {}}")
     problems = problems_of(validate_all, "mine", {"lists": ["fwe"]})
@@ -60,14 +62,20 @@ def test_wrong_field_or_table_hides_no_other_problem(place):
 
 def test_wrong_field_is_not_judged_by_its_default(place, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
-    changes = {"methods": ["clip_guided", "ful"], "clip_guide": "mini", "judges": [{}], "backend": "Serial", "lists": 3}
-    problems = problems_of(validate_all, "mine", changes | {"prior": ["x"], "experiment": "other"})
-    parts = ("judges.0", "backend", "lists", ": prior", "expected 'mine'", "'ful'")
+    changes = {
+        "methods": ["clip_guided", "ful"],
+        "clip_guide": "mini",
+        "judges": [{}],
+        "backend": "Serial",
+        "lists": {},
+    }
+    problems = problems_of(validate_all, "mine", changes | {"prior": ["x"], "experiment": "Other"})
+    parts = ("judges.0", "backend", "lists", ": prior", "experiment: String", "'ful'")
     assert len(problems) == len(parts) and all(any(part in line for line in problems) for part in parts)
 
 
 def _order(line):
-    return [part in line for part in ("'batchsize'", "seeds.0", "'fwe'", "'ful'")].index(True)
+    return [part in line for part in ("'batchsize'", "seeds: got 'x'", "'fwe'", "'ful'")].index(True)
 
 
 def test_unknown_experiment_gets_a_suggestion(place):
@@ -351,10 +359,10 @@ def test_guide_under_another_name_is_never_the_only_judge(place):
 
 
 def test_relative_paths_start_at_the_working_directory_too(place):
-    """In an installation, nothing of the user's lies beside the packages."""
+    """In an installation, nothing of the user's lies beside the packages. Meshes: at the file that names them."""
     write_yaml(place / "workflow/config/priors.yaml", own={"path": "prior"})
     write_yaml(place / "workflow/config/judges.yaml", own={"model": "judge"})
-    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": "theirs"}}}
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": "../../theirs"}}}
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
     (place / "theirs").mkdir()
     items = validate_all("mine").lists["few"]

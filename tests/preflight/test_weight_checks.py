@@ -35,7 +35,7 @@ def test_missing_weights_are_reported(place):
         ({"model": "ViT-B/32", "pretrained": "opnai"}, "own: pretrained: unknown file of weights, nor a tag 'opnai'"),
         ({"model": "ViT-B-32", "pretrained": "laion2b-s34b-b79k"}, None),
         ({"model": "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"}, None),
-        ({"model": "ViT-B-32", "pretrained": "README.md"}, None),
+        ({"model": "ViT-B-32", "pretrained": "avatargen/weights/expressions.safetensors"}, None),
     ],
 )
 def test_judge_unknown_to_open_clip_is_reported(place, clip, message):

@@ -9,6 +9,7 @@ from avatargen.preflight.plan import write_plan
 from avatargen.preflight.validate import validate_all
 from avatargen.runtime import launch
 from avatargen.runtime.launch import asked, study_of
+from tests.small_weights import CLIP_CONFIG, OTHERS, WEIGHTS
 from tests.user_folder import problems_of, write_yaml
 
 
@@ -23,7 +24,7 @@ def test_command_line_is_validated_with_everything_else(place):
     problems = problems_of(study_of, asked, False)
     assert [word in line for word, line in zip(("'sees'", "'fwe'", "'ful'"), problems, strict=True)] == [True] * 3
     (problem,) = problems_of(study_of, {"experiment": "mine", "seeds": "x"}, False)  # and not that none is left
-    assert "mine.yaml with --config: seeds.0" in problem
+    assert "mine.yaml with --config: seeds: got 'x'; expected a whole number, or a range as 0-3" in problem
 
 
 def test_single_name_on_the_command_line_is_a_list(place):
@@ -53,8 +54,8 @@ def test_run_reports_what_it_replaces_and_what_failed(place):
 def test_chunk_hash_covers_everything_avatars_depend_on(place):
     own, guide = {"model": str(place / "judge")}, place / "guide"
     guide.mkdir()
-    (guide / "open_clip_config.json").write_text("{}")
-    (guide / "open_clip_model.safetensors").write_bytes(b"one")
+    (guide / "open_clip_config.json").write_text(CLIP_CONFIG)
+    (guide / "open_clip_model.safetensors").write_bytes(WEIGHTS)
     write_yaml(place / "workflow/config/judges.yaml", own=own, guide={"model": str(guide)})
 
     def hashes(**changes):
@@ -63,10 +64,10 @@ def test_chunk_hash_covers_everything_avatars_depend_on(place):
 
     before = hashes()
     assert hashes() == before
-    (guide / "open_clip_model.safetensors").write_bytes(b"two")
+    (guide / "open_clip_model.safetensors").write_bytes(OTHERS)
     guided = hashes()
     assert guided["full"] == before["full"] and guided["clip_guided"] != before["clip_guided"]
-    (place / "prior/unet/model.safetensors").write_bytes(b"y")
+    (place / "prior/unet/model.safetensors").write_bytes(OTHERS)
     assert not set(hashes().values()) & set(guided.values())
 
 

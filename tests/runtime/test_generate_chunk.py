@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -60,6 +61,16 @@ def test_rows_come_in_order_with_failures_in_place(workplace, make_run, executio
     failed = load_avatar(workplace / "avatars" / rows[1].id)
     assert failed.status == "error" and float(failed.shape.abs().sum()) == 0
     assert load_avatar(workplace / "avatars" / rows[0].id).provenance["fingerprint"] == rows[0].fingerprint
+
+
+def test_malformed_meshes_fail_alone_in_one_line(workplace, make_run):
+    (workplace / "p1.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    data = b'{"images":["a"]}'
+    (workplace / "p0.glb").write_bytes(struct.pack("<4sIIII", b"glTF", 2, 36, 16, 0x4E4F534A) + data)
+    run = make_run(source="imported", meshes={"folder": str(workplace), "scale": 1.0})
+    rows = make_chunk(run, items("a man", "a woman"), workplace / "avatars", SERIAL)
+    assert statuses(rows) == ["error", "ok"]
+    assert rows[0].message == 'p0.glb: malformed: images.0: got "a"; expected a valid object'
 
 
 def test_a_row_tells_who_truncates_the_prompt(workplace, make_run):

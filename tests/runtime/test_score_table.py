@@ -70,3 +70,11 @@ def test_two_tracks_are_shown_where_there_is_no_third(write):
 def test_there_is_no_table_without_scores(write, tmp_path):
     write({("all", "full"): (0.1, 0.5, 0.5, 0.5)})
     assert score_table(tmp_path, "nobody") == score_table(tmp_path / "nowhere", "mini") == ""
+
+
+@pytest.mark.parametrize(("pool", "told"), [("3", "pools of 3 (chance level 0.33)"), ("24", "pools of 24")])
+def test_chance_level_of_small_pools_is_said(write, tmp_path, pool, told):
+    write({("all", "full"): (0.0, 0.5, 0.5, 0.5)})
+    table = pd.read_csv(tmp_path / "clip_r.csv", dtype=str).assign(pool=pool)
+    table.to_csv(tmp_path / "clip_r.csv", index=False)
+    assert score_table(tmp_path, "mini").splitlines()[0] == f"judge 'mini', {told}"

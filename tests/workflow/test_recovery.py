@@ -34,7 +34,7 @@ OUTPUTS = {
 def audit(monkeypatch, place, **changes):
     """Return (stage of full's manifest, damage) of everything that is stale."""
     monkeypatch.chdir(place)
-    study = launch.study_of({"experiment": "tiny", **changes}, check_disk=False)
+    study = launch.study_of({"experiment": "tiny", "name": "tiny", **changes}, check_disk=False)
     stale = stale_manifests(study, RESULTS, LACKING)
     return [(manifest.removeprefix(f"{RESULTS}/few/").split("/")[:2], damage) for manifest, damage in stale]
 
@@ -46,7 +46,9 @@ def folder_of(place, method="full", number=0):
 def planned(place, *changes):
     """Return the rules that a dry run plans, with the number of jobs."""
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", "-n", "--config"]
-    found = subprocess.run([*command, "experiment=tiny", *changes], cwd=place, capture_output=True, text=True)
+    found = subprocess.run(
+        [*command, "experiment=tiny", "name=tiny", *changes], cwd=place, capture_output=True, text=True
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     rows = re.findall(r"^(\w+) +(\d+)$", found.stdout + found.stderr, re.MULTILINE)
     return {name: int(count) for name, count in rows if name not in ("total", "all")}

@@ -10,6 +10,7 @@ sys.path.insert(0, str(workflow.basedir))
 from avatargen.io.content_hash import clip_id, digest
 from avatargen.runtime import fingerprint, launch, ownership, progress
 from avatargen.runtime.worker_pool import has_cluster
+from avatargen.config.command_line import stated_fields
 from avatargen.config.errors import InputError
 from avatargen.config.prompts import negatives_of, pools_of, read_captions
 from avatargen.io.code_hash import code_hash
@@ -29,7 +30,11 @@ launch.serve_jobs()
 if workflow.is_main_process and ownership.clear_after_crash():
     print("Removed the lock of a run that was killed here.", file=sys.stderr)
 try:
-    STUDY = launch.study_of(config, check_disk=False)  # `begin_run` does; a dry run needs no disk
+    # Snakemake's `config` has lost what was typed.
+    FIELDS = stated_fields(workflow.config_settings.config_args, workflow.config_settings.configfiles)
+    HERE = workflow.is_main_process and launch.runs_here(sys.argv[1:])
+    # `begin_run` checks the disk, which a dry run does not need.
+    STUDY = launch.study_of(FIELDS, check_disk=False, here=HERE)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process and not workflow.output_settings.dryrun:
