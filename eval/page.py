@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
@@ -14,3 +19,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def script(name: str) -> Markup:
+    """Return a script of ``eval/templates`` that is no template: braces in it mean nothing to Jinja."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

@@ -41,8 +41,8 @@ export class HeadViewer {
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
     this.camera = new PerspectiveCamera(FOV, 1, 0.05, 50);
     this.scene = new Scene();
-    this.lamp = new DirectionalLight(0xffffff, 2.2);
-    this.scene.add(new AmbientLight(0xffffff, 1.1), this.lamp, this.lamp.target);
+    this.lamp = new DirectionalLight(0xffffff, 1.5);
+    this.scene.add(new AmbientLight(0xffffff, 0.6), this.lamp, this.lamp.target);
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.enablePan = false;
     this.controls.addEventListener("change", () => this.draw());
