@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from eval.thumbnails import data_uri
 
-ROOM = 16_000_000
+ROOM = 12_000_000
 """Bytes of pictures and videos in a page; further ones are linked to, and need the results folder."""
 HEAD_ROOM = 4_000_000
 """Bytes of 3D heads in a page; further ones are read from beside it."""
