@@ -73,7 +73,9 @@ def scores_of(tables: Path) -> dict[tuple[str, Unit], AvatarScores]:
     distances = {_key(line): _number(line["geometry_mm"]) for line in _records(tables, "truth_records")}
     for line in _records(tables, "diagnosis_records"):
         found = str(line["findings"]).split()
-        measures[_key(line)] = [Measured(name, _text(name, line[name]), name in found) for name in FINDINGS if name in line]
+        measures[_key(line)] = [
+            Measured(name, _text(name, line[name]), name in found) for name in FINDINGS if name in line
+        ]
     return {
         key: AvatarScores(ranks.get(key, ()), distances.get(key), measures.get(key, ()))
         for key in dict.fromkeys([*ranks, *distances, *measures])

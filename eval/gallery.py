@@ -145,7 +145,8 @@ def tag_values(entries: Sequence[Entry]) -> dict[str, list[str]]:
     """Return the values of each tag that tells entries apart.
 
     Example:
-        >>> tag_values([Entry("a", "l", "1", 0, ("hair=bun", "age=old"), ()), Entry("b", "l", "2", 0, ("hair=bun",), ())])
+        >>> one, other = (Entry("a", "l", "1", 0, tags, ()) for tags in (("hair=bun", "age=old"), ("hair=bun",)))
+        >>> tag_values([one, other])
         {'age': ['old']}
     """
     found: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from avatargen.headworld.attributes import VALUES
 from eval.findings import FINDINGS
 from eval.tables import heading
 
@@ -22,8 +23,8 @@ TERMS = {
     "item": "id of the prompt in its list",
     "judge": "CLIP model that compares images of an avatar with captions",
     "other": "the judge that the first one is compared to",
-    "track": "texture: colour renders among captions that differ in colour or material. shape in colour: the same renders "
-    "among captions that differ in shape. geometry: grey renders among captions that differ in shape",
+    "track": "texture: colour renders among captions that differ in colour or material. shape in colour: the same "
+    "renders among captions that differ in shape. geometry: grey renders among captions that differ in shape",
     "subset": "part of the prompts that the row is about",
     "n": "number of avatars; in tests, number of prompts, whose seeds are averaged",
     "n_failed": "avatars that were asked for and could not be made; they count as not retrieved",
@@ -54,7 +55,7 @@ TERMS = {
     "sd": "standard deviation over prompts",
     "claim": "what the paper states, tested on these prompts",
     "metric": "what is compared",
-    "difference": "mean over prompts of the method less the baseline; in claims the other way round, where longer is worse",
+    "difference": "mean over prompts of the method less the baseline; in claims, longer distances are worse",
     "p": "two-sided permutation test over prompts",
     "q": "p corrected for the number of tests in the family",
     "least_p": "least p that any outcome could give with the prompts that differ",
@@ -64,8 +65,8 @@ TERMS = {
     "least_prompts": "smallest mean difference that this many prompts find at p < 0.05 with a probability of 80 %",
     "statement": "what the answer rests on",
     "figure": "the numbers behind the statement",
-    "geometry_mm": "distance of neutral surfaces after rigid alignment, mean over area and both directions, of skin and "
-    "scalp, mm",
+    "geometry_mm": "distance of neutral surfaces after rigid alignment, mean over area and both directions, of skin "
+    "and scalp, mm",
     "geometry_mm_p95": "95th percentile of the distance of surfaces, mm",
     "geometry_mm_vertices": "the distance as a mean over vertices, which are finest in the ears, mm",
     "mm_region": "distance of surfaces in this region of the head, mm",
@@ -97,10 +98,6 @@ TERMS = {
     "value": "mean over prompts",
 }
 """The terms; columns of the same meaning share one, see `term_of`."""
-ATTRIBUTES = frozenset(
-    "age sex weight skin material hair hair_colour beard beard_colour expression feature eyes paint".split()
-)
-"""Columns of the table of confusions."""
 LIKE = (
     (re.compile(r"r_at_1_noise_(low|high)"), "r_at_1_noise"),
     (re.compile(r"(.+_)?low"), "low"),
@@ -109,7 +106,7 @@ LIKE = (
     (re.compile(r"least_\d+"), "least_prompts"),
     (re.compile(r"geometry_mm_mean"), "geometry_mm"),
     (re.compile(r"peak_memory_mb(_max)?"), "peak_memory_mb"),
-    (re.compile("|".join(sorted(ATTRIBUTES))), "attribute"),
+    (re.compile("|".join(VALUES)), "attribute"),
 )
 HEADINGS = {
     "r_at_1_noise": "noise",

@@ -22,6 +22,7 @@ from avatargen.io.content_hash import digest
 from avatargen.io.manifest import Row
 from eval.head_index import CALL, FOLDER, HeadFile
 
+
 class SharedParts:
     """Gives each avatar what it shares with others: made once for a head model, unless it depends on the shape."""
 

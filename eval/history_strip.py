@@ -42,7 +42,9 @@ def history_strip(folder: Path) -> HistoryStrip | None:
         return None
     count = len(history.snapshots)
     chosen = [history.snapshots[k] for k in np.unique(np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int))]
-    pictures = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for _, image in chosen]
+    pictures = [
+        np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for _, image in chosen
+    ]
     strip = webp_bytes(Image.fromarray(np.concatenate(pictures, axis=1)), quality=75) if pictures else None
     return HistoryStrip(strip, [step for step, _ in chosen], _curves(history))
 

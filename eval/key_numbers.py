@@ -94,11 +94,13 @@ def _recognised(
     ceiling = _percent(_of(where(scores, judge=line["judge"]), track, _named(methods, CEILING)))
     hits = round(float(line["r_at_1"]) * int(line["n"]))
     text = (
-        f"Judge {line['judge']}, shown {seen}, ranks the own caption of {hits} of {line['n']} avatars of {baseline} first "
-        f"among {line['pool']}. Guessing reaches {_percent(line, 'chance')} %"
+        f"Judge {line['judge']}, shown {seen}, ranks the own caption of {hits} of {line['n']} avatars of {baseline} "
+        f"first among {line['pool']}. Guessing reaches {_percent(line, 'chance')} %"
         + (f", ground-truth heads {ceiling} %." if ceiling != MISSING else ".")
     )
-    return KeyNumber(f"{_percent(line)} %", label, f"{_percent(line, 'r_at_1_low')}–{_percent(line, 'r_at_1_high')} %", text)
+    return KeyNumber(
+        f"{_percent(line)} %", label, f"{_percent(line, 'r_at_1_low')}–{_percent(line, 'r_at_1_high')} %", text
+    )
 
 
 def _distance(truth: pd.DataFrame, baseline: str, methods: Mapping[str, MethodSettings]) -> KeyNumber | None:
@@ -108,10 +110,14 @@ def _distance(truth: pd.DataFrame, baseline: str, methods: Mapping[str, MethodSe
         return None
     line = rows[0]
     floor = where(truth, method=_named(methods, FLOOR)).to_dict("records")
-    beside = f" The template, which knows no prompt, is {float(floor[0]['geometry_mm_mean']):.1f} mm away." if floor else ""
+    beside = (
+        f" The template, which knows no prompt, is {float(floor[0]['geometry_mm_mean']):.1f} mm away." if floor else ""
+    )
     text = f"The surfaces of {baseline} lie this far from those of the ground-truth heads, on average.{beside}"
     low, high = (float(line[f"geometry_mm_{end}"]) for end in ("low", "high"))
-    return KeyNumber(f"{float(line['geometry_mm_mean']):.1f} mm", "from the ground truth", f"{low:.1f}–{high:.1f} mm", text)
+    return KeyNumber(
+        f"{float(line['geometry_mm_mean']):.1f} mm", "from the ground truth", f"{low:.1f}–{high:.1f} mm", text
+    )
 
 
 def _cost(cost: pd.DataFrame, baseline: str) -> KeyNumber | None:

@@ -78,4 +78,3 @@ def _hardware(results: ResultsFile) -> list[tuple[str, str]]:
 def _machine(facts: Mapping[str, Any]) -> str:
     cores = f"{facts['cores']} cores" if facts.get("cores") else ""
     return ", ".join(str(part) for part in (facts.get("cpu"), cores, facts.get("gpu")) if part)
-

@@ -124,7 +124,9 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """Return the value of an expression, or what its promise resolves to."""
-        answer = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True)
+        answer = self.ask(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True
+        )
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise RuntimeError(details.get("exception", {}).get("description") or details["text"])
@@ -134,7 +136,9 @@ class Browser:
         """Press and release a key."""
         for kind in ("keyDown", "keyUp"):
             facts = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-            self.ask("Input.dispatchKeyEvent", type=kind, **facts, **({"text": text} if text and kind == "keyDown" else {}))
+            self.ask(
+                "Input.dispatchKeyEvent", type=kind, **facts, **({"text": text} if text and kind == "keyDown" else {})
+            )
 
     def picture(self, path: Path, whole: bool = False) -> None:
         """Write a PNG of the window, or of the whole page."""

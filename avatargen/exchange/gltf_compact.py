@@ -52,7 +52,13 @@ QUALITY = 88
 WIDEST = 1024
 """Largest rows and columns of the texture."""
 EXTENSIONS = ["EXT_meshopt_compression", "KHR_mesh_quantization", "KHR_materials_unlit"]
-_SCALARS = {np.dtype("i1"): 5120, np.dtype("u1"): 5121, np.dtype("i2"): 5122, np.dtype("u2"): 5123, np.dtype("u4"): 5125}
+_SCALARS = {
+    np.dtype("i1"): 5120,
+    np.dtype("u1"): 5121,
+    np.dtype("i2"): 5122,
+    np.dtype("u2"): 5123,
+    np.dtype("u4"): 5125,
+}
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
@@ -230,7 +236,11 @@ def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared) -> Compac
     }
     primitive: dict[str, Any] = {"attributes": attributes, "indices": shared.indices, "material": 0}
     mesh: dict[str, Any] = {"name": avatar.id, "primitives": [primitive]}
-    scene: dict[str, Any] = {"meshes": [mesh], "nodes": [{"mesh": 0, "scale": [quantum] * 3}], "scenes": [{"nodes": [0]}]}
+    scene: dict[str, Any] = {
+        "meshes": [mesh],
+        "nodes": [{"mesh": 0, "scale": [quantum] * 3}],
+        "scenes": [{"nodes": [0]}],
+    }
     if head is not None:
         primitive["targets"] = [{"POSITION": accessor} for accessor in shared.targets.values()]
         mesh["extras"] = {"targetNames": list(shared.targets)}

@@ -127,7 +127,9 @@ def _planes(codes: UInt8[np.ndarray, "R S"]) -> bytes:
     header = np.zeros((size, -(-kinds.shape[1] // 4) * 4), np.uint8)
     header[:, : kinds.shape[1]] = kinds
     starts = _packed(header, 2, lowest_first=True)
-    return b"".join(start.tobytes() + plane[keep].tobytes() for start, plane, keep in zip(starts, cells, kept, strict=True))
+    return b"".join(
+        start.tobytes() + plane[keep].tobytes() for start, plane, keep in zip(starts, cells, kept, strict=True)
+    )
 
 
 def _packed(values: UInt8[np.ndarray, "... V"], bits: int, lowest_first: bool = False) -> UInt8[np.ndarray, "... B"]:

@@ -132,7 +132,9 @@ def test_every_column_is_defined_where_it_is_used_first(inputs):
         assert {column for column in columns if term_of(column) is None} == set()
     places = re.findall(r'<dt id="(term-\w+)"', page)
     assert len(places) == len(set(places)) > 40
-    assert page.index('id="term-margin"') < page.index('<section id="gallery">') < page.index('id="term-geometry_mm_p95"')
+    assert (
+        page.index('id="term-margin"') < page.index('<section id="gallery">') < page.index('id="term-geometry_mm_p95"')
+    )
 
 
 def test_the_top_says_what_was_found_and_by_whom(inputs):
@@ -146,10 +148,25 @@ def test_the_top_says_what_was_found_and_by_whom(inputs):
 def test_the_report_says_how_to_make_it_again(inputs):
     page = page_of(inputs)
     assert "@article{bergman2023articulated" in page and "Resolved configuration" not in page
-    facts = {"schema": 1, "experiment": "tiny", "results": [], "protocols": {}, "versions": {}, "hardware": {"cpu": "a chip"}}
+    facts = {
+        "schema": 1,
+        "experiment": "tiny",
+        "results": [],
+        "protocols": {},
+        "versions": {},
+        "hardware": {"cpu": "a chip"},
+    }
     config = {"hash": "abc", "command": "snakemake --cores 2", "experiment": {"limit": 2}, "runs": {}, "judges": {}}
     time = {"made": "2026-01-01", "seconds_per_avatar": None, "seconds_total": None, "methods": []}
-    made = {"method": "full", "n": 3, "batch_size": 6, "number_format": "bfloat16", "threads": 1, "torch": "2", "cpu": "a chip"}
+    made = {
+        "method": "full",
+        "n": 3,
+        "batch_size": 6,
+        "number_format": "bfloat16",
+        "threads": 1,
+        "torch": "2",
+        "cpu": "a chip",
+    }
     optimisation = [{**made, "cores": 2, "gpu": None}]
     judging = {"number_format": None, "noise_draws": None}
     results = ResultsFile.model_validate(
