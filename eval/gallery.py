@@ -83,8 +83,8 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Return what the filter of failures goes by: `made`, `failed` or `left out`."""
-        return "left out" if not self.asked else "made" if self.status == "ok" else "failed"
+        """Return what the filter of failures goes by: `made`, `failed` or `not asked for`."""
+        return "not asked for" if not self.asked else "made" if self.status == "ok" else "failed"
 
     @property
     def taken(self) -> list[Ranked]:

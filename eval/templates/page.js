@@ -54,7 +54,7 @@ function arrange() {
   const shown = [];
   for (const prompt of prompts) {
     for (const cell of prompt.cells) {
-      cell.node.hidden = !matches(cell, prompt, wanted) || (flat && cell.group === "left out");
+      cell.node.hidden = !matches(cell, prompt, wanted) || (flat && cell.group === "not asked for");
       if (!cell.node.hidden) shown.push(cell);
     }
     if (!flat) prompt.holder.append(...prompt.cells.map((cell) => cell.node));
@@ -68,8 +68,8 @@ function arrange() {
   if (!flat) entries.append(...sorted(prompts, wanted.sort, wanted.order, mean).map((prompt) => prompt.node));
   entries.hidden = flat;
   single.hidden = !flat;
-  const total = prompts.flatMap((prompt) => prompt.cells).filter((cell) => cell.group !== "left out").length;
-  const count = shown.filter((cell) => cell.group !== "left out").length;
+  const total = prompts.flatMap((prompt) => prompt.cells).filter((cell) => cell.group !== "not asked for").length;
+  const count = shown.filter((cell) => cell.group !== "not asked for").length;
   find("output", tools).value = `${count} of ${total} avatars`;
 }
 if (tools) {
