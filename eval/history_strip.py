@@ -53,7 +53,7 @@ def polyline(steps: Sequence[float], values: Sequence[float]) -> str:
     """Return the points of a curve that fills its drawing; row 0 is at the top.
 
     Example:
-        >>> polyline([0, 5, 10], [2.0, 1.0, 0.0])
+        >>> polyline([0.0, 5.0, 10.0], [2.0, 1.0, 0.0])
         '0,0 60,14 120,28'
     """
     spans = [(min(axis), max(axis) - min(axis) or 1) for axis in (steps, values)]
@@ -71,6 +71,6 @@ def _curves(history: History) -> list[Curve]:
         points = [(step, losses[name]) for step, losses in history.entries if np.isfinite(losses[name])]
         if len(points) > 1:
             values = [value for _, value in points]
-            drawn = polyline([step for step, _ in points], values)
+            drawn = polyline([float(step) for step, _ in points], values)
             found.append(Curve(name, drawn, f"{values[0]:.3g}", f"{values[-1]:.3g}"))
     return found
