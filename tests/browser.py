@@ -83,7 +83,7 @@ class Browser:
         os.close(self._out)
         self._folder.cleanup()
 
-    def ask(self, method: str, seconds: float = 120, **parameters: Any) -> dict[str, Any]:
+    def ask(self, method: str, seconds: float = 600, **parameters: Any) -> dict[str, Any]:
         """Return the answer to a command."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
@@ -118,7 +118,7 @@ class Browser:
     def _visit(self, address: str) -> None:
         self._events.clear()
         self.ask("Page.navigate", url=address)
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._read(until, "load")
 
