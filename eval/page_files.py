@@ -22,14 +22,14 @@ class PageFiles:
         room: bytes that are left for embedded files.
     """
 
-    def __init__(self, folder: Path, room: int = ROOM) -> None:
+    def __init__(self, folder: Path, room: int) -> None:
         self.folder, self.room = folder, room
 
     def href(self, path: Path) -> str | None:
         """Return the address of a file relative to the page; None for one that does not exist.
 
         Example:
-            >>> PageFiles(Path("results/report")).href(Path("no such file")) is None
+            >>> PageFiles(Path("results/report"), room=0).href(Path("no such file")) is None
             True
         """
         if not path.exists():

@@ -30,7 +30,7 @@ from eval.judge_section import judge_section
 from eval.key_numbers import judge_lines, key_numbers
 from eval.measures_section import measure_section
 from eval.page import environment, script
-from eval.page_files import HEAD_ROOM, PageFiles
+from eval.page_files import HEAD_ROOM, ROOM, PageFiles
 from eval.plots import PLOTS
 from eval.prior_section import prior_section
 from eval.reproduction import reproduction
@@ -186,7 +186,7 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
     Raises:
         FileNotFoundError: the tables were not collected yet.
     """
-    page = environment().get_template("report.html.j2").render(**context(inputs, PageFiles(path.parent)))
+    page = environment().get_template("report.html.j2").render(**context(inputs, PageFiles(path.parent, ROOM)))
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path

@@ -279,9 +279,7 @@ def test_text_from_outside_is_no_code(opened):
 
 
 def test_large_pages_link_to_pictures(inputs, browser, monkeypatch):
-    from eval import page_files
-
-    monkeypatch.setattr(page_files.PageFiles.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(report, "ROOM", 0)
     page = write_report(inputs.root / "report" / "index.html", replace(inputs, heads=None))
     browser.open(page)
     address = browser.run("find('.avatar img.views').getAttribute('src')")
