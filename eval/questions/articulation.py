@@ -5,6 +5,7 @@ See :mod:`eval.diagnostics.articulation` for what is measured.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -212,7 +213,9 @@ def draw_poses(reader: Reader, subject: str) -> Figure:
     left.set_ylim(len(poses) - 0.5, -0.5)
     left.set_title("Change of the texture margin")
     right.set_title("Stretched share of the surface")
-    right.legend(loc="lower right")
+    for axis in (left, right):
+        axis.locator_params(axis="x", nbins=5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -234,7 +237,7 @@ def strips_of(evidence: Evidence, subject: str) -> dict[str, np.ndarray]:
                 path = picture_of(folder, "strip") if folder else None
                 if path:
                     with Image.open(path) as image:
-                        found[f"{item}\n{run}"] = np.array(image.convert("RGB"))
+                        found[f"{textwrap.fill(item, 18)}\n{run}"] = np.array(image.convert("RGB"))
     return found
 
 

@@ -17,7 +17,7 @@ from eval.diagnostics.files import FOLDER
 from eval.families import is_control
 from eval.plot_style import PALETTE
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, scores, values
+from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, scores, seldom_lost, values
 
 NAME = "flicker"
 QUESTION = "Does the texture flicker when the head turns or blinks, and does baking remove it, at what frame rate?"
@@ -27,8 +27,8 @@ BAKING = ("exported", "neural")
 """Modes with and without baking."""
 SEQUENCES = {"turntable": "on a turntable", "blink": "in a blink"}
 """Beginning of the conditions of a sequence, and its name for people."""
-ALLOWED = {"R@1": 0.05, "CLIP score": 0.01}
-"""How much lower a score of the exported texture may be and still count as not lower."""
+LOST, LOWER = 0.05, 0.01
+"""Share of the prompts that may lose their hit, and loss of CLIP score, that still count as not lower."""
 COLUMNS = {
     "change": ("change_{mode}", "turntable"),
     "swim, mm": ("swim_{mode}_mm", "turntable"),
@@ -80,10 +80,10 @@ def statements(evidence: Evidence, subject: str) -> tuple[Statement, ...]:
         fine, plain = (flicker_of(evidence, method, f"change_{mode}", "turntable") for method in (subject, UNREFINED))
         text = f"The finish before baking lowers the flicker of {name} frames on a turntable"
         found.append(compared(text, fine, plain, (f"`{subject}`", f"`{UNREFINED}`"), "levels"))
-    for name, allowed in ALLOWED.items():
-        exported, decoded = scores_of(evidence, subject, name)
-        text = f"The {name} of the exported texture is not lower than that of decoded views"
-        found.append(compared(text, exported, decoded, sides, decimals=3, sign=1, allowed=allowed))
+    text = "The {} of the exported texture is not lower than that of decoded views".format
+    found.append(seldom_lost(text("R@1"), *scores_of(evidence, subject, "R@1"), sides, LOST))
+    both = scores_of(evidence, subject, "CLIP score")
+    found.append(compared(text("CLIP score"), *both, sides, decimals=3, sign=1, allowed=LOWER))
     exported, decoded = (flicker_of(evidence, subject, f"frame_{mode}_s", "") for mode in BAKING)
     text = "A frame of the exported texture takes less time than a decoded one"
     return (*found, compared(text, exported, decoded, sides, "s", 3))
@@ -95,7 +95,7 @@ def scores_of(evidence: Evidence, method: str, name: str) -> tuple[pd.Series, pd
     Args:
         evidence: of the experiment.
         method: name of the run.
-        name: a key of ALLOWED.
+        name: `R@1` or `CLIP score`.
     """
     metric, column = ("r_at_1", "rank_baked") if name == "R@1" else ("clip_score", "clip_score_baked")
     neural = scores(evidence, metric, method, "texture")
@@ -161,17 +161,18 @@ def machine(evidence: Evidence) -> str:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the change on a turntable of each method, decoded and exported, on a logarithmic axis."""
+    """Draw the change on a turntable of each method, decoded and exported."""
     methods = list(dict.fromkeys(table["method"]))
     figure = Figure(figsize=(7.2, 1.2 + 0.5 * len(methods)), layout="constrained")
     axis = figure.subplots()
     for number, (colour, name) in enumerate(zip(PALETTE, MODES.values(), strict=False)):
         rows = table[table["frames"] == name]
         places = [methods.index(method) + 0.36 * (number - 0.5) for method in rows["method"]]
-        axis.barh(places, rows["change"], height=0.34, color=colour, label=name)
+        bars = axis.barh(places, rows["change"], height=0.34, color=colour, label=name)
+        axis.bar_label(bars, fmt="%.2f", padding=3)
     axis.set_yticks(range(len(methods)), methods)
     axis.set_ylim(len(methods) - 0.5, -0.5)
-    axis.set_xscale("log")
+    axis.margins(x=0.1)
     axis.set_xlabel("change between frames of a turntable, 8-bit levels")
     axis.legend(loc="lower right")
     return figure

@@ -11,11 +11,12 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from eval.columns import PROMPT, UNIT, column, means, where
 from eval.paired import with_metrics
 from eval.questions.base import Evidence, Statement
-from eval.statistics import Interval, bootstrap_mean, differs, least_p, paired_p
+from eval.statistics import Interval, bootstrap_mean, differs, least_p, paired_p, wilson
 
 NOT_MEASURED = "not measured"
 
@@ -152,6 +153,47 @@ def compared(
         p=paired_p(tested),
         least_p=least_p(tested),
         sign=sign,
+    )
+
+
+def seldom_lost(text: str, first: pd.Series, second: pd.Series, names: tuple[str, str], allowed: float) -> Statement:
+    """Return a statement that `first` is lower than `second` for no more than a share of the prompts.
+
+    For hits: on ten prompts that all agree, sign patterns would show that a rate fell by no more than any bound, though
+    one prompt in four may lose its hit. This is the exact binomial test of the prompts that lose against `allowed`.
+
+    Args:
+        text: the statement, such as "baking does not lower R@1".
+        first, second: rates by (list, item, seed).
+        names: of both, for people.
+        allowed: share of the prompts.
+
+    Returns:
+        Its difference is the allowed share less the one found, with the Wilson interval.
+
+    Example:
+        >>> index = pd.MultiIndex.from_tuples([("a", f"prompt {i}", 0) for i in range(60)], names=UNIT)
+        >>> hits = pd.Series(1.0, index=index)
+        >>> found = seldom_lost("no lower", hits, hits, ("baked", "decoded"), 0.1)
+        >>> found.figure, round(found.p, 4)
+        ('baked 1.000, decoded 1.000; lower for 0 of 60 prompts, allowed 10 %', 0.0036)
+    """
+    both = pd.DataFrame({"first": first, "second": second}).dropna()
+    if both.empty:
+        return Statement(text, _missing(first, second, names), sign=1)
+    both = cast(pd.DataFrame, both.groupby(level=PROMPT, sort=False).mean())
+    baked, plain = column(both, "first"), column(both, "second")
+    n, lost = len(both), int((baked < plain).sum())
+    rate = wilson(lost, n)
+    tails = binom.cdf(lost, n, allowed), binom.sf(lost - 1, n, allowed)
+    return Statement(
+        text,
+        f"{names[0]} {baked.mean():.3f}, {names[1]} {plain.mean():.3f}; lower for {lost} of {n} prompts, "
+        f"allowed {100 * allowed:.0f} %",
+        *(n, int((baked != plain).sum()), allowed - rate.value, allowed - rate.high, allowed - rate.low),
+        p=min(1.0, 2 * float(min(tails))),
+        least_p=min(1.0, 2 * float(binom.cdf(0, n, allowed))),
+        sign=1,
     )
 
 

@@ -74,7 +74,7 @@ def test_remedies_are_compared_on_the_same_avatars():
 def test_scores_may_be_lower_by_what_is_allowed(baked, verdict):
     given = verdicts(answer(evidence(baked=baked)))
     assert given["The CLIP score of the exported texture is not lower than that of decoded views"] == verdict
-    assert given["The R@1 of the exported texture is not lower than that of decoded views"] == "holds"
+    assert given["The R@1 of the exported texture is not lower than that of decoded views"] == "untestable"  # 8 prompts
 
 
 def test_the_answer_has_factor_and_rates():

@@ -8,7 +8,7 @@ import pytest
 
 from eval.columns import UNIT
 from eval.questions.base import Statement
-from eval.questions.statements import as_text, average, compared, values
+from eval.questions.statements import as_text, average, compared, seldom_lost, values
 from eval.questions.verdicts import answers
 
 NAMES = ("with", "without")
@@ -74,6 +74,21 @@ def test_an_allowance_moves_the_bound():
     assert "allowed: -0.05" in found.figure
     assert answers([found])["verdict"].item() == "holds"
     assert answers([compared("not lower", first, second, NAMES, sign=1)])["verdict"].item() == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "lost", "verdict", "p"),
+    [(12, 0, "untestable", 1.0), (90, 0, "holds", 2 * 0.95**90), (90, 4, "not shown", 1.0), (90, 20, "refuted", 0.0)],
+)
+def test_rates_that_agree_show_what_their_number_can(prompts, lost, verdict, p):
+    """Of 12 prompts that all agree, 5 % lose their hit with a probability of 0.95^12 = 0.54."""
+    before, after = series(*[1.0] * prompts), series(*[0.0] * lost + [1.0] * (prompts - lost))
+    found = seldom_lost("not lower", after, before, NAMES, 0.05)
+    assert f"lower for {lost} of {prompts} prompts" in found.figure and found.n_differ == lost
+    assert found.difference == pytest.approx(0.05 - lost / prompts)
+    assert found.p == pytest.approx(p, abs=0.001)
+    assert answers([found])["verdict"].item() == verdict
+    assert seldom_lost("not lower", series(), before, NAMES, 0.05).figure == "not measured: with"
 
 
 def test_statements_of_an_answer_are_corrected_together():
