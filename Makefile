@@ -4,6 +4,7 @@
 # make wheel       the package, and a check that it works from an empty directory
 # make bench       what the renderer and a step of the method cost
 # make train       models like the shipped ones, from nothing; replaces avatargen/weights (hours on two cores)
+# make viewer      bundle the 3D viewer of the report anew, from three.js (needs node and npm)
 # make clean       remove the results of EXPERIMENT; the environment stays
 #
 # Needs Python 3.11 to 3.13 and nothing else; the first call makes an environment in .venv.
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := avatargen eval tests benchmarks workflow/scripts
 
-.PHONY: reproduce test lint wheel bench train clean env
+.PHONY: reproduce test lint wheel bench train viewer clean env
 
 reproduce: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
@@ -42,6 +43,9 @@ bench: $(READY)
 
 train: $(READY)
 	$(BIN)/python -m avatargen train
+
+viewer:
+	cd eval/viewer && npm ci && npm run build
 
 clean:
 	rm -rf results/$(EXPERIMENT)

@@ -10,6 +10,9 @@ from snakemake.utils import min_version
 min_version("9.13")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/evaluate.smk"

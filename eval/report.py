@@ -21,14 +21,20 @@ from avatargen.io.atomic import replacing
 from avatargen.io.manifest import Row
 from eval.answer_section import answer_section
 from eval.columns import column, groups
-from eval.gallery import gallery
+from eval.gallery import findings_of, gallery, sort_keys, tag_values
+from eval.glossary import Glossary
+from eval.head_index import FOLDER, embedded_heads, read_heads
 from eval.hyperparameters import compare_priors, compare_settings
 from eval.images import TRACKS
 from eval.judge_section import judge_section
+from eval.key_numbers import judge_lines, key_numbers
 from eval.measures_section import measure_section
-from eval.page import environment
+from eval.page import environment, script
+from eval.page_files import HEAD_ROOM, ROOM, PageFiles
 from eval.plots import PLOTS
 from eval.prior_section import prior_section
+from eval.reproduction import reproduction
+from eval.results_file import ResultsFile
 from eval.tables import FOOTNOTE, MARK, MISSING, has_marks, heading, numeric_columns, read_table, rounded
 from eval.thumbnails import file_uri
 from eval.unread import unread_texts
@@ -88,6 +94,8 @@ TABLES = {
     ),
 }
 """Title and text of each table in the report."""
+CSV = ("clip_r", "records", "truth_records", "diagnosis_records", "failures", "judge_controls")
+"""Further tables that the report links to."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,9 @@ class ReportInputs:
         judges: the model of each judge.
         versions: of code, packages and machine, see :func:`eval.versions.versions`.
         guides: for each method that a CLIP guided, the judges that are left out for it.
+        judge_reasons: one line on each judge.
+        heads: index of the 3D heads beside the report, see :mod:`eval.head_files`; None for a report without them.
+        results: content of ``results.json``, which says how the numbers were made; None if it is not known.
     """
 
     experiment: Experiment
@@ -120,6 +131,9 @@ class ReportInputs:
     judges: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     guides: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    judge_reasons: Mapping[str, str] = field(default_factory=dict)
+    heads: Path | None = None
+    results: ResultsFile | None = None
 
 
 class Truncated(NamedTuple):
@@ -172,13 +186,13 @@ def write_report(path: Path, inputs: ReportInputs) -> Path:
     Raises:
         FileNotFoundError: the tables were not collected yet.
     """
-    page = environment().get_template("report.html.j2").render(**context(inputs))
+    page = environment().get_template("report.html.j2").render(**context(inputs, PageFiles(path.parent, ROOM)))
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 
 
-def context(inputs: ReportInputs) -> dict[str, Any]:
+def context(inputs: ReportInputs, files: PageFiles) -> dict[str, Any]:
     """Return the variables of the template."""
     experiment, made = inputs.experiment, {row.method for row in inputs.rows}
     runs = [name for name in inputs.methods if name in made]
@@ -188,6 +202,7 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
     return {
         "experiment": experiment,
         "heading": heading,
+        "glossary": Glossary(),
         "counts": counts(inputs.rows),
         "truncated": truncated_texts(inputs.rows, found),
         "unread": unread_texts(inputs.rows, found, inputs.priors, inputs.judges),
@@ -195,7 +210,6 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "headline": headline(read_table(inputs.tables, "clip_r")),
         "footnote": FOOTNOTE if has_marks(read_table(inputs.tables, "clip_r")) else "",
         "plots": {name: _plot(inputs.plots, name, text) for name, text in PLOTS.items()},
-        "gallery": gallery(inputs.rows, runs, inputs.root, inputs.tables),
         "across": prior_section(inputs.rows, experiment.priors, experiment.judges[0], inputs.root, inputs.tables)
         if experiment.priors
         else None,
@@ -211,9 +225,41 @@ def context(inputs: ReportInputs) -> dict[str, Any]:
         "priors_named": list(inputs.priors),
         "protocols": found,
         "judges": dict(inputs.judges),
-        "versions": dict(inputs.versions),
         "controls": judge_section({name: inputs.methods[name] for name in runs}, inputs.tables),
         "guides": {method: list(judges) for method, judges in inputs.guides.items() if judges},
+        "reproduction": reproduction(inputs.results, inputs.versions),
+        **_top(inputs, runs),
+        **_gallery(inputs, runs, files),
+    }
+
+
+def _top(inputs: ReportInputs, runs: Sequence[str]) -> dict[str, Any]:
+    """Return the variables of the top of the page: three numbers and the judges."""
+    methods = {name: inputs.methods[name] for name in runs}
+    tracks, lines = judge_lines(inputs.judges, inputs.judge_reasons, methods, inputs.tables)
+    baseline = runs[0] if runs else ""
+    return {
+        "numbers": key_numbers(baseline, methods, inputs.tables),
+        "judge_tracks": tracks,
+        "judge_lines": lines,
+    }
+
+
+def _gallery(inputs: ReportInputs, runs: Sequence[str], files: PageFiles) -> dict[str, Any]:
+    """Return the variables of the gallery, with its 3D heads and its links."""
+    heads = read_heads(inputs.heads) if inputs.heads else {}
+    entries = gallery(inputs.rows, runs, inputs.root, inputs.tables, files, heads)
+    shown = [cell.head for entry in entries for cell in entry.cells if cell.head]
+    return {
+        "gallery": entries,
+        "tags": tag_values(entries),
+        "findings": findings_of(entries),
+        "sorts": sort_keys(entries),
+        "runs": list(runs),
+        "heads": embedded_heads(inputs.heads, shown, HEAD_ROOM) if inputs.heads else {},
+        "heads_folder": FOLDER,
+        "viewer": script("viewer.bundle.js") if shown else "",
+        "csv": {name: files.href(inputs.tables / f"{name}.csv") for name in (*CSV, *TABLES)},
     }
 
 

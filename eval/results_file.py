@@ -155,8 +155,8 @@ class RunFacts:
     diagnostics: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_results(path: Path, facts: RunFacts) -> None:
-    """Write the file atomically.
+def write_results(path: Path, facts: RunFacts) -> ResultsFile:
+    """Write the file atomically and return its content.
 
     Raises:
         FileNotFoundError: the tables were not collected yet.
@@ -165,6 +165,7 @@ def write_results(path: Path, facts: RunFacts) -> None:
     file = results_file(facts)
     content = file.model_dump(mode="json", by_alias=True, exclude=None if file.measures else {"measures"})
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return file
 
 
 def results_file(facts: RunFacts) -> ResultsFile:

@@ -13,6 +13,7 @@ from PIL import Image
 from eval.images import read_views
 
 STILL, SMALL, SHEET = 160, 128, 1280  # pixels: side of half of a still and of a stack, width of a contact sheet
+SHEET_FILE, VIDEO = "sheet.png", "turntable.mp4"
 LARGEST_VIDEO = 400_000  # bytes; a larger turntable is left out of the report
 
 
@@ -67,24 +68,39 @@ def front_stack(folder: Path) -> str | None:
 
 def contact_sheet(folder: Path) -> str | None:
     """Return the contact sheet, at most SHEET pixels wide; None where there is none."""
+    content = sheet_bytes(folder)
+    return data_uri(content, "image/webp") if content else None
+
+
+def sheet_bytes(folder: Path) -> bytes | None:
+    """Return the contact sheet as a WebP, at most SHEET pixels wide; None where there is none."""
     try:
-        with Image.open(folder / "sheet.png") as image:
+        with Image.open(folder / SHEET_FILE) as image:
             picture = image.convert("RGB")
     except OSError:
         return None
     size = (SHEET, round(picture.height * SHEET / picture.width))
-    return _webp(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72)
+    return webp_bytes(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72)
 
 
 def turntable(folder: Path) -> str | None:
     """Return the turntable as it is; None where there is none, or where it exceeds LARGEST_VIDEO."""
-    path = folder / "turntable.mp4"
-    if not path.is_file() or path.stat().st_size > LARGEST_VIDEO:
-        return None
-    return file_uri(path, "video/mp4")
+    content = video_bytes(folder)
+    return data_uri(content, "video/mp4") if content else None
+
+
+def video_bytes(folder: Path) -> bytes | None:
+    """Return the turntable as it is; None where there is none, or where it exceeds LARGEST_VIDEO."""
+    path = folder / VIDEO
+    return path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_VIDEO else None
+
+
+def webp_bytes(image: Image.Image, quality: int) -> bytes:
+    """Return a picture as a WebP."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=quality, method=1)
+    return buffer.getvalue()
 
 
 def _webp(image: Image.Image, quality: int) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=1)
-    return data_uri(buffer.getvalue(), "image/webp")
+    return data_uri(webp_bytes(image, quality), "image/webp")

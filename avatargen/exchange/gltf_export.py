@@ -105,7 +105,7 @@ def _mesh(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer) -> dict[str
     rest = avatar.parameters().neutral()
     points = head.vertices(rest)[0]
     corners = np.stack([head.topology.faces.flatten().numpy(), head.topology.face_uvs.flatten().numpy()], axis=1)
-    (vertex, uv), triangles = _split_seams(corners)
+    (vertex, uv), triangles = split_seams(corners)
     attributes = {
         "POSITION": points.numpy()[vertex],
         "NORMAL": area_normals(points, head.topology.faces).numpy()[vertex],
@@ -119,24 +119,24 @@ def _mesh(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer) -> dict[str
     }
     primitive["attributes"]["JOINTS_0"] = buffer.add(joints[vertex], ARRAY)
     primitive["attributes"]["WEIGHTS_0"] = buffer.add(weights[vertex], ARRAY)
-    targets = _morph_targets(head, rest)
+    targets = morph_targets(head, rest)
     primitive["targets"] = [{"POSITION": _add_target(buffer, shift.numpy()[vertex])} for shift in targets.values()]
     extras: dict[str, Any] = {"targetNames": list(targets)}
     correctives = [name for name in targets if name.startswith(CORRECTIVE)]
     mesh = {"name": avatar.id, "primitives": [primitive], "extras": extras}
-    mesh["weights"] = [_weight(name, avatar, head) for name in targets]
+    mesh["weights"] = [initial_weight(name, avatar, head) for name in targets]
     if correctives:
         extras["correctives"] = correctives
     return mesh
 
 
-def _split_seams(corners: Int[np.ndarray, "C 2"]) -> tuple[Int[np.ndarray, "2 U"], Int[np.ndarray, " C"]]:
+def split_seams(corners: Int[np.ndarray, "C 2"]) -> tuple[Int[np.ndarray, "2 U"], Int[np.ndarray, " C"]]:
     """Return the unique (vertex, texture coordinate) pairs and each corner's pair: glTF allows one per vertex."""
     unique, index = np.unique(corners, axis=0, return_inverse=True)
     return unique.T, index.ravel()
 
 
-def _morph_targets(head: HeadModel, rest: HeadParameters) -> dict[str, Float[torch.Tensor, "N 3"]]:
+def morph_targets(head: HeadModel, rest: HeadParameters) -> dict[str, Float[torch.Tensor, "N 3"]]:
     """Return the displacement by each expression, facial action and corrective that moves some vertex, metres."""
     neutral = head.vertices(rest)[0]
     units = torch.eye(len(head.expression_names))
@@ -169,7 +169,7 @@ def _correctives(head: HeadModel) -> dict[str, Float[torch.Tensor, "N 3"]]:
     return targets
 
 
-def _weight(name: str, avatar: Avatar, head: HeadModel) -> float:
+def initial_weight(name: str, avatar: Avatar, head: HeadModel) -> float:
     """Return the weight that a morph target has in the avatar."""
     if name in head.expression_names:
         return float(avatar.expression[head.expression_names.index(name)])
@@ -237,7 +237,7 @@ def _scene(avatar: Avatar, head: HeadModel, rig: Rig, mesh: dict[str, Any], buff
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0, 1]}],
-        "nodes": _nodes(avatar, head, rig),
+        "nodes": skeleton_nodes(avatar, head, rig),
         "meshes": [mesh],
         "skins": [skin],
         "materials": [material],
@@ -255,7 +255,7 @@ def _png(avatar: Avatar) -> bytes:
     return file.getvalue()
 
 
-def _nodes(avatar: Avatar, head: HeadModel, rig: Rig) -> list[dict[str, Any]]:
+def skeleton_nodes(avatar: Avatar, head: HeadModel, rig: Rig) -> list[dict[str, Any]]:
     """Return the JSON of the mesh, the body and, from index 2, the joints with the avatar's rotations."""
     nodes: list[dict[str, Any]] = [{"name": avatar.id, "mesh": 0, "skin": 0}, {"name": "body"}]
     rotations = roma.rotvec_to_unitquat(avatar.joints.double()).tolist()  # (x, y, z, w), as in glTF

@@ -83,9 +83,25 @@ class Buffer:
             scene: the file's JSON without accessors, buffer views and buffers.
         """
         scene |= {"accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self._bytes)}]}
-        text = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).encode()
-        chunks = _chunk(b"JSON", text, b" ") + _chunk(b"BIN\0", bytes(self._bytes), b"\0")
-        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+        return to_file(scene, bytes(self._bytes))
+
+
+def to_file(scene: dict[str, Any], data: bytes) -> bytes:
+    """Return a GLB of its JSON and of the bytes of its buffer.
+
+    Example:
+        >>> parse(to_file({"asset": {}}, b"1234"))
+        ({'asset': {}}, b'1234')
+    """
+    text = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).encode()
+    chunks = _chunk(b"JSON", text, b" ") + _chunk(b"BIN\0", data, b"\0")
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def parse(file: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the JSON and the bytes of the buffer of a GLB that `to_file` wrote."""
+    size = struct.unpack_from("<I", file, 12)[0]
+    return json.loads(file[20 : 20 + size]), file[28 + size :]
 
 
 def _chunk(kind: bytes, data: bytes, pad: bytes) -> bytes:

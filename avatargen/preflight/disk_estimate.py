@@ -51,8 +51,10 @@ _FILES = 12
 """Number of files of an avatar."""
 REPORTED = 40
 """Prompts and seeds with a gallery in the report: `eval.gallery.MAX_PROMPTS`."""
-_REPORT = 3 * 2**19
-"""Plots, the comparison picture, and the page of the report without avatars."""
+_REPORT = 9 * 2**18
+"""Plots, the comparison picture, and the page of the report with its scripts and without avatars."""
+_HEAD, _SHARED, HEAD_ROOM = 200_000, 1_180_000, 4_000_000
+"""Bytes of a 3D head beside the report, of what heads share, and of the heads in the page."""
 DIAGNOSTICS = {"robustness": 95_000}
 """Bytes that a diagnostic writes for an avatar: facts, embeddings by two judges, pictures."""
 _MOST_DIAGNOSED = 2**20
@@ -71,7 +73,7 @@ class Look:
         sheet: of the contact sheet, without its margins.
         turntable: of the frames of the turntable.
         snapshots: of the snapshots of a history.
-        report: bytes of an avatar in the report, not for each pixel.
+        report: bytes of an avatar's pictures in the report, not for each pixel.
     """
 
     texture: float
@@ -157,7 +159,9 @@ def report_bytes(runs: Iterable[RunConfig], units: int) -> int:
         runs: the methods.
         units: number of prompts and seeds.
     """
-    return _REPORT + min(units, REPORTED) * sum(look_of(run).report for run in runs)
+    looks = [look_of(run).report for run in runs]
+    heads = _SHARED + min(units, REPORTED) * len(looks) * _HEAD
+    return _REPORT + heads + min(heads, HEAD_ROOM) + min(units, REPORTED) * sum(looks)
 
 
 def width_of(judge: JudgeSettings, root: Path = ROOT) -> int:

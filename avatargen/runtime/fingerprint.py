@@ -93,6 +93,11 @@ def table_code() -> str:
     return code_hash(("eval.collect", "eval.plots"))
 
 
+def head_file_code(head: str) -> str:
+    """Return a hash of the code, and of the head model, that shape the 3D heads beside the report."""
+    return digest(code_hash(("eval.head_files", *([module_of(HEADS[head])] if head in HEADS else []))), head_id(head))
+
+
 def report_code() -> str:
     """Return a hash of the code and the templates that shape the report."""
     templates = [file for file in sorted((ROOT / "eval/templates").glob("*")) if file.is_file()]

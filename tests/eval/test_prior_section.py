@@ -187,7 +187,8 @@ def test_the_report_has_one_section_on_priors(page):
     assert "diffusion priors <b>one, two</b>" in page and "<b>3</b>methods" in page and "<b>2</b>priors" in page
     assert "<b>template</b> uses none" in page and "1 of 4 failed" in page and "3 of 4" in page
     settings = page.partition('<section id="hyperparameters">')[2]
-    assert "<th>full</th><th>no_shading_cue</th><th>template</th>" in settings and "full@one" not in settings
+    names = "".join(f'<th scope="col">{name}</th>' for name in ("full", "no_shading_cue", "template"))
+    assert names in settings and "full@one" not in settings
     assert '<td>16</td><td class="changed">32</td>' in settings
     texture = page.partition("Texture track")[2].partition("</summary>")[0]
     assert texture.count("<code>") == 3 and "(one), " in texture and "(two)" in texture

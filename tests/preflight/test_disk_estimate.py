@@ -15,7 +15,7 @@ from avatargen.io import history
 from avatargen.method import batch_run, texture_baking
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import needed_bytes, validate_all
-from eval import contact_sheet, gallery, images
+from eval import contact_sheet, gallery, images, page_files
 
 SIZED = """
 lists: [embedded]
@@ -33,6 +33,7 @@ def test_constants_are_those_of_the_code():
     assert contact_sheet.CELL == disk_estimate.CELL
     assert len(images.KINDS) == disk_estimate.KINDS
     assert gallery.MAX_PROMPTS == disk_estimate.REPORTED
+    assert page_files.HEAD_ROOM == disk_estimate.HEAD_ROOM
     assert batch_run.CHECKPOINT_STEPS == disk_estimate.CHECKPOINT_STEPS
     assert (history.SNAPSHOTS, history.SNAPSHOT_SIZE) == (disk_estimate.SNAPSHOTS, disk_estimate.SNAPSHOT_SIZE)
     for name in ("anny", "anny_coarse", "anny_fine"):

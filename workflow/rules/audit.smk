@@ -7,7 +7,7 @@ from eval import on_disk
 
 def rules_of_tables():
     """Return (output, inputs) of the jobs that read files alone, which note the content of these."""
-    names = ["collect", "plots", "report"] + ["collect_measures"] * bool(EXPERIMENT.diagnose)
+    names = ["collect", "plots", "heads", "report"] + ["collect_measures"] * bool(EXPERIMENT.diagnose)
     found = [getattr(rules, name) for name in names + ["answer"] * bool(EXPERIMENT.question)]
     captions = [(f"{RESULTS}/captions/{judge}.npz", rules.embed_captions.input) for judge in STUDY.judges]
     return [*((rule.output[0], rule.input) for rule in found), *captions]

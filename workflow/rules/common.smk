@@ -105,6 +105,12 @@ def one_prior_after_another(base):
     return lambda wildcards: base * len(names) + latest[wildcards.method]
 
 
+def shown_table(name, title):
+    """Return the path of a table, marked for `snakemake --report`."""
+    marks = {"caption": f"../report/{name}.rst", "category": "Tables", "labels": {"table": title}}
+    return report(f"{RESULTS}/tables/{name}.csv", **marks)
+
+
 def begin_run():
     """Start a run; see avatargen/runtime/launch.py. Called by real runs alone, after the dry run's part."""
     if workflow.touch:

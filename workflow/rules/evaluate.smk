@@ -76,7 +76,7 @@ rule embed_captions:
 # Needs no avatar: the heads are those of the closed world's prompts.
 rule judge_controls:
     output:
-        f"{RESULTS}/tables/judge_controls.csv",
+        shown_table("judge_controls", "What judges follow"),
     log:
         f"{LOGS}/judge_controls.log",
     conda:
@@ -102,9 +102,16 @@ rule collect:
         captions=[f"{RESULTS}/captions/{judge}.npz" for judge in STUDY.judges],
         pools=pool_files(),
     output:
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["clip_r", "paired", "claims", "truth", "confusions"]),
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "diagnosis", "cost", "failures"]),
-        expand(f"{RESULTS}/tables/{{name}}.csv", name=["records", "truth_records", "diagnosis_records"]),
+        shown_table("clip_r", "R-precision of each method"),
+        shown_table("paired", "Differences to the baseline"),
+        shown_table("claims", "The paper's claims"),
+        shown_table("truth", "Distance to the ground truth"),
+        shown_table("confusions", "Confusions by attribute"),
+        shown_table("diagnosis", "Failure signatures"),
+        shown_table("cost", "Cost"),
+        shown_table("failures", "Failures"),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["convergence", "records"]),
+        expand(f"{RESULTS}/tables/{{name}}.csv", name=["truth_records", "diagnosis_records"]),
         f"{RESULTS}/tables/protocols.json",
         [f"{RESULTS}/tables/priors.csv"] if EXPERIMENT.priors else [],
     log:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from avatargen.config.loading import load_judges
 from avatargen.io.atomic import read_json, replacing
 from avatargen.io.hardware import hardware
 from avatargen.io.manifest import read_manifests
@@ -16,33 +17,37 @@ from eval.results_file import RunFacts, write_results
 from eval.versions import versions
 
 with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0], snakemake.input):
-    study = read_plan(snakemake.params.plan)
+    study, found = read_plan(snakemake.params.plan), versions()
+    rows, tables = read_manifests(map(Path, snakemake.input.generated)), Path(snakemake.input.tables[0]).parent
+    shown_by = (study.experiment.head, study.experiment.renderer, study.experiment.evaluation)
+    facts = RunFacts(
+        plan=read_json(Path(snakemake.params.plan)),
+        rows=rows,
+        root=Path(),
+        tables=tables,
+        truth_protocol=truth_protocol(study.experiment.head),
+        versions=found,
+        hardware=hardware(),
+        diagnostics={name: diagnostic_protocol(name, *shown_by) for name in study.experiment.diagnose},
+    )
+    results = write_results(Path(snakemake.output.results), facts)
     inputs = ReportInputs(
         experiment=study.experiment,
-        rows=read_manifests(map(Path, snakemake.input.generated)),
+        rows=rows,
         methods={name: run.method for name, run in study.runs.items()},
         priors=study.priors,
         run_priors={name: run.prior for name, run in study.runs.items()},
         root=Path(),
-        tables=Path(snakemake.input.tables[0]).parent,
+        tables=tables,
         plots=Path(snakemake.input.plots[0]).parent,
         reasons=study.reasons,
         guides=guiding_judges(study),
         judges={name: judge.model for name, judge in study.judges.items()},
-        versions=versions(),
+        versions=found,
+        judge_reasons={name: judge.reason for name, judge in load_judges().items()},
+        heads=Path(snakemake.input.heads),
+        results=results,
     )
     write_report(Path(snakemake.output.page), inputs)
     with replacing(Path(snakemake.output.pictures)) as partial:
         comparison(inputs.rows, list(study.runs), inputs.root).save(partial, format="PNG")
-    shown_by = (study.experiment.head, study.experiment.renderer, study.experiment.evaluation)
-    facts = RunFacts(
-        plan=read_json(Path(snakemake.params.plan)),
-        rows=inputs.rows,
-        root=inputs.root,
-        tables=inputs.tables,
-        truth_protocol=truth_protocol(study.experiment.head),
-        versions=inputs.versions,
-        hardware=hardware(),
-        diagnostics={name: diagnostic_protocol(name, *shown_by) for name in study.experiment.diagnose},
-    )
-    write_results(Path(snakemake.output.results), facts)
