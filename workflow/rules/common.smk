@@ -1,5 +1,6 @@
 # What all rules share: the validated study, paths, and functions of parameters.
 import gc
+import logging
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from avatargen.config.prompts import negatives_of, pools_of, read_captions
 from avatargen.io.code_hash import code_hash
 from avatargen.preflight.validate import guiding_judges
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.rules import Rule
 from snakemake.settings.enums import Quietness
 
@@ -25,6 +27,12 @@ if workflow.output_settings.verbose:
     os.environ[progress.VERBOSE] = "1"
 elif workflow.output_settings.dryrun:
     QUIET.discard(Quietness.PROGRESS)  # with which the counts of jobs would go
+for handler in logger.handlers:
+    if not isinstance(handler, logging.FileHandler):  # what the scheduler says of each of its rounds
+        handler.addFilter(
+            lambda record: Quietness.PROGRESS not in QUIET
+            or not re.match("Select jobs|Execute .* jobs", record.getMessage())
+        )
 gc.set_threshold(200_000)  # a graph of thousands of jobs stays as it is; searching it for garbage takes 0.4 s
 launch.serve_jobs()
 if workflow.is_main_process and ownership.clear_after_crash():
