@@ -182,7 +182,7 @@ def _method_words(evidence: Evidence, baseline: str) -> str:
     share = as_text(average(measured(evidence, "shape", "offsets_share", baseline)))
     bounds = as_text(average(measured(evidence, "shape", "at_bounds", baseline)), decimals=3)
     return (
-        f"Avatars of {baseline} are, over {'; over '.join(parts)}. Share of offsets in what coefficients and offsets "
+        f"Avatars of `{baseline}` are, over {'; over '.join(parts)}. Share of offsets in what coefficients and offsets "
         f"move: {share}; share of the coefficients at a bound: {bounds}."
     )
 
@@ -191,14 +191,16 @@ def _sweep_plot(reached: Sequence[Reached]) -> Figure:
     figure = Figure(figsize=(7.2, 3.6))
     axis = figure.subplots()
     table = pd.DataFrame(reached)
+    looks = {"feature_mm": ":", "without_offsets_mm": "-", "with_offsets_mm": "--"}
     for number, ((feature,), part) in enumerate(groups(table, "feature")):
-        colour = PALETTE[number % len(PALETTE)]
-        axis.plot(part["strength"], part["feature_mm"], ":", color=colour, lw=1)
-        axis.plot(part["strength"], part["without_offsets_mm"], "o-", color=colour, label=str(feature))
-        axis.plot(part["strength"], part["with_offsets_mm"], "s--", color=colour, ms=3, lw=1)
+        for name, line in looks.items():
+            axis.plot(part["strength"], part[name], line, color=PALETTE[number % len(PALETTE)])
+        axis.plot([], [], "-", color=PALETTE[number % len(PALETTE)], label=str(feature))
+    for line, words in zip(looks.values(), ("the feature itself", "by coefficients", "and by offsets"), strict=True):
+        axis.plot([], [], line, color=FAINT, label=words)
     axis.set_xlabel("strength of the feature (1: ground truth)")
     axis.set_ylabel("distance left, mm")
-    axis.legend(title="— coefficients   -- and offsets   ··· feature", fontsize=9)
+    axis.legend(fontsize=9)
     return figure
 
 
