@@ -21,7 +21,7 @@ PACKAGES := avatargen eval tests benchmarks workflow/scripts
 .PHONY: reproduce test lint wheel bench train viewer clean env
 
 reproduce: $(READY)
-	$(BIN)/snakemake --cores $(CORES) --config experiment=$(EXPERIMENT)
+	$(BIN)/python -m avatargen run $(EXPERIMENT) --cores $(CORES)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules \

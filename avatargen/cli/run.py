@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from avatargen.config.command_line import stated_fields
@@ -71,7 +73,28 @@ def run(options: argparse.Namespace) -> int:
     sys.stderr.flush()
     arguments = command(options)
     os.environ[COMMAND] = command_line("avatargen")
+    os.environ.update(writable_cache(os.environ, Path.cwd()))
     os.execv(arguments[0], arguments)
+
+
+def writable_cache(environment: Mapping[str, str], here: Path) -> dict[str, str]:
+    """Return what to change in the environment where the user's cache cannot be written; Snakemake needs one.
+
+    Args:
+        environment: of the process.
+        here: directory of the run, in which the cache then lies.
+
+    Returns:
+        Empty where it can be written. Models of a hub stay where they are.
+    """
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/")) / ".cache")
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return {}
+    own = here / ".snakemake/cache"
+    defaults = {"HF_HOME": str(cache / "huggingface"), "MPLCONFIGDIR": str(own / "matplotlib")}
+    kept = {name: environment.get(name) or default for name, default in defaults.items()}
+    return {"XDG_CACHE_HOME": str(own), **kept}
 
 
 def command(options: argparse.Namespace) -> list[str]:

@@ -54,9 +54,11 @@ def placed(path: str, base: Path, root: Path = ROOT) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of caches: AVATARGEN_CACHE, else ``~/.cache/avatargen``, else one for temporary files."""
+    """Return the folder of caches: AVATARGEN_CACHE, else in XDG_CACHE_HOME or ``~/.cache``, else for temporary files."""
     if stated := os.environ.get("AVATARGEN_CACHE"):
         return Path(stated)
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "avatargen"
     try:
         return Path.home() / ".cache" / "avatargen"
     except RuntimeError:  # a container's user without a home

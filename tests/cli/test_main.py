@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,22 @@ def test_run_passes_targets_and_repeated_config_to_snakemake(workplace):
 def test_snakemakes_own_options_are_not_taken_for_ours(workplace):
     options = parsed("run", "embedded", "--list")
     assert options.lists is None and options.rest == ["--list"]
+
+
+def test_a_cache_that_cannot_be_written_lies_in_the_run(tmp_path):
+    """A file stands where a folder would be made: so it is for root, too, who may write everywhere."""
+    (tmp_path / "file").write_text("")
+    for environment, hub in (
+        ({"HOME": str(tmp_path / "file")}, tmp_path / "file/.cache/huggingface"),
+        (
+            {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "file/cache"), "HF_HOME": "/models"},
+            Path("/models"),
+        ),
+    ):
+        own = str(tmp_path / ".snakemake/cache")
+        wanted = {"XDG_CACHE_HOME": own, "HF_HOME": str(hub), "MPLCONFIGDIR": f"{own}/matplotlib"}
+        assert run.writable_cache(environment, tmp_path) == wanted
+    assert run.writable_cache({"HOME": str(tmp_path)}, tmp_path) == {}
 
 
 @pytest.mark.slow
