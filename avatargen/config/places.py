@@ -54,7 +54,7 @@ def placed(path: str, base: Path, root: Path = ROOT) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of caches: AVATARGEN_CACHE, else in XDG_CACHE_HOME or ``~/.cache``, else for temporary files."""
+    """Return the folder of caches: AVATARGEN_CACHE, else in XDG_CACHE_HOME or ``~/.cache``, else a temporary one."""
     if stated := os.environ.get("AVATARGEN_CACHE"):
         return Path(stated)
     if caches := os.environ.get("XDG_CACHE_HOME"):
