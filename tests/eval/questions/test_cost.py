@@ -8,6 +8,7 @@ from eval.questions.cost import PUBLISHED, answer
 from eval.questions.verdicts import answers
 
 SECONDS = {"full": 10.0, "texture_only": 5.0, "latent_paint": 4.0, "clip_guided": 20.0, "template": 0.0}
+SECONDS |= {"coarse_mesh": 9.0, "fine_mesh": 14.0}
 
 
 def seconds(method, prompt):
@@ -21,15 +22,17 @@ def test_methods_are_compared_prompt_by_prompt(make_evidence):
         "full takes longer than texture_only": "holds",
         "full takes longer than latent_paint": "holds",
         "full takes longer than clip_guided": "refuted",
+        "full takes longer than coarse_mesh": "holds",
+        "full takes longer than fine_mesh": "refuted",
     }
-    assert table["difference"].round(6).tolist() == [5.0, 6.0, -10.0]
+    assert table["difference"].round(6).tolist() == [5.0, 6.0, -10.0, 1.0, -4.0]
 
 
 def test_costs_are_listed_with_their_ratio(make_evidence):
     table = answer(make_evidence("cost", seconds=seconds)).tables[0].table.set_index("method")
     assert table.loc["full", "seconds"] == pytest.approx(10.35) and table.loc["full", "times_baseline"] == 1
     assert table.loc["clip_guided", "times_baseline"] == pytest.approx(20.35 / 10.35)
-    assert table["peak_memory_mb"].tolist() == [900.0] * 5
+    assert table["peak_memory_mb"].tolist() == [900.0] * 7
 
 
 def test_published_times_are_marked_and_sourced(make_evidence):
@@ -52,4 +55,5 @@ def test_unknown_costs_are_no_error(make_evidence):
 def test_missing_methods_are_left_out(make_evidence):
     found = answer(make_evidence("cost", seconds=seconds, without=["clip_guided"]))
     assert "clip_guided" not in found.answer
-    assert found.statements[-1].figure == "not measured: clip_guided"
+    figures = {one.text: one.figure for one in found.statements}
+    assert figures["full takes longer than clip_guided"] == "not measured: clip_guided"
