@@ -32,21 +32,23 @@ CEILING, FLOOR = "oracle", "template"
 
 
 class Score(NamedTuple):
-    """What may fall: column, name for people, decimals, sign of better, and track of a judge's score."""
+    """What may fall: column, name for people, unit, decimals, sign of better, and track of a judge's score."""
 
     column: str
     name: str
+    unit: str
     decimals: int
     better: int
     track: str = ""
 
 
 SCORES = (
-    Score("geometry_mm", "geometry error, mm", 2, -1),
-    Score("colour_error", "colour error", 4, -1),
-    Score("margin_texture", "margin, texture", 4, 1, "texture"),
-    Score("margin_geometry", "margin, geometry", 4, 1, "geometry"),
+    Score("geometry_mm", "geometry error", "mm", 2, -1),
+    Score("colour_error", "colour error", "", 4, -1),
+    Score("margin_texture", "texture margin", "", 4, 1, "texture"),
+    Score("margin_geometry", "geometry margin", "", 4, 1, "geometry"),
 )
+SAID = {"added": "unknown words beside the others", "swapped": "unknown words for known ones"}
 
 
 def answer(evidence: Evidence) -> Answer:
@@ -60,7 +62,7 @@ def answer(evidence: Evidence) -> Answer:
     statements = tuple(_statements(evidence, method))
     return Answer(
         QUESTION,
-        _in_words(evidence, method, statements),
+        _in_words(method, statements),
         statements,
         (AnswerTable("Scores by unknown words", "Means over heads; kind: how the words came in.", table),),
         _plots(table, methods, numbers),
@@ -117,46 +119,45 @@ def _values(evidence: Evidence, score: Score, method: str) -> pd.Series:
 
 
 def _statements(evidence: Evidence, method: str) -> Iterator[Statement]:
-    said = {"added": "unknown words beside the others", "swapped": "unknown words for known ones"}
     for kind in KINDS:
         for score in SCORES:
-            verb = "lower" if score.better > 0 else "raise"
-            yield _falls(evidence, f"{said[kind]} {verb} the {score.name} of {method}", score, method, kind)
+            yield _falls(evidence, score, method, kind)
         for score in SCORES[2:]:
-            text = f"{said[kind]} lower the {score.name} of the ground-truth heads: the judge's reading"
-            yield _falls(evidence, text, score, CEILING, kind)
+            yield _falls(evidence, score, CEILING, kind)
 
 
-def _falls(evidence: Evidence, text: str, score: Score, method: str, kind: str) -> Statement:
+def _text(score: Score, method: str, kind: str) -> str:
+    verb = "lower" if score.better > 0 else "raise"
+    whose = "the ground-truth heads: the judge's reading" if method == CEILING else f"`{method}`"
+    return f"{SAID[kind]} {verb} the {score.name} of {whose}"
+
+
+def _falls(evidence: Evidence, score: Score, method: str, kind: str) -> Statement:
     """Return the statement that a score gets worse with each word."""
-    found = slopes(_values(evidence, score, method), kind)
+    text, found = _text(score, method, kind), slopes(_values(evidence, score, method), kind)
     if found.empty:
         return Statement(text, f"{NOT_MEASURED}: {method}", sign=-score.better)
     statement = compared(text, found, 0.0, ("", ""), decimals=score.decimals, sign=-score.better)
-    return statement._replace(figure=f"{as_text(average(found), decimals=score.decimals)} a word")
+    return statement._replace(figure=f"by {as_text(average(found), score.unit, score.decimals)} a word")
 
 
-def _in_words(evidence: Evidence, method: str, statements: Sequence[Statement]) -> str:
-    verdicts = dict(zip((one.text for one in statements), answers(statements)["verdict"], strict=True))
+def _in_words(method: str, statements: Sequence[Statement]) -> str:
     if all(not one.n for one in statements):
         return f"No head has variants with and without unknown words by '{method}': {NOT_MEASURED}."
+    figures = {one.text: one.figure for one in statements if one.n}
+    verdicts = dict(zip((one.text for one in statements), answers(statements)["verdict"], strict=True))
     lines = []
-    for kind, what in (("added", "words that say nothing of the head"), ("swapped", "other words for what is known")):
-        own = [one for one in statements if one.text.startswith(_start(kind)) and "ground-truth" not in one.text]
-        worse = [_name(one.text, method) for one in own if verdicts[one.text] == "holds"]
-        figures = "; ".join(f"{_name(one.text, method)} {one.figure}" for one in own if one.n)
-        told = f"Each of {what} makes {', '.join(worse)} worse" if worse else f"No loss is shown for {what}"
-        lines.append(f"{told} ({figures}).")
+    for kind, what in (("added", "Words that say nothing of the head"), ("swapped", "Other words for what is known")):
+        own = {score.name: _text(score, method, kind) for score in SCORES}
+        told = {text: f"{name} {figures[text]}" for name, text in own.items() if text in figures}
+        worse = [words for text, words in told.items() if verdicts[text] == "holds"]
+        rest = [words for text, words in told.items() if verdicts[text] != "holds"]
+        not_shown = f"; not shown for: {', '.join(rest)}" if rest else ""
+        lines.append(f"{what} make worse: {', '.join(worse) or 'nothing, as far as shown'}{not_shown}.")
+        true = {score.name: figures.get(_text(score, CEILING, kind)) for score in SCORES[2:]}
+        if read := [f"{name} {figure}" for name, figure in true.items() if figure]:
+            lines.append(f"On the ground-truth heads, where the judge's reading alone changes: {', '.join(read)}.")
     return " ".join(lines)
-
-
-def _start(kind: str) -> str:
-    return "unknown words beside" if kind == "added" else "unknown words for"
-
-
-def _name(text: str, method: str) -> str:
-    """Return the name of the score that a statement is about."""
-    return text.partition(" the ")[2].removesuffix(f" of {method}")
 
 
 def _table(

@@ -63,20 +63,22 @@ def test_losses_are_told_by_kind(make):
 
     found = make(margin=margin, mm=lambda method, prompt: 4.0 + wobble(prompt) + number_of(prompt, "swapped"))
     said = verdicts(found)
-    assert said["unknown words for known ones lower the margin, texture of full"] == "holds"
-    assert said["unknown words for known ones raise the geometry error, mm of full"] == "holds"
-    assert said["unknown words beside the others lower the margin, texture of full"] == "not shown"
-    assert "lower the margin, texture of the ground-truth heads" in list(said)[-2]
+    assert said["unknown words for known ones lower the texture margin of `full`"] == "holds"
+    assert said["unknown words for known ones raise the geometry error of `full`"] == "holds"
+    assert said["unknown words beside the others lower the texture margin of `full`"] == "not shown"
+    assert "lower the texture margin of the ground-truth heads" in list(said)[-2]
     assert list(said.values())[-2] == "not shown"
-    assert "Each of other words for what is known makes geometry error, mm, margin, texture" in found.answer
-    assert "No loss is shown for words that say nothing of the head" in found.answer
+    added, _, swapped = found.answer.partition("Other words for what is known make worse: ")
+    assert added.startswith("Words that say nothing of the head make worse: nothing, as far as shown; not shown for: ")
+    assert swapped.startswith("geometry error by 1.00 mm (1.00 to 1.00) a word, texture margin by -0.0100 (")
+    assert "On the ground-truth heads, where the judge's reading alone changes: texture margin by " in swapped
 
 
 def test_the_judges_reading_is_told_apart(make):
     found = make(margin=lambda method, prompt: 0.1 + wobble(prompt) - 0.02 * number_of(prompt, "added"))
     said = verdicts(found)
     assert (
-        said["unknown words beside the others lower the margin, texture of the ground-truth heads: the judge's reading"]
+        said["unknown words beside the others lower the texture margin of the ground-truth heads: the judge's reading"]
         == "holds"
     )
 
