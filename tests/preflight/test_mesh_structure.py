@@ -27,14 +27,30 @@ def write_glb(path, text):
         ({"images": ["a"]}, 'images.0: got "a"; expected'),
         ({"materials": [None]}, "materials.0: got null; expected"),
         ({"materials": {"a": 1}}, 'materials: got {"a": 1}; expected a valid list'),
-        ({"materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"texCoord": "1"}}}]}, "texCoord"),
+        ({"materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0, "texCoord": "1"}}}]}, "texCoord"),
         ({"extensionsRequired": "KHR"}, 'extensionsRequired: got "KHR"'),
         ({"images": [{"uri": 7}]}, "images.0.uri: got 7; expected a valid string"),
         ({"images": [{"uri": "a" * 5000}]}, "a file that it names cannot be looked at: File name too long"),
         ([], "JSON: got []"),
         ("{", "its JSON cannot be read"),
         ('{"images":' + "[" * 100_000, "its JSON is nested too deep"),
-        ({"images": [{"bufferView": 0}], "materials": [{}]}, None),
+        ({"images": [{"bufferView": 0}]}, "images.0.bufferView: got 0; expected an index of 0 bufferViews"),
+        (
+            {"textures": [{"extensions": {"EXT_texture_webp": {"source": 3}}}]},
+            "webp.source: got 3; expected an index of 0",
+        ),
+        ({"materials": [{"emissiveTexture": {}}]}, "materials.0.emissiveTexture.index: got nothing; expected a value"),
+        ({"nodes": [{"children": [1]}, {"children": [0]}]}, "nodes.1: got its own ancestor; expected a tree"),
+        ({"nodes": [{"children": [1, 1]}, {}]}, "nodes.0.children: got 1, a child of nodes.0; expected one parent"),
+        (
+            {"buffers": [{"byteLength": 4}], "bufferViews": [{"buffer": 0, "byteLength": 5}]},
+            "expected at most the 4 of",
+        ),
+        (
+            {"accessors": [{"count": 1, "type": "VEC9", "componentType": 5126}]},
+            'accessors.0.type: got "VEC9"; expected',
+        ),
+        ({"materials": [{}], "images": None}, None),
         ({"images": [{"uri": "data:image/png;base64,"}]}, None),
     ],
 )
@@ -50,7 +66,7 @@ def test_json_of_a_glb_is_checked_before_it_is_walked(tmp_path, content, message
         (b"solid x", "no GLB: it begins with b'soli'"),
         (b"glTF" + bytes(16), "no GLB"),
         (b"", None),
-        (struct.pack("<4sIIII", b"glTF", 2, 99, 2**31, 0x4E4F534A), "cut off: 20 bytes, of which JSON alone takes"),
+        (struct.pack("<4sIIII", b"glTF", 1, 20, 0, 0x4E4F534A), "got version 1 of glTF; expected 2"),
     ],
 )
 def test_container_of_a_glb_is_checked(tmp_path, content, message):
