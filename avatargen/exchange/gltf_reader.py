@@ -84,6 +84,8 @@ class GltfReader:
         faces = self._faces(primitive, len(points))
         if np.linalg.det(matrices[:, :3, :3]).sum() < 0:  # a mirrored mesh is wound the other way
             faces = faces[:, ::-1]
+        if not all(np.isfinite(rows).all() for rows in (points, *values.values())):
+            raise ValueError("got NaN or infinite coordinates or colours; expected finite numbers")
         material = None if primitive.material is None else self.document.materials[primitive.material]
         return Surface(points[faces], {name: rows[faces] for name, rows in values.items()}, material)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 HEAD = 2**16
 """Bytes that are searched for the end of a header."""
+END = b"end_header"
 CORNERS = 3
 """Fewest numbers in a list of a face."""
 _BYTES = {
@@ -41,7 +42,7 @@ def ply_problems(path: Path) -> list[str]:
         path: of the file; one without a readable header has no problems here, and fails when it is read.
     """
     with path.open("rb") as file:
-        head, ended, _ = file.read(HEAD).partition(b"end_header")
+        head, ended, _ = file.read(HEAD).partition(END)
     try:
         binary, elements = _header(head.decode("latin-1").splitlines())
     except (ValueError, KeyError, IndexError):
@@ -51,10 +52,11 @@ def ply_problems(path: Path) -> list[str]:
         splats = any(name.startswith("f_dc_") for one in elements for name in one.properties)
         return [f"got {'Gaussian splats' if splats else 'points'}; expected triangles"]
     if binary:
-        least, size, unit = sum(one.count * one.bytes for one in elements) + len(head), path.stat().st_size, "bytes"
+        least, unit = len(head) + len(END) + 1 + sum(one.count * one.bytes for one in elements), "bytes"
+        size = path.stat().st_size
     else:
         least, unit = sum(one.count for one in elements), "lines"
-        size = max(0, path.read_bytes().partition(b"end_header")[2].strip().count(b"\n") + 1)
+        size = max(0, path.read_bytes().partition(END)[2].strip().count(b"\n") + 1)
     return [f"got {size:,} {unit}; expected at least {least:,}: the file is cut off"] if size < least else []
 
 
