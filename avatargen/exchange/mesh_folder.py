@@ -113,9 +113,7 @@ def _row_problems(row: dict[str, str], known: bool) -> list[str]:
     """Return what is wrong with a row of a table of meshes."""
     lines = []
     if known:
-        lines.append(
-            f"duplicate {'id' if 'id' in row else 'prompt'} '{row.get('id') or row['prompt']}'; expected one row"
-        )
+        lines.append(f"duplicate '{row.get('id') or row['prompt']}'; expected one row for each")
     if Path(row.get("mesh", "")).suffix not in FORMATS:
         lines.append(f"mesh: got '{row.get('mesh', '')}'; expected a file of {', '.join(FORMATS)}")
     if row.get("seed") and not row["seed"].isdecimal():
@@ -168,9 +166,7 @@ def _missing(meshes: MeshSettings, items: list[PromptItem], found: dict[str, Pat
         lines.append(f"{meshes.table}: no row for {names}; expected one for each item{hint}")
     gone = [str(path) for item in missing for path in candidates(meshes, item, root)]
     if gone:
-        lines.append(
-            f"{meshes.table}: no file {some_of(gone)}; expected it in the folder; leave it empty for a failure"
-        )
+        lines.append(f"{meshes.table}: no file {some_of(gone)}; expected one; leave it empty for a failure")
     return lines
 
 

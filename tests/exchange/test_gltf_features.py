@@ -487,11 +487,8 @@ def compressed(glb, data, count, stride, mode, raw, **facts):
     packed_view = {"buffer": 0, "byteLength": len(data), "count": count, "byteStride": stride, "mode": mode, **facts}
     place = glb.json["bufferViews"][glb.view(data)]["byteOffset"]
     glb.json["more_buffers"] = [{"byteLength": 4096}]
-    part = {
-        "buffer": 1,
-        "byteLength": len(raw),
-        "extensions": {"EXT_meshopt_compression": packed_view | {"byteOffset": place}},
-    }
+    part = {"buffer": 1, "byteLength": len(raw)} | ({"byteStride": stride} if mode == "ATTRIBUTES" else {})
+    part["extensions"] = {"EXT_meshopt_compression": packed_view | {"byteOffset": place}}
     return glb.add("bufferViews", part)
 
 
