@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avatargen.exchange.gltf_schema import FAN, STRIP, TRIANGLES, Accessor, Gltf, GltfMaterial, Primitive
+from avatargen.exchange.gltf_schema import FAN, STRIP, TRIANGLES, Accessor, Gltf, Primitive
 
 READ = frozenset(
     (
@@ -76,9 +76,10 @@ def materials_shown(document: Gltf) -> list[int]:
     return sorted({one.material for one in primitives if one.material is not None})
 
 
-def cuts(material: GltfMaterial) -> bool:
-    """Return whether the alpha of a material counts."""
-    return material.alphaMode != "OPAQUE"
+def has_vertex_colours(document: Gltf) -> bool:
+    """Return whether a shown primitive has vertex colours."""
+    shown = [document.meshes[number] for number in meshes_shown(document)]
+    return any("COLOR_0" in primitive.attributes for mesh in shown for primitive in mesh.primitives)
 
 
 def _node_limits(document: Gltf) -> Iterator[str]:

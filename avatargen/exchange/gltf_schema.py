@@ -237,9 +237,14 @@ class Skin(Part):
     inverseBindMatrices: Annotated[Count | None, To("accessors")] = None
 
 
+class Asset(Part):
+    generator: str = ""
+
+
 class Gltf(Part):
     """The JSON of a file."""
 
+    asset: Asset = Asset()
     scene: Annotated[Count | None, To("scenes")] = None
     scenes: list[Scene] = []
     nodes: list[Node] = []

@@ -4,7 +4,9 @@ import json
 import os
 import struct
 
+import numpy as np
 import pytest
+import trimesh
 
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.preflight.mesh_structure import malformed
@@ -145,3 +147,22 @@ def test_a_table_of_landmarks_is_a_file(place, theirs):
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
     (problem,) = problems_of(validate_all, "mine", {"methods": ["theirs"]})
     assert "landmarks: marks.csv: got a folder, a pipe or a broken link; expected a file" in problem
+
+
+def test_colours_that_break_the_rule_of_gltf_are_told(place, theirs):
+    """trimesh writes vertex colours in sRGB."""
+    names = [mesh_name(item) for item in validate_all("mine", {"methods": ["theirs"]}).lists["few"]]
+    box = trimesh.creation.box()
+    for name, coloured in zip(names[:2], (True, False), strict=True):
+        if coloured:
+            box.visual.vertex_colors = np.full((8, 4), 99, np.uint8)
+        else:
+            box.visual = trimesh.visual.ColorVisuals(box)
+        (theirs / f"{name}.obj").unlink()
+        box.export(theirs / f"{name}.glb")
+    (note,) = [note for note in validate_all("mine", {"methods": ["theirs"]}).notes if "vertex_colours" in note]
+    assert "1 come from trimesh" in note and f": {names[0]}.glb; state vertex_colours: srgb" in note
+    meshes = {"folder": "meshes", "scale": 1.0, "vertex_colours": "srgb"}
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": meshes}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    assert not [note for note in validate_all("mine", {"methods": ["theirs"]}).notes if "vertex_colours" in note]
