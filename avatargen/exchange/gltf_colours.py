@@ -26,7 +26,6 @@ from avatargen.exchange.gltf_reader import GltfReader, Surface
 from avatargen.exchange.gltf_schema import GltfMaterial, Sampler, TextureInfo, Transform
 from avatargen.exchange.mesh_files import LARGEST
 from avatargen.exchange.texture_charts import (
-    REPEAT,
     bilinear,
     by_size,
     chart_weights,
@@ -47,38 +46,59 @@ BARE = [*to_linear(np.array([GREY] * 3)).tolist(), 1.0]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A colour of a material: a factor, times an image if there is one.
+class Picture:
+    """An image on a surface.
 
     Attributes:
-        factor: RGB in linear light, and alpha.
-        image: index of the file's image; -1 for none.
+        image: index among the file's images.
         pixels: RGBA in sRGB, in [0, 1].
         uvs: texture coordinates of corners, v downwards.
         wrap: what lies beyond the border, along u and v.
     """
 
-    factor: Float[np.ndarray, "4"]
-    image: int = -1
-    pixels: Float[np.ndarray, "H W 4"] | None = None
-    uvs: Float[np.ndarray, "F 3 2"] | None = None
-    wrap: tuple[int, int] = (REPEAT, REPEAT)
-
-    def of(self, chosen: Bool[np.ndarray, " F"]) -> Layer:
-        """Return the layer of some triangles."""
-        return self if self.uvs is None else replace(self, uvs=self.uvs[chosen])
-
-    def at(self, weights: Float[np.ndarray, "S 3"]) -> Float[np.ndarray, "_ _ 4"]:
-        """Return linear RGB, and alpha, at points of each triangle, given by barycentric weights."""
-        if self.pixels is None or self.uvs is None:
-            return self.factor[None, None]
-        found = bilinear(self.pixels, np.einsum("sc,fck->fsk", weights, self.uvs), self.wrap)
-        return np.concatenate([to_linear(found[..., :3]), found[..., 3:]], axis=-1) * self.factor
+    image: int
+    pixels: Float[np.ndarray, "H W 4"]
+    uvs: Float[np.ndarray, "F 3 2"]
+    wrap: tuple[int, int]
 
     def texels(self) -> Float[np.ndarray, " F"]:
         """Return how many texels each triangle spans."""
-        assert self.pixels is not None and self.uvs is not None
         return (np.ptp(self.uvs, axis=1) * self.pixels.shape[1::-1]).max(axis=1)
+
+    def lies_like(self, other: Picture) -> bool:
+        """Return whether each texel lies where the other's does."""
+        same = self.pixels.shape == other.pixels.shape and self.wrap == other.wrap
+        return same and np.array_equal(self.uvs, other.uvs)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A colour of a material: a factor, times a picture if there is one.
+
+    Attributes:
+        factor: RGB in linear light, and alpha.
+        picture: None for white.
+    """
+
+    factor: Float[np.ndarray, "4"]
+    picture: Picture | None = None
+
+    def of(self, chosen: Bool[np.ndarray, " F"]) -> Layer:
+        """Return the layer of some triangles."""
+        picture = self.picture
+        return self if picture is None else replace(self, picture=replace(picture, uvs=picture.uvs[chosen]))
+
+    def at(self, weights: Float[np.ndarray, "S 3"]) -> Float[np.ndarray, "_ _ 4"]:
+        """Return linear RGB, and alpha, at points of each triangle, given by barycentric weights."""
+        if self.picture is None:
+            return self.factor[None, None]
+        uvs = np.einsum("sc,fck->fsk", weights, self.picture.uvs)
+        found = bilinear(self.picture.pixels, uvs, self.picture.wrap)
+        return np.concatenate([to_linear(found[..., :3]), found[..., 3:]], axis=-1) * self.factor
+
+    def light(self) -> Float[np.ndarray, "... 3"]:
+        """Return the linear light of the whole picture, or the factor's."""
+        return self.factor[:3] * (1 if self.picture is None else to_linear(self.picture.pixels[..., :3]))
 
 
 @dataclass(frozen=True)
@@ -114,18 +134,21 @@ class Look:
             found = found * np.einsum("sc,fc->fs", weights, self.colours[..., 3])
         return found
 
-    def texels(self) -> float | Float[np.ndarray, " F"]:
-        """Return how many texels each triangle spans, of the finer image."""
-        layers = [layer for layer in (self.base, self.emitted) if layer.pixels is not None]
-        return np.max([layer.texels() for layer in layers], axis=0) if layers else 0.0
+    @property
+    def pictures(self) -> list[Picture]:
+        """Return its pictures."""
+        return [layer.picture for layer in (self.base, self.emitted) if layer.picture is not None]
 
-    def is_one_image(self) -> bool:
-        """Return whether one texture shows it, with the texture coordinates of one of its layers."""
-        base, emitted = self.base, self.emitted
-        if base.pixels is None or emitted.pixels is None:
-            return self.colours is None
-        same = base.pixels.shape == emitted.pixels.shape and base.wrap == emitted.wrap
-        return self.colours is None and same and np.array_equal(base.uvs, emitted.uvs)
+    def texels(self) -> float | Float[np.ndarray, " F"]:
+        """Return how many texels each triangle spans, of the finer picture."""
+        return np.max([picture.texels() for picture in self.pictures], axis=0) if self.pictures else 0.0
+
+    def whole_picture(self) -> Picture | None:
+        """Return the picture whose texels show the look, each times the same factors; None if there is none."""
+        if self.colours is not None or not self.pictures:
+            return None
+        first, last = self.pictures[0], self.pictures[-1]
+        return first if first.lies_like(last) else None
 
 
 class Painter:
@@ -155,11 +178,10 @@ class Painter:
             look, corners = look.of(shown), corners[shown]
         if not len(corners):
             return
-        layer = look.base if look.base.pixels is not None else look.emitted
-        inside = np.zeros(len(corners), bool)
-        if layer.pixels is not None and look.is_one_image():
-            height, width = layer.pixels.shape[:2]
-            uvs, inside = folded(layer.uvs, layer.wrap, width, height)
+        inside, picture = np.zeros(len(corners), bool), look.whole_picture()
+        if picture is not None:
+            height, width = picture.pixels.shape[:2]
+            uvs, inside = folded(picture.uvs, picture.wrap, width, height)
             if inside.any():
                 yield corners[inside], self._texture(look), uvs[inside] * (1, -1) + (0, 1)
         if not inside.all():
@@ -225,7 +247,7 @@ class Painter:
             raise ValueError(f"textures.{info.index}: got no PNG, JPEG or WebP; expected one of them")
         sampler = Sampler() if texture.sampler is None else document.samplers[texture.sampler]
         pixels, wrap = self._image(texture.image), (sampler.wrapS, sampler.wrapT)
-        return Layer(np.array(factor), texture.image, pixels, transformed(uvs, moved), wrap)
+        return Layer(np.array(factor), Picture(texture.image, pixels, transformed(uvs, moved), wrap))
 
     def _image(self, index: int) -> Float[np.ndarray, "H W 4"]:
         """Return the pixels of an image; the same array each time."""
@@ -237,18 +259,14 @@ class Painter:
         return self._pixels[index]
 
     def _texture(self, look: Look) -> Float[np.ndarray, "3 H W"]:
-        """Return the texture of a look that `Look.is_one_image`; the same array each time."""
+        """Return the texture of a look that has a `Look.whole_picture`; the same array each time."""
         base, emitted = look.base, look.emitted
-        key = (base.image, base.factor[:3].tobytes(), emitted.image, emitted.factor[:3].tobytes())
+        key = tuple((layer.picture and layer.picture.image, layer.factor[:3].tobytes()) for layer in (base, emitted))
         if key not in self._textures:
-            if base.pixels is not None and (base.factor[:3] == 1).all() and not emitted.factor[:3].any():
-                colours = base.pixels[..., :3]
+            if base.picture is not None and (base.factor[:3] == 1).all() and not emitted.factor[:3].any():
+                colours = base.picture.pixels[..., :3]
             else:
-                light = [
-                    layer.factor[:3] * (1 if layer.pixels is None else to_linear(layer.pixels[..., :3]))
-                    for layer in (base, emitted)
-                ]
-                colours = to_srgb((light[0] + light[1]).clip(0, 1))
+                colours = to_srgb((base.light() + emitted.light()).clip(0, 1))
             self._textures[key] = colours.transpose(2, 0, 1)
         return self._textures[key]
 

@@ -78,12 +78,13 @@ def _dangling(part: Any, document: Gltf, where: str) -> Iterator[str]:
             yield from _dangling(one, document, f"{where}.{number}")
     elif isinstance(part, Part):
         for name, field in type(part).model_fields.items():
-            value, place = getattr(part, name), f"{where}.{name}".lstrip(".")
+            value: Any = getattr(part, name)
+            place = f"{where}.{name}".lstrip(".")
             lists = [one.list for one in field.metadata if isinstance(one, To)]
             if lists and value is not None:
                 yield from _out_of_range(value, lists[0], document, place)
             elif name == "targets":
-                for number, target in enumerate(value):
+                for number, target in enumerate(value or ()):
                     yield from _out_of_range(target, "accessors", document, f"{place}.{number}")
             else:
                 yield from _dangling(value, document, place)

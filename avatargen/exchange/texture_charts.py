@@ -101,7 +101,7 @@ def folded(
     moved = np.where(kinds == CLAMP, uvs, uvs - period)
     moved = np.where((kinds == MIRROR) & (period % 2 == 1), 1 - moved, moved)
     border = 0.5 / np.array([width, height])
-    return moved, ((moved >= -border) & (moved <= 1 + border)).all(axis=(1, 2))
+    return moved, np.all((moved >= -border) & (moved <= 1 + border), axis=(1, 2))
 
 
 def by_size(texels: Float[np.ndarray, " F"]) -> Iterator[tuple[int, Bool[np.ndarray, " F"]]]:

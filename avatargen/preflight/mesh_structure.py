@@ -12,7 +12,7 @@ from avatargen.config.places import ROOT, config_folders, shown
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MeshSettings
 from avatargen.config.text_files import is_file, kind_of
-from avatargen.exchange.gltf_document import read_gltf
+from avatargen.exchange.gltf_document import read_gltf, truncation
 from avatargen.exchange.gltf_limits import has_vertex_colours
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.exchange.mesh_folder import candidates, find_mesh, parts_of, read_table
@@ -67,7 +67,7 @@ def malformed_meshes(meshes: MeshSettings, items: Iterable[PromptItem], root: Pa
     return found
 
 
-def mesh_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
+def file_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
     """Return a line if meshes of a method are malformed, and so count as failures, and one if their colours look wrong.
 
     Args:
@@ -78,25 +78,22 @@ def mesh_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
     meshes = study.runs[method].method.meshes
     if meshes is None:
         return []
-    items, where = (
-        [item for name in study.lists for item in study.items(name, method)],
-        f"methods.yaml: {method}: meshes",
-    )
+    items = [item for name in study.lists for item in study.items(name, method)]
     failures = malformed_meshes(meshes, items, root)
-    lines = [f"{where}: {len(failures)} count as failures: {some_of(list(failures.values()))}"] if failures else []
-    paths = {find_mesh(meshes, item, root) for item in items if item not in failures} - {None}
+    paths = {find_mesh(meshes, item, root) for item in items if item not in failures}
     light = sorted(path.name for path in paths if path and path.suffix == ".glb" and _breaks_rule(path))
+    lines = [f"{len(failures)} count as failures: {some_of(list(failures.values()))}"] if failures else []
     if light and meshes.vertex_colours == "linear":
         lines.append(
-            f"{where}: {len(light)} come from trimesh, which writes vertex colours in sRGB where glTF wants linear light, "
-            f"so viewers show them too light: {some_of(light)}; state vertex_colours: srgb to show them as meant"
+            f"{len(light)} come from trimesh, which writes vertex colours in sRGB where glTF wants linear light, so "
+            f"viewers show them too light: {some_of(light)}; state vertex_colours: srgb to show them as meant"
         )
-    return lines
+    return [f"methods.yaml: {method}: meshes: {line}" for line in lines]
 
 
 def _breaks_rule(path: Path) -> bool:
     """Return whether a GLB has vertex colours, and comes from an exporter that writes them in sRGB."""
-    if not path.stat().st_size:
+    if not path.stat().st_size or truncation(path):
         return False
     document = read_gltf(path)
     return any(name in document.asset.generator for name in SRGB_WRITERS) and has_vertex_colours(document)
