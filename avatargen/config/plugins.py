@@ -37,7 +37,7 @@ SOURCES = {
     "oracle": "avatargen.method.sources:Oracle",
     "true_texture": "avatargen.method.sources:TrueTexture",
     "true_shape": "avatargen.method.sources:TrueShape",
-    "imported": "avatargen.method.sources:Imported",
+    "imported": "avatargen.method.imported:Imported",
 }
 DIAGNOSTICS = {
     "articulation": "eval.diagnostics.articulation:Articulation",

@@ -58,7 +58,7 @@ def face_height(up: Axis, eyes: Point, chin: Point) -> float:
 
 
 class MeshSettings(Frozen):
-    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_files`).
+    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_folder`).
 
     Their size and place come from eyes and chin, the same for all meshes or a row of a table for each, or from `scale`;
     with none of these, each mesh is centred and made as tall as the template, hair and neck included.
@@ -71,6 +71,10 @@ class MeshSettings(Frozen):
     eyes: Point | None = Field(None, description="between the pupils, in the coordinates of all files; with `chin`")
     chin: Point | None = Field(None, description="the chin, in the coordinates of all files; with `eyes`")
     landmarks: str | None = Field(None, description="table in the folder, with eyes and chin of each mesh")
+    table: str | None = Field(None, description="table in the folder, with the path of each item's mesh")
+    vertex_colours: Literal["linear", "srgb"] = Field(
+        "linear", description="how GLBs store vertex colours: linear, as glTF says, or srgb, against its rule"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> MeshSettings:

@@ -2,71 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from avatargen.config.errors import some_of
+from avatargen.config.errors import InputError, some_of
 from avatargen.config.places import ROOT, config_folders, shown
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MeshSettings
 from avatargen.config.text_files import is_file, kind_of
-from avatargen.exchange.mesh_files import FORMATS, find_mesh, mesh_name, parts_of
+from avatargen.exchange.gltf_document import read_gltf, truncation
+from avatargen.exchange.gltf_limits import has_vertex_colours
+from avatargen.exchange.mesh_files import mesh_name
+from avatargen.exchange.mesh_folder import candidates, find_mesh, parts_of, read_table
 from avatargen.preflight.plan import Study
 
-HEAD = 20
-"""Bytes of a GLB before its JSON: the file's header and the chunk's."""
-
-
-class _Part(BaseModel):
-    """A part of glTF; what it holds beside its fields is not looked at."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class _Image(_Part):
-    uri: str = ""
-
-
-class _Texture(_Part):
-    extensions: dict[str, object] | None = None
-    texCoord: int = 0
-
-
-class _Colours(_Part):
-    baseColorTexture: _Texture | None = None
-
-
-class _Material(_Part):
-    pbrMetallicRoughness: _Colours | None = None
-
-
-class _Gltf(_Part):
-    """What is read of the JSON of a GLB before its geometry."""
-
-    images: list[_Image] | None = None
-    materials: list[_Material] | None = None
-    extensionsRequired: list[str] | None = None
+SRGB_WRITERS = ("trimesh",)
+"""Parts of the names of exporters that write vertex colours in sRGB, against the rule of glTF."""
 
 
 def malformed(path: Path) -> str | None:
     """Return why nothing can be read of a mesh, in one line; None if its structure is right.
 
     Args:
-        path: of a .glb, .obj or .ply; an empty one is right: it stands for a failure.
+        path: of a .glb, .obj or .ply; an empty one is right: it stands for a failure. One that is cut off is right,
+            too: it is an input error, not a failure of the other system.
     """
     try:
-        if path.suffix == ".glb" and path.stat().st_size and (problem := _gltf_problem(path)):
-            return problem
+        if path.suffix == ".glb":
+            facts = path.stat()
+            return _glb_fault(path, facts.st_mtime_ns, facts.st_size)
         parts_of(path)
     except OSError as error:
         named = Path(str(error.filename or path)).name
         return f"a file that it names cannot be looked at: {error.strerror}: '{named[:40]}'"
+    return None
+
+
+@lru_cache(maxsize=2**16)
+def _glb_fault(path: Path, _changed: int, _size: int) -> str | None:
+    """Look at a GLB once until it changes: validation and fingerprints ask several times."""
+    try:
+        parts_of(path)
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -81,14 +61,14 @@ def malformed_meshes(meshes: MeshSettings, items: Iterable[PromptItem], root: Pa
     found: dict[PromptItem, str] = {}
     for item in items:
         path = find_mesh(meshes, item, root)
-        problem = malformed(path) if path else _strange(root / meshes.folder, mesh_name(item))
+        problem = malformed(path) if path else _strange(candidates(meshes, item, root))
         if problem:
             found[item] = f"{path.name if path else mesh_name(item)}: malformed: {problem}"
     return found
 
 
-def failure_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
-    """Return one line if meshes of a method are malformed, and so count as failures of the other system.
+def file_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
+    """Return a line if meshes of a method are malformed, and so count as failures, and one if their colours look wrong.
 
     Args:
         study: what runs.
@@ -98,16 +78,32 @@ def failure_notes(study: Study, method: str, root: Path = ROOT) -> list[str]:
     meshes = study.runs[method].method.meshes
     if meshes is None:
         return []
-    failures = malformed_meshes(meshes, [item for name in study.lists for item in study.items(name, method)], root)
-    some = some_of(list(failures.values()))
-    return [f"methods.yaml: {method}: meshes: {len(failures)} count as failures: {some}"] if failures else []
+    items = [item for name in study.lists for item in study.items(name, method)]
+    failures = malformed_meshes(meshes, items, root)
+    paths = {find_mesh(meshes, item, root) for item in items if item not in failures}
+    light = sorted(path.name for path in paths if path and path.suffix == ".glb" and _breaks_rule(path))
+    lines = [f"{len(failures)} count as failures: {some_of(list(failures.values()))}"] if failures else []
+    if light and meshes.vertex_colours == "linear":
+        lines.append(
+            f"{len(light)} come from trimesh, which writes vertex colours in sRGB where glTF wants linear light, so "
+            f"viewers show them too light: {some_of(light)}; state vertex_colours: srgb to show them as meant"
+        )
+    return [f"methods.yaml: {method}: meshes: {line}" for line in lines]
 
 
-def _strange(folder: Path, name: str) -> str | None:
-    """Return what has a mesh's name and is no file: a folder, a pipe, or a link that leads to itself."""
-    for suffix in FORMATS:
+def _breaks_rule(path: Path) -> bool:
+    """Return whether a GLB has vertex colours, and comes from an exporter that writes them in sRGB."""
+    if not path.stat().st_size or truncation(path):
+        return False
+    document = read_gltf(path)
+    return any(name in document.asset.generator for name in SRGB_WRITERS) and has_vertex_colours(document)
+
+
+def _strange(paths: Iterable[Path]) -> str | None:
+    """Return what lies where a mesh should and is no file: a folder, a pipe, or a link that leads to itself."""
+    for path in paths:
         try:
-            mode = (folder / f"{name}{suffix}").stat().st_mode
+            mode = path.stat().st_mode
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -117,7 +113,7 @@ def _strange(folder: Path, name: str) -> str | None:
 
 
 def place_problems(method: str, meshes: MeshSettings, root: Path = ROOT) -> list[str]:
-    """Return whether a method's folder of meshes or its table of landmarks is none, one line each.
+    """Return whether a method's folder of meshes or a table in it is none, one line each.
 
     Args:
         method: name of the method, for messages.
@@ -128,10 +124,16 @@ def place_problems(method: str, meshes: MeshSettings, root: Path = ROOT) -> list
     if not os.path.isdir(folder):
         expected = "expected a folder, absolute or relative to the file that names it"
         return [f"{where}: folder: got no folder {shown(folder)}; {expected}{_hint(folder)}"]
-    table = folder / (meshes.landmarks or "")
-    if meshes.landmarks and os.path.lexists(table) and not is_file(table):
-        return [f"{where}: landmarks: {meshes.landmarks}: got a folder, a pipe or a broken link; expected a file"]
-    return []
+    lines = []
+    for field, name in (("landmarks", meshes.landmarks), ("table", meshes.table)):
+        if name and os.path.lexists(folder / name) and not is_file(folder / name):
+            lines.append(f"{where}: {field}: {name}: got a folder, a pipe or a broken link; expected a file")
+    if meshes.table and not lines:
+        try:
+            read_table(folder / meshes.table)
+        except InputError as error:
+            lines += [f"{where}: {problem}" for problem in error.problems]
+    return lines
 
 
 def _hint(folder: Path) -> str:
@@ -142,28 +144,3 @@ def _hint(folder: Path) -> str:
             if not meant.startswith("..") and os.path.isdir(base / meant):
                 return f"; did you mean '{os.path.relpath(base / meant, config)}'?"
     return ""
-
-
-def _gltf_problem(path: Path) -> str | None:
-    """Return what is wrong with the container or the JSON of a GLB."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-        if len(head) < HEAD or head[:4] != b"glTF" or head[16:20] != b"JSON":
-            return f"no GLB: it begins with {head[:4]!r}; expected b'glTF' and a chunk of JSON"
-        size, length = path.stat().st_size, struct.unpack("<I", head[12:16])[0]
-        if HEAD + length > size:
-            return f"cut off: {size:,} bytes, of which JSON alone takes {HEAD + length:,}"
-        text = file.read(length)
-    try:
-        _Gltf.model_validate(json.loads(text))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "JSON"
-        reason = re.sub(r"^Input should be (.*?)( or instance of \w+)?$", r"\1", fault["msg"])
-        reason = reason.replace("dictionary", "object")
-        return f"{where}: got {json.dumps(fault['input'])[:40]}; expected {reason}"
-    except RecursionError:
-        return "its JSON is nested too deep"
-    except ValueError as error:
-        return f"its JSON cannot be read: {str(error).splitlines()[0]}"
-    return None

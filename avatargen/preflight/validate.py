@@ -31,7 +31,7 @@ from avatargen.method.sources import WORLD_HEAD, WORLD_HEADS, has_truth, source_
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.head_checks import method_head_problems, named_head_problems
 from avatargen.preflight.machine import ray_address_problems
-from avatargen.preflight.mesh_structure import failure_notes, malformed_meshes, place_problems
+from avatargen.preflight.mesh_structure import file_notes, malformed_meshes, place_problems
 from avatargen.preflight.plan import Study, reduced
 from avatargen.preflight.pool_checks import check_pools
 from avatargen.preflight.weight_checks import clip_problems, head_notes, prior_notes, prior_problems
@@ -77,7 +77,7 @@ def validate_all(name: str, changes: Mapping[str, Any] | None = None, root: Path
     study = _without_idle_methods(Study(experiment, resolved, reasons, priors, judges, lists, files))
     notes = [note for name in priors for note in prior_notes(name, library, root)]
     notes += [note for run in study.runs.values() for note in source_of(run).notes(run)]
-    notes += [note for method in study.runs for note in failure_notes(study, method, root)]
+    notes += [note for method in study.runs for note in file_notes(study, method, root)]
     return replace(study, notes=[*notes, *study.notes, *pool_notes, *_question_notes(experiment)])
 
 

@@ -21,7 +21,7 @@ from avatargen.config.places import ROOT
 from avatargen.config.plugins import DIAGNOSTICS, HEADS, PRIORS, QUESTIONS, READERS, RENDERERS, SOURCES, module_of
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import PriorSettings
-from avatargen.exchange.mesh_files import find_mesh
+from avatargen.exchange.mesh_folder import find_mesh
 from avatargen.io.code_hash import code_hash
 from avatargen.io.content_hash import clip_id, digest, file_hash, weights_id
 from avatargen.method.sources import Source, source_of

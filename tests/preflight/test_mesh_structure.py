@@ -4,7 +4,9 @@ import json
 import os
 import struct
 
+import numpy as np
 import pytest
+import trimesh
 
 from avatargen.exchange.mesh_files import mesh_name
 from avatargen.preflight.mesh_structure import malformed
@@ -27,14 +29,30 @@ def write_glb(path, text):
         ({"images": ["a"]}, 'images.0: got "a"; expected'),
         ({"materials": [None]}, "materials.0: got null; expected"),
         ({"materials": {"a": 1}}, 'materials: got {"a": 1}; expected a valid list'),
-        ({"materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"texCoord": "1"}}}]}, "texCoord"),
+        ({"materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0, "texCoord": "1"}}}]}, "texCoord"),
         ({"extensionsRequired": "KHR"}, 'extensionsRequired: got "KHR"'),
         ({"images": [{"uri": 7}]}, "images.0.uri: got 7; expected a valid string"),
         ({"images": [{"uri": "a" * 5000}]}, "a file that it names cannot be looked at: File name too long"),
         ([], "JSON: got []"),
         ("{", "its JSON cannot be read"),
         ('{"images":' + "[" * 100_000, "its JSON is nested too deep"),
-        ({"images": [{"bufferView": 0}], "materials": [{}]}, None),
+        ({"images": [{"bufferView": 0}]}, "images.0.bufferView: got 0; expected an index of 0 bufferViews"),
+        (
+            {"textures": [{"extensions": {"EXT_texture_webp": {"source": 3}}}]},
+            "webp.source: got 3; expected an index of 0",
+        ),
+        ({"materials": [{"emissiveTexture": {}}]}, "materials.0.emissiveTexture.index: got nothing; expected a value"),
+        ({"nodes": [{"children": [1]}, {"children": [0]}]}, "nodes.1: got its own ancestor; expected a tree"),
+        ({"nodes": [{"children": [1, 1]}, {}]}, "nodes.0.children: got 1, a child of nodes.0; expected one parent"),
+        (
+            {"buffers": [{"byteLength": 4}], "bufferViews": [{"buffer": 0, "byteLength": 5}]},
+            "at most the 4 of",
+        ),
+        (
+            {"accessors": [{"count": 1, "type": "VEC9", "componentType": 5126}]},
+            'accessors.0.type: got "VEC9"',
+        ),
+        ({"materials": [{}], "images": None}, None),
         ({"images": [{"uri": "data:image/png;base64,"}]}, None),
     ],
 )
@@ -50,7 +68,7 @@ def test_json_of_a_glb_is_checked_before_it_is_walked(tmp_path, content, message
         (b"solid x", "no GLB: it begins with b'soli'"),
         (b"glTF" + bytes(16), "no GLB"),
         (b"", None),
-        (struct.pack("<4sIIII", b"glTF", 2, 99, 2**31, 0x4E4F534A), "cut off: 20 bytes, of which JSON alone takes"),
+        (struct.pack("<4sIIII", b"glTF", 1, 20, 0, 0x4E4F534A), "got version 1 of glTF; expected 2"),
     ],
 )
 def test_container_of_a_glb_is_checked(tmp_path, content, message):
@@ -129,3 +147,22 @@ def test_a_table_of_landmarks_is_a_file(place, theirs):
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
     (problem,) = problems_of(validate_all, "mine", {"methods": ["theirs"]})
     assert "landmarks: marks.csv: got a folder, a pipe or a broken link; expected a file" in problem
+
+
+def test_colours_that_break_the_rule_of_gltf_are_told(place, theirs):
+    """trimesh writes vertex colours in sRGB."""
+    names = [mesh_name(item) for item in validate_all("mine", {"methods": ["theirs"]}).lists["few"]]
+    box = trimesh.creation.box()
+    for name, coloured in zip(names[:2], (True, False), strict=True):
+        if coloured:
+            box.visual.vertex_colors = np.full((8, 4), 99, np.uint8)
+        else:
+            box.visual = trimesh.visual.ColorVisuals(box)
+        (theirs / f"{name}.obj").unlink()
+        box.export(theirs / f"{name}.glb")
+    (note,) = [note for note in validate_all("mine", {"methods": ["theirs"]}).notes if "vertex_colours" in note]
+    assert "1 come from trimesh" in note and f": {names[0]}.glb; state vertex_colours: srgb" in note
+    meshes = {"folder": "meshes", "scale": 1.0, "vertex_colours": "srgb"}
+    stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": meshes}}
+    write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
+    assert not [note for note in validate_all("mine", {"methods": ["theirs"]}).notes if "vertex_colours" in note]
