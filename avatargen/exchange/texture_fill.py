@@ -17,18 +17,14 @@ The avatar file keeps its texture, which judges see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse.linalg import splu
 from torch import Tensor
 from torch.nn import functional as F
 
 from avatargen.config.experiment import RunConfig
 from avatargen.config.settings import CameraSettings
+from avatargen.exchange.surface_fit import seam_pairs, smooth_fit, unique_edges
 from avatargen.geometry.cameras import CENTRE, usual_framing
 from avatargen.geometry.normals import area_normals
 from avatargen.geometry.types import Cameras
@@ -46,6 +42,10 @@ MOUTH: dict[str, Colour] = {
     "teeth": (0.92, 0.90, 0.84),
 }
 """Colours of regions that are hardly ever seen."""
+STATUES = ("statue", "bust", "sculpture", "figurine")
+"""Words of prompts for heads of one material: teeth and tongue have its colour."""
+SHADE = 0.4
+"""Brightness of the inside of such a head's mouth, against its outside."""
 EYES: dict[str, Colour] = {"eyes": (0.92, 0.91, 0.90), "iris": (0.30, 0.19, 0.11), "pupil": (0.03, 0.03, 0.03)}
 """Colours of eyes of which nothing was seen, each region over the ones before it."""
 AZIMUTHS = 8
@@ -56,7 +56,7 @@ SLACK = 0.001
 """Largest distance behind the depth map at which a vertex counts as visible, metres, besides a pixel's own slope."""
 COSINE = (0.25, 0.55)
 """Cosines of incidence, in the best view, between which confidence rises from 0 to 1."""
-BEYOND = (10.0, 32.0)
+BEYOND = (16.0, 38.0)
 """Degrees that a normal lies above or below all cameras, over which confidence falls from 1 to 0."""
 SMOOTHNESS = 0.02
 """Weight of edges against colours that were seen, λ."""
@@ -64,10 +64,29 @@ ACROSS = 0.02
 """Weight of an edge that crosses the border of a region, against one inside it."""
 STRENGTH = 1.0
 """Weight of a region's own colour, κ."""
+LID_PULL = 0.05
+"""Share of κ for lids: their edge, hidden in a line, looks like what is beside it; only their fold has their colour."""
 ENOUGH = 3.0
 """Sum of confidences of a region's vertices at which its own colour counts as seen."""
 SEAM_REACH = 0.006
 """Distance over which the difference between the sides of a seam fades, metres."""
+
+
+_fills: dict[str, TextureFill] = {}
+
+
+def export_texture(avatar: Avatar, head: HeadModel) -> Float[Tensor, "3 H W"]:
+    """Return an avatar's texture for export, in [0, 1]; what serves all avatars of a head model is made once.
+
+    Args:
+        avatar: a finished avatar.
+        head: the head model that it was made with, on the CPU.
+    """
+    if avatar.latent_texture is None:
+        return avatar.baked_texture
+    if head.id not in _fills:
+        _fills[head.id] = TextureFill(head)
+    return _fills[head.id](avatar)
 
 
 class TextureFill:
@@ -113,7 +132,7 @@ class TextureFill:
         baked = avatar.baked_texture[:, texels.covered].T
         at_texels = self._gather(texels, certain[:, None])
         seen = self._at_vertices(texels, baked, at_texels)
-        colours = self._solved(points[0], certain, seen)
+        colours = self._solved(points[0], certain, seen, avatar.prompt)
         painted = torch.lerp(self._gather(texels, colours), baked, at_texels)
         texture = texels.to_image(painted)
         return (texture + self._seam_shift(texture, texels, points[0])).clamp(0, 1)
@@ -165,10 +184,12 @@ class TextureFill:
         return share.new_zeros(count, 3).index_add(0, vertex, values) / total.clamp(min=1e-8)[:, None]
 
     def _solved(
-        self, points: Float[Tensor, "N 3"], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"]
+        self, points: Float[Tensor, "N 3"], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"], prompt: str
     ) -> Float[Tensor, "N 3"]:
         """Return the colours of vertices that minimise the energy of the module's docstring."""
-        own, pull = region_colours(self.regions, certain, seen)
+        skin = certain * self.regions["skin"]
+        mouth = mouth_colours(prompt, (skin[:, None] * seen).sum(0) / skin.sum().clamp(min=1e-8))
+        own, pull = region_colours(self.regions, certain, seen, mouth)
         pull = STRENGTH * pull * (1 - certain)
         weights = self.borders / (points[self.edges[:, 0]] - points[self.edges[:, 1]]).norm(dim=1).clamp(min=1e-5)
         weights = SMOOTHNESS * weights / weights.mean()
@@ -201,103 +222,76 @@ def region_weights(head: HeadModel) -> dict[str, Float[Tensor, " N"]]:
     return soft or {name: mask.float() for name, mask in head.topology.regions.items()}
 
 
+def mouth_colours(prompt: str, skin: Float[Tensor, " 3"]) -> dict[str, Float[Tensor, " 3"]]:
+    """Return the colours of the parts of a mouth.
+
+    Args:
+        prompt: of the avatar; statues are of one material.
+        skin: mean colour of what was seen of the skin.
+
+    Example:
+        >>> mouth_colours("a stone statue of a man", torch.full((3,), 0.5))["mouth_interior"].tolist()
+        [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
+    """
+    if not set(STATUES) & set(prompt.lower().replace(",", " ").split()):
+        return {name: torch.tensor(colour) for name, colour in MOUTH.items()}
+    return {name: SHADE * skin if name == "mouth_interior" else skin for name in MOUTH}
+
+
 def region_colours(
-    regions: dict[str, Float[Tensor, " N"]], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"]
+    regions: dict[str, Float[Tensor, " N"]],
+    certain: Float[Tensor, " N"],
+    seen: Float[Tensor, "N 3"],
+    mouth: dict[str, Float[Tensor, " 3"]],
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]:
-    """Return the colour that vertices of mouth and eyes have where nothing is seen, and how much each has of one.
+    """Return the colour that vertices of mouth, lids and eyes have where nothing is seen, and how much they have of it.
 
     Args:
         regions: masks in [0, 1].
         certain: confidence in what was seen.
         seen: colours.
+        mouth: colours of the parts of the mouth.
 
     Example:
-        >>> teeth = {"teeth": torch.tensor([1.0, 0.0])}
-        >>> region_colours(teeth, torch.zeros(2), torch.zeros(2, 3))[0][0].tolist() == [*map(float, torch.tensor(MOUTH["teeth"]))]
-        True
+        >>> regions = {"teeth": torch.tensor([1.0, 0.0])}
+        >>> region_colours(regions, torch.zeros(2), torch.zeros(2, 3), {"teeth": torch.ones(3)})
+        (tensor([[1., 1., 1.],
+                [0., 0., 0.]]), tensor([1., 0.]))
     """
-    colours, pull = torch.zeros_like(seen), torch.zeros_like(certain)
-    for name, usual in MOUTH.items():
-        if name in regions:
-            colours = torch.lerp(colours, torch.tensor(usual).expand_as(colours), regions[name][:, None])
-            pull = torch.maximum(pull, regions[name])
+    layers = {name: colour for name, colour in mouth.items() if name in regions}
     if "eyelids" in regions:
-        colours = torch.lerp(colours, _lid_colours(regions, certain, seen), regions["eyelids"][:, None])
-        pull = torch.maximum(pull, regions["eyelids"])
-    if "iris" not in regions:  # eyes without parts are smoothed as skin is
-        return colours, pull
-    inner = dict(zip(EYES, [*list(EYES)[1:], None], strict=True))
-    for name, usual in EYES.items():
-        within = inner[name]
-        share = certain * regions[name] * (1 - regions[within] if within else 1)
-        found = (share[:, None] * seen).sum(0) / share.sum().clamp(min=1e-8)
-        colour = torch.lerp(torch.tensor(usual), found, (share.sum() / ENOUGH).clamp(max=1))
+        layers["eyelids"] = _lid_colour(regions["eyelids"], certain, seen)
+    if "iris" in regions:  # eyes without parts are smoothed as skin is
+        layers |= _eye_colours(regions, certain, seen)
+    colours, share, pull = torch.zeros_like(seen), torch.zeros_like(certain), torch.zeros_like(certain)
+    for name, colour in layers.items():
         colours = torch.lerp(colours, colour.expand_as(colours), regions[name][:, None])
-    return colours, torch.maximum(pull, regions["eyes"])
+        share = torch.lerp(share, torch.ones_like(share), regions[name])
+        pull = torch.lerp(pull, torch.full_like(pull, LID_PULL if name == "eyelids" else 1.0), regions[name])
+    return colours / share.clamp(min=1e-8)[:, None], pull  # soft borders have a part of a colour, not a darker one
 
 
-def _lid_colours(
+def _eye_colours(
     regions: dict[str, Float[Tensor, " N"]], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"]
-) -> Float[Tensor, "N 3"]:
-    """Return the median colour of what was seen of the lids, for each vertex.
+) -> dict[str, Float[Tensor, " 3"]]:
+    """Return the colours of sclera, iris and pupil: the avatar's own, as far as they were seen."""
+    names, found = list(EYES), {}
+    for name, inner in zip(names, [*names[1:], None], strict=True):
+        share = certain * regions[name] * (1 - regions[inner] if inner else 1)
+        own = (share[:, None] * seen).sum(0) / share.sum().clamp(min=1e-8)
+        found[name] = torch.lerp(torch.tensor(EYES[name]), own, (share.sum() / ENOUGH).clamp(max=1))
+    return found
+
+
+def _lid_colour(
+    lids: Float[Tensor, " N"], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"]
+) -> Float[Tensor, " 3"]:
+    """Return the median colour of what was seen of the lids.
 
     What a blink unfolds lies beside the lid's edge, where a bake smears the painted eye; a median passes that over.
     """
-    chosen = (certain > 0.5) & (regions["eyelids"] > 0.1)
-    return (seen[chosen].median(0).values if chosen.any() else seen.mean(0)).expand_as(seen)
-
-
-def smooth_fit(
-    edges: Int[Tensor, "E 2"],
-    weights: Float[Tensor, " E"],
-    mass: Float[Tensor, " N"],
-    values: Float[Tensor, "N C"],
-) -> Float[Tensor, "N C"]:
-    """Return the u that minimises Σ mass |u - values / mass|² + Σ weights |u_i - u_j|².
-
-    Args:
-        edges: pairs of vertices.
-        weights: of the edges.
-        mass: of each vertex, 0 or more; a part of the graph where all are 0 gets 0.
-        values: mass times the value at each vertex.
-
-    Example:
-        >>> chain = torch.tensor([[0, 1], [1, 2]])
-        >>> ends = torch.tensor([1e6, 0.0, 1e6])
-        >>> smooth_fit(chain, torch.ones(2), ends, 1e6 * torch.tensor([[0.0], [0.0], [1.0]]))[1].item()
-        0.5
-    """
-    i, j = edges.T.numpy()
-    w, count = weights.double().numpy(), len(mass)
-    links = sp.coo_matrix((np.r_[w, w], (np.r_[i, j], np.r_[j, i])), shape=(count, count)).tocsr()
-    diagonal = mass.double().numpy() + np.asarray(links.sum(1)).ravel() + 1e-9
-    found = splu((sp.diags(diagonal) - links).tocsc()).solve(values.double().numpy())
-    return torch.from_numpy(found).float()
-
-
-def unique_edges(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
-    """Return the edges of triangles, each once.
-
-    Example:
-        >>> unique_edges(torch.tensor([[0, 1, 2], [2, 1, 3]])).tolist()
-        [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]]
-    """
-    pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
-    return torch.unique(pairs, dim=0)
-
-
-def seam_pairs(vertex_of: Int[Tensor, " T"], corners: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "S 2"]:
-    """Return the pairs of texture coordinates that vertices with two of them have: the sides of seams.
-
-    Args:
-        vertex_of: vertex of each texture coordinate.
-        corners: texture coordinates of triangles; those that no triangle has do not count.
-        count: of the vertices.
-    """
-    used = torch.unique(corners)
-    twice = torch.bincount(vertex_of[used], minlength=count)[vertex_of[used]] == 2
-    chosen = used[twice]
-    return chosen[vertex_of[chosen].argsort(stable=True)].view(-1, 2)
+    chosen = (certain > 0.5) & (lids > 0.1)
+    return seen[chosen].median(0).values if chosen.any() else seen.mean(0)
 
 
 def _border_factors(regions: dict[str, Float[Tensor, " N"]], edges: Int[Tensor, "E 2"]) -> Float[Tensor, " E"]:
