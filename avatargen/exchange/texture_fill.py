@@ -5,11 +5,12 @@ lies above the elevations that a prior knows. The bake takes the nearest texel t
 such places. Here they are painted anew on the surface, and what was seen stays as it is:
 
 1. Each vertex gets a confidence: how squarely the cameras of the prior see it, and how far its normal lies outside
-   their elevations.
+   their elevations. The bake looks from higher up, too, but there no step has painted what it sees.
 2. The colours u of vertices minimise Σ c |u - s|² + λ Σ w |u_i - u_j|² + κ Σ (1 - c) r |u - p|²: close to the colours
    s that were seen where the confidence c is high, smooth along edges, which count little across borders of regions
-   (hair ends at the hairline), and in mouth and eyes (region weights r) close to the region's own colour p. A mouth is
-   dark, teeth are light; sclera, iris and pupil have the avatar's own colours where some of them were seen.
+   (hair ends at the hairline), and in mouth, lids and eyes (region weights r) close to the region's own colour p. A
+   mouth is dark, teeth are light; lids, sclera, iris and pupil have the avatar's own colours where some of them were
+   seen.
 3. A texel is a mean of both, weighted by the confidence. Then the two sides of each texture seam are brought together.
 
 The avatar file keeps its texture, which judges see.
@@ -66,11 +67,13 @@ STRENGTH = 1.0
 """Weight of a region's own colour, κ."""
 LID_PULL = 0.05
 """Share of κ for lids: their edge, hidden in a line, looks like what is beside it; only their fold has their colour."""
+LEAST = 1e-6
+"""Confidence in a texel that no camera sees: where nothing else speaks, as on an eyeball behind closed lids of a head
+without regions, it keeps its colour."""
 ENOUGH = 3.0
 """Sum of confidences of a region's vertices at which its own colour counts as seen."""
 SEAM_REACH = 0.006
 """Distance over which the difference between the sides of a seam fades, metres."""
-
 
 _fills: dict[str, TextureFill] = {}
 
@@ -127,7 +130,7 @@ class TextureFill:
             return avatar.baked_texture
         ranges = RunConfig.model_validate(avatar.config).prior.cameras
         points = self.head.vertices(avatar.parameters())
-        certain = self.confidence(points, ranges)
+        certain = self.confidence(points, ranges).clamp(min=LEAST)
         texels = self._texel_map(avatar.baked_texture.shape[-1])
         baked = avatar.baked_texture[:, texels.covered].T
         at_texels = self._gather(texels, certain[:, None])
@@ -181,7 +184,7 @@ class TextureFill:
         count = len(next(iter(self.regions.values())))
         total = share.new_zeros(count).index_add(0, vertex, share.flatten())
         values = (share[..., None] * colours[:, None]).flatten(0, 1)
-        return share.new_zeros(count, 3).index_add(0, vertex, values) / total.clamp(min=1e-8)[:, None]
+        return share.new_zeros(count, 3).index_add(0, vertex, values) / total.clamp(min=1e-12)[:, None]
 
     def _solved(
         self, points: Float[Tensor, "N 3"], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"], prompt: str
@@ -291,7 +294,9 @@ def _lid_colour(
     What a blink unfolds lies beside the lid's edge, where a bake smears the painted eye; a median passes that over.
     """
     chosen = (certain > 0.5) & (lids > 0.1)
-    return seen[chosen].median(0).values if chosen.any() else seen.mean(0)
+    if chosen.any():
+        return seen[chosen].median(0).values
+    return (certain[:, None] * seen).sum(0) / certain.sum().clamp(min=1e-8)
 
 
 def _border_factors(regions: dict[str, Float[Tensor, " N"]], edges: Int[Tensor, "E 2"]) -> Float[Tensor, " E"]:

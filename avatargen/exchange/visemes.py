@@ -1,6 +1,6 @@
 """Shapes for talking heads as sums of ARKit's 52: Oculus' 15 visemes, and five that players of speech ask for.
 
-Source: M. Heikkinen (met4citizen), TalkingHead, ``blender/build-visemes-from-arkit.py`` and
+Source: M. Suominen (met4citizen), TalkingHead, ``blender/build-visemes-from-arkit.py`` and
 ``blender/build-extras-from-arkit.py``, MIT License: the weights below are the published ones. The visemes' names are
 those of Meta's "Viseme Reference" of Oculus Lipsync. Morph targets are linear, so a sum of targets is exact.
 """

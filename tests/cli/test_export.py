@@ -26,7 +26,7 @@ def saved(head, make_run, tmp_path):
     avatar = Avatar(**about, **tensors, config=make_run().model_dump(mode="json"))
     save_avatar(tmp_path / "list" / "one", avatar)
     faces = torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    topology = HeadTopology(faces, torch.rand(4, 2), faces, {"skin": torch.ones(4, dtype=torch.bool)})
+    topology = HeadTopology(faces, torch.rand(4, 2), faces.clone(), {"skin": torch.ones(4, dtype=torch.bool)})
     foreign = replace(avatar, topology=topology, offsets=torch.rand(4, 3), head_id="mesh")
     save_avatar(tmp_path / "list" / "foreign", foreign)
     return tmp_path / "list"
