@@ -5,8 +5,9 @@
 FULL and ORACLE are the folders of the avatars of a method and of their ground-truth heads. Printed are means over the
 avatars, for the texture in the avatar file, the exported one and the ground truth's: the distance of colours to the
 ground truth's in the mouth, on teeth and tongue (RGB in [0, 1]); the luminance of the open mouth's inside, seen from
-the front with ``jawOpen`` at 1; by how much the crown differs from the hair before and behind it, and the two sides of
-texture seams on the back of the head differ (1/255); and the mean change of renders of the avatar as it is (1/255).
+the front with ``jawOpen`` at 1, if any is; by how much the crown differs from the hair before and behind it, and the
+two sides of texture seams on the back of the head differ (1/255); and the mean change of renders of the avatar as it is
+(1/255).
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("full", type=Path)
     parser.add_argument("oracle", type=Path)
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="gets a picture for each avatar")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N avatars")
     options = parser.parse_args()
     head = load_class("head", "anny", HEADS).load()
     filler, renderer = TextureFill(head), WarpRenderer(head.topology)
@@ -75,7 +76,7 @@ def main() -> None:
 def columns(rows: list[list[dict[str, float]]]) -> dict[str, list[str]]:
     """Return the means of each figure, as text."""
     return {
-        name: [f"{np.mean([row[k][name] for row in rows]):.3f}" if name in rows[0][k] else "" for k in range(3)]
+        name: [f"{np.nanmean([row[k][name] for row in rows]):.3f}" if name in rows[0][k] else "" for k in range(3)]
         for name in rows[0][1]
     }
 
@@ -158,7 +159,7 @@ def change(before: Avatar, after: Avatar, head: HeadModel, renderer: WarpRendere
 
 
 def picture(avatar: Avatar, head: HeadModel, renderer: WarpRenderer, size: int = 256) -> np.ndarray:
-    """Return a strip: the face in each pose, the crown from above and the back."""
+    """Return a strip: the face in each of `POSES`, the crown from above and the back."""
     strip = []
     for values in POSES.values():
         strip.append((posed(avatar, head, values), evaluation_cameras(1, 1, elevation=3.0, fov=CLOSE, target=FACE)))

@@ -186,10 +186,10 @@ def shared_part(
     targets: dict[str, int] = {}
     if head is not None:
         rest = avatar.parameters().neutral() if avatar else head.template(1)
-        joints, weights = strongest(head.rig(rest.shape[0]))
+        joints, weights = whole_steps(*strongest(head.rig(rest.shape[0])), most=255)
         attributes |= {
             "JOINTS_0": packer.attribute(joints[vertex]),
-            "WEIGHTS_0": packer.attribute(whole_steps(weights, 255).astype("u1")[vertex], normalized=True),
+            "WEIGHTS_0": packer.attribute(weights[vertex], normalized=True),
         }
         for name, move in morph_targets(head, rest, options.visemes).items():
             if not name.startswith(CORRECTIVE):
@@ -281,7 +281,7 @@ def _file(scene: dict[str, Any], material: dict[str, Any], packer: _Packer, shar
         "scene": 0,
         **scene,
         **material,
-        "extensionsUsed": EXTENSIONS + material["extensionsUsed"],
+        "extensionsUsed": EXTENSIONS + material.get("extensionsUsed", []),
         "extensionsRequired": EXTENSIONS + material.get("extensionsRequired", []),
         "accessors": packer.accessors,
         "bufferViews": views,

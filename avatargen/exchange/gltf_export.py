@@ -124,16 +124,26 @@ def strongest(rig: Rig) -> tuple[UInt8[np.ndarray, "N 4"], Float[np.ndarray, "N 
     return joints.astype("u1"), (weights / weights.sum(1, keepdims=True)).astype("f4")
 
 
-def whole_steps(weights: Float[np.ndarray, "N 4"], most: int) -> np.ndarray:
-    """Return weights in steps of 1 / most that still sum to 1: the first, the largest, takes what rounding leaves.
+def whole_steps(
+    joints: UInt8[np.ndarray, "N 4"], weights: Float[np.ndarray, "N 4"], most: int
+) -> tuple[UInt8[np.ndarray, "N 4"], np.ndarray]:
+    """Return joints, and weights in steps of 1 / most that still sum to 1: the first, the largest, takes the rest.
+
+    Args:
+        joints, weights: of `strongest`.
+        most: 255 or 65535, the largest number of the type that the steps have.
+
+    Returns:
+        Joints, 0 where the weight rounds to 0, and steps.
 
     Example:
-        >>> whole_steps(np.array([[0.5, 0.25, 0.25, 0.0]]), most=255).tolist()
-        [[127, 64, 64, 0]]
+        >>> joints, steps = whole_steps(np.array([[1, 2, 3, 0]], "u1"), np.array([[0.75, 0.249, 0.001, 0.0]]), most=255)
+        >>> joints.tolist(), steps.tolist()
+        ([[1, 2, 0, 0]], [[192, 63, 0, 0]])
     """
     steps = np.round(weights * most).astype(int)
     steps[:, 0] += most - steps.sum(axis=1)
-    return steps.astype(index_type(most))
+    return np.where(steps > 0, joints, 0).astype("u1"), steps.astype("u1" if most == 255 else "u2")
 
 
 def _mesh(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer, options: GltfOptions) -> dict[str, Any]:
@@ -147,21 +157,21 @@ def _mesh(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer, options: Gl
         "NORMAL": area_normals(points, head.topology.faces).numpy()[vertex],
         "TEXCOORD_0": (head.topology.uvs.numpy() * (1, -1) + (0, 1)).astype("f4")[uv],
     }
-    joints, weights = strongest(rig)
+    # of 16 bits: steps of 8 move a vertex by up to 0.1 mm
+    joints, weights = whole_steps(*strongest(rig), most=65535)
     primitive: dict[str, Any] = {
         "attributes": {name: buffer.add(values.astype("f4"), ARRAY) for name, values in attributes.items()},
         "indices": buffer.add(triangles.astype(index_type(len(vertex))), ELEMENTS),
     }
     primitive["attributes"]["JOINTS_0"] = buffer.add(joints[vertex], ARRAY)
-    steps = whole_steps(weights, 65535)[vertex]  # of 16 bits: steps of 8 move a vertex by up to 0.1 mm
-    primitive["attributes"]["WEIGHTS_0"] = buffer.add(steps, ARRAY, normalized=True)
+    primitive["attributes"]["WEIGHTS_0"] = buffer.add(weights[vertex], ARRAY, normalized=True)
     targets = morph_targets(head, rest, options.visemes)
     primitive["targets"] = [_add_target(buffer, move, points, head, vertex, options) for move in targets.values()]
     extras: dict[str, Any] = {"targetNames": list(targets)}
     if correctives := [name for name in targets if name.startswith(CORRECTIVE)]:
         extras["correctives"] = correctives
-    weights = [initial_weight(name, avatar, head) for name in targets]
-    return {"name": avatar.id, "primitives": [paint(primitive, options)], "extras": extras, "weights": weights}
+    initial = [initial_weight(name, avatar, head) for name in targets]
+    return {"name": avatar.id, "primitives": [paint(primitive, options)], "extras": extras, "weights": initial}
 
 
 def split_seams(corners: Int[np.ndarray, "C 2"]) -> tuple[Int[np.ndarray, "2 U"], Int[np.ndarray, " C"]]:

@@ -44,7 +44,7 @@ def image_bytes(texture: Float[torch.Tensor, "3 H W"], kind: ImageKind, widest: 
 
 
 def surface(view: int, kind: ImageKind, options: GltfOptions) -> dict[str, Any]:
-    """Return the JSON of materials, texture and image; `extensionsUsed` names what they need.
+    """Return the JSON of materials, texture and image, and the extensions that they need.
 
     Args:
         view: buffer view of the image.
@@ -62,15 +62,13 @@ def surface(view: int, kind: ImageKind, options: GltfOptions) -> dict[str, Any]:
         "textures": [{**source, "sampler": 0}],
         "images": [{"name": "head", "bufferView": view, "mimeType": f"image/{kind}"}],
         "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        "extensionsUsed": [UNLIT] if "unlit" in names else [],
     }
     if len(names) > 1:
         found["extensions"] = {VARIANTS: {"variants": [{"name": name} for name in names]}}
-        found["extensionsUsed"].append(VARIANTS)
     if kind == "webp":
-        found["extensionsUsed"].append(WEBP)
         found["extensionsRequired"] = [WEBP]
-    return found
+    used = {UNLIT: "unlit" in names, VARIANTS: len(names) > 1, WEBP: kind == "webp"}
+    return found | ({"extensionsUsed": [name for name, needed in used.items() if needed]} if any(used.values()) else {})
 
 
 def paint(primitive: dict[str, Any], options: GltfOptions) -> dict[str, Any]:

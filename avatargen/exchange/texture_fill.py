@@ -19,7 +19,7 @@ The avatar file keeps its texture, which judges see.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -134,8 +134,8 @@ class TextureFill:
         texels = self._texel_map(avatar.baked_texture.shape[-1])
         baked = avatar.baked_texture[:, texels.covered].T
         at_texels = self._gather(texels, certain[:, None])
-        seen = self._at_vertices(texels, baked, at_texels)
-        colours = self._solved(points[0], certain, seen, avatar.prompt)
+        seen, known = self._at_vertices(texels, baked, at_texels)
+        colours = self._solved(points[0], certain * known, seen, avatar.prompt)
         painted = torch.lerp(self._gather(texels, colours), baked, at_texels)
         texture = texels.to_image(painted)
         return (texture + self._seam_shift(texture, texels, points[0])).clamp(0, 1)
@@ -177,14 +177,15 @@ class TextureFill:
 
     def _at_vertices(
         self, texels: TexelMap, colours: Float[Tensor, "K 3"], weights: Float[Tensor, "K 1"]
-    ) -> Float[Tensor, "N 3"]:
-        """Return the mean colour of the texels around each vertex, weighted by confidence."""
+    ) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, " N"]]:
+        """Return the mean colour of the texels around each vertex, weighted by confidence, and which have a texel."""
         share = texels.weights * weights
         vertex = self.vertex_of[texels.corners].flatten()
         count = len(next(iter(self.regions.values())))
         total = share.new_zeros(count).index_add(0, vertex, share.flatten())
         values = (share[..., None] * colours[:, None]).flatten(0, 1)
-        return share.new_zeros(count, 3).index_add(0, vertex, values) / total.clamp(min=1e-12)[:, None]
+        sums = share.new_zeros(count, 3).index_add(0, vertex, values)
+        return sums / total.clamp(min=1e-12)[:, None], total > 1e-9
 
     def _solved(
         self, points: Float[Tensor, "N 3"], certain: Float[Tensor, " N"], seen: Float[Tensor, "N 3"], prompt: str
