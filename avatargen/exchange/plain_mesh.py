@@ -12,7 +12,9 @@ import trimesh
 from PIL import Image
 from torch.nn.functional import grid_sample
 from trimesh.exchange.obj import export_obj
+from trimesh.exchange.ply import export_ply
 from trimesh.visual.material import SimpleMaterial
+from trimesh.visual.texture import TextureVisuals
 
 from avatargen.exchange.gltf_export import check_head, split_seams
 from avatargen.exchange.texture_fill import export_texture
@@ -50,7 +52,7 @@ def to_plain(avatar: Avatar, head: HeadModel | None, suffix: str, stem: str) -> 
 def _obj(points: torch.Tensor, topology: HeadTopology, texture: torch.Tensor, stem: str) -> dict[str, bytes]:
     (vertex, uv), corners = split_seams(_corners(topology))
     material = SimpleMaterial(image=Image.fromarray(texture_bytes(texture)), name=stem)
-    visual = trimesh.visual.TextureVisuals(uv=topology.uvs.numpy()[uv], material=material)
+    visual = TextureVisuals(uv=topology.uvs.numpy()[uv], material=material)
     mesh = trimesh.Trimesh(points.numpy()[vertex], corners.reshape(-1, 3), visual=visual, process=False)
     text, others = export_obj(mesh, include_texture=True, return_texture=True, mtl_name=f"{stem}.mtl", header=LOST)
     return {f"{stem}.obj": text.encode(), **{name: _bytes(data) for name, data in others.items()}}
@@ -63,7 +65,7 @@ def _ply(points: torch.Tensor, topology: HeadTopology, texture: torch.Tensor, st
     colours[topology.faces.flatten().long()] = sampled[topology.face_uvs.flatten().long()]
     shades = texture_bytes(colours.T[:, None])[0]
     mesh = trimesh.Trimesh(points.numpy(), topology.faces.numpy(), vertex_colors=shades, process=False)
-    return {f"{stem}.ply": _bytes(mesh.export(file_type="ply"))}
+    return {f"{stem}.ply": export_ply(mesh)}
 
 
 def _corners(topology: HeadTopology) -> np.ndarray:
