@@ -83,9 +83,9 @@ def viseme_targets(targets: Mapping[str, Float[Tensor, "N 3"]]) -> dict[str, Flo
         targets: displacements of the head's own shapes by name; those of ARKit's names count.
 
     Example:
-        >>> opened = torch.tensor([[0.0, -0.01, 0.0]])
-        >>> {name: move.tolist() for name, move in viseme_targets({"jawOpen": 10 * opened}).items() if "aa" in name}
-        {'viseme_aa': [[0.0, -0.06000000238418579, 0.0]]}
+        >>> made = viseme_targets({"jawOpen": torch.tensor([[0.0, -0.1, 0.0]])})
+        >>> {name: round(move[0, 1].item(), 3) for name, move in made.items() if move.any()}
+        {'viseme_aa': -0.06, 'mouthOpen': -0.07}
     """
     zero, found = torch.zeros_like(next(iter(targets.values()))), {}
     for shape in (*VISEMES, *EXTRAS):
