@@ -1,8 +1,9 @@
 """Write an avatar as a small GLB for web pages: about 250 kB beside what all heads of its model share.
 
 Positions, normals, texture coordinates and morph targets are integers (KHR_mesh_quantization), compressed by
-:mod:`avatargen.exchange.meshopt_codec`; the texture is a JPEG. Viewers that know both extensions, such as three.js and
-Babylon.js, show what :mod:`avatargen.exchange.gltf_export` writes in full precision, up to half a quantum of space.
+:mod:`avatargen.exchange.meshopt_codec`; the texture is a JPEG by default. Viewers that know both extensions, such
+as three.js and Babylon.js, show what :mod:`avatargen.exchange.gltf_export` writes in full precision, up to half a
+quantum of space.
 Facial actions and expressions are morph targets; correctives of poses are left out, since no page turns joints.
 
 The file is in two parts. The `own` part holds what differs from head to head. The `shared` part holds triangles,
@@ -12,23 +13,18 @@ with many heads carries them once: `joined` makes one GLB of both.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 
-from avatargen.exchange.gltf_export import (
-    CORRECTIVE,
-    initial_weight,
-    morph_targets,
-    skeleton_nodes,
-    split_seams,
-    strongest,
-)
+from avatargen.exchange.gltf_clips import CORRECTIVE
+from avatargen.exchange.gltf_export import check_head, clips_of, skeleton_nodes, split_seams, strongest, whole_steps
+from avatargen.exchange.gltf_material import asset, image_bytes, paint, surface
+from avatargen.exchange.gltf_options import GltfOptions
+from avatargen.exchange.gltf_targets import initial_weight, morph_targets
 from avatargen.exchange.gltf_writer import parse, to_file
 from avatargen.exchange.meshopt_codec import (
     ATTRIBUTES,
@@ -39,27 +35,29 @@ from avatargen.exchange.meshopt_codec import (
     encode_normals,
     spatial_order,
 )
+from avatargen.exchange.texture_fill import export_texture
 from avatargen.geometry.normals import area_normals
 from avatargen.geometry.types import HeadTopology
 from avatargen.heads.base import HeadModel, Rig
-from avatargen.io.avatar_file import Avatar, texture_bytes
+from avatargen.io.avatar_file import Avatar
 from avatargen.io.content_hash import digest
 
 QUANTUM = 2.0**-15
 """Smallest step of a coordinate, metres (31 µm); 16 bits then span 2 m. Larger meshes have a multiple of it."""
-QUALITY = 88
-"""Of the JPEG."""
+PAGE = GltfOptions(clip=False)
+"""What a page shows."""
 WIDEST = 1024
 """Largest rows and columns of the texture."""
-EXTENSIONS = ["EXT_meshopt_compression", "KHR_mesh_quantization", "KHR_materials_unlit"]
+EXTENSIONS = ["EXT_meshopt_compression", "KHR_mesh_quantization"]
 _SCALARS = {
+    np.dtype("f4"): 5126,
     np.dtype("i1"): 5120,
     np.dtype("u1"): 5121,
     np.dtype("i2"): 5122,
     np.dtype("u2"): 5123,
     np.dtype("u4"): 5125,
 }
-_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 
 
 @dataclass(frozen=True)
@@ -141,10 +139,11 @@ class _Packer:
         return self._described(kind, 1, len(values), {})
 
     def floats(self, values: np.ndarray) -> int:
-        """Add a few 4 × 4 matrices as they are; return the index of their accessor."""
-        view = self.plain(values.astype("<f4").tobytes())
-        self.accessors.append({"bufferView": view, "componentType": 5126, "count": len(values), "type": "MAT4"})
-        return len(self.accessors) - 1
+        """Add a few numbers, quaternions or 4 × 4 matrices as they are; return the index of their accessor."""
+        self.plain(values.astype("<f4").tobytes())
+        width = int(np.prod(values.shape[1:]))
+        bounds = {"min": [float(values.min())], "max": [float(values.max())]} if width == 1 else {}
+        return self._described(np.dtype("f4"), width, len(values), bounds)
 
     def _compressed(self, data: bytes, count: int, stride: int, mode: str, **facts: str) -> None:
         view = self.views[self.plain(data)]
@@ -162,13 +161,16 @@ class _Packer:
 
 
 @torch.no_grad()
-def shared_part(topology: HeadTopology, head: HeadModel | None = None, avatar: Avatar | None = None) -> Shared:
+def shared_part(
+    topology: HeadTopology, head: HeadModel | None = None, avatar: Avatar | None = None, options: GltfOptions = PAGE
+) -> Shared:
     """Return what the heads of a model have in common.
 
     Args:
         topology: of the mesh.
         head: the head model; None for a mesh without one, which has neither joints nor expressions.
         avatar: whose shape morph targets are made for; None for the template's. See `depends_on_shape`.
+        options: `visemes` counts.
     """
     corners = np.stack([topology.faces.flatten().numpy(), topology.face_uvs.flatten().numpy()], axis=1)
     (vertex, uv), triangles = split_seams(corners)
@@ -184,12 +186,12 @@ def shared_part(topology: HeadTopology, head: HeadModel | None = None, avatar: A
     targets: dict[str, int] = {}
     if head is not None:
         rest = avatar.parameters().neutral() if avatar else head.template(1)
-        joints, weights = strongest(head.rig(rest.shape[0]))
+        joints, weights = whole_steps(*strongest(head.rig(rest.shape[0])), most=255)
         attributes |= {
             "JOINTS_0": packer.attribute(joints[vertex]),
-            "WEIGHTS_0": packer.attribute(_whole(weights)[vertex], normalized=True),
+            "WEIGHTS_0": packer.attribute(weights[vertex], normalized=True),
         }
-        for name, move in morph_targets(head, rest).items():
+        for name, move in morph_targets(head, rest, options.visemes).items():
             if not name.startswith(CORRECTIVE):
                 targets[name] = packer.attribute(_steps(move.numpy(), QUANTUM)[vertex], bounds=True)
     data = bytes(packer.data) + bytes(-len(packer.data) % 4)
@@ -210,21 +212,22 @@ def depends_on_shape(head: HeadModel) -> bool:
 
 
 @torch.no_grad()
-def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared) -> Compact:
+def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared, options: GltfOptions = PAGE) -> Compact:
     """Return an avatar as a compressed GLB in two parts.
 
     Args:
         avatar: a finished one.
         head: the head model that it was made with; None for an imported mesh.
-        shared: of this model, or of this mesh.
+        shared: of this model, or of this mesh, made with the same `options.visemes`.
+        options: what the file holds. Morph targets turn no normals, whatever the material.
 
     Raises:
         ValueError: the avatar failed, or was made with another head model.
     """
-    if avatar.status != "ok":
+    if head is not None:
+        check_head(avatar, head)
+    elif avatar.status != "ok":
         raise ValueError(f"{avatar.id}: got status '{avatar.status}'; expected 'ok': a failed avatar has no head")
-    if head is not None and avatar.head_id != head.id:
-        raise ValueError(f"{avatar.id}: got head '{head.id}'; expected '{avatar.head_id}', which it was made with")
     points = avatar.offsets if head is None else head.vertices(avatar.parameters().neutral())[0]
     faces = (head or avatar).topology.faces  # pyright: ignore[reportOptionalMemberAccess]
     quantum = QUANTUM * 2.0 ** max(0, np.ceil(np.log2(float(points.abs().max()) / QUANTUM / 32767)))
@@ -234,7 +237,7 @@ def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared) -> Compac
         "NORMAL": packer.normals(area_normals(points, faces).numpy()[shared.vertex]),
         **shared.attributes,
     }
-    primitive: dict[str, Any] = {"attributes": attributes, "indices": shared.indices, "material": 0}
+    primitive = paint({"attributes": attributes, "indices": shared.indices}, options)
     mesh: dict[str, Any] = {"name": avatar.id, "primitives": [primitive]}
     scene: dict[str, Any] = {
         "meshes": [mesh],
@@ -245,8 +248,13 @@ def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared) -> Compac
         primitive["targets"] = [{"POSITION": accessor} for accessor in shared.targets.values()]
         mesh["extras"] = {"targetNames": list(shared.targets)}
         mesh["weights"] = [round(initial_weight(name, avatar, head), 4) for name in shared.targets]
-        scene |= _skinned(avatar, head, quantum, packer)
-    return Compact(_file(scene, _material(avatar, packer), packer, shared), shared.data)
+        scene |= _skinned(avatar, head, quantum, packer, options)
+        if clips := clips_of(mesh, head, options, packer.floats):
+            scene["animations"] = clips
+    kind = options.texture or "jpeg"
+    texture = avatar.baked_texture if head is None else export_texture(avatar, head)
+    material = surface(packer.plain(image_bytes(texture, kind, WIDEST)), kind, options)
+    return Compact(_file(scene | {"asset": asset(avatar)}, material, packer, shared), shared.data)
 
 
 def joined(compact: Compact) -> bytes:
@@ -269,14 +277,12 @@ def _file(scene: dict[str, Any], material: dict[str, Any], packer: _Packer, shar
         if view["buffer"] == 1:
             view["byteOffset"] = plain
             plain += -(-view["byteLength"] // 4) * 4
-    used = [name for name in EXTENSIONS if name != EXTENSIONS[2]]
     content = {
-        "asset": {"version": "2.0", "generator": "avatargen"},
-        "extensionsUsed": EXTENSIONS,
-        "extensionsRequired": used,
         "scene": 0,
         **scene,
         **material,
+        "extensionsUsed": EXTENSIONS + material.get("extensionsUsed", []),
+        "extensionsRequired": EXTENSIONS + material.get("extensionsRequired", []),
         "accessors": packer.accessors,
         "bufferViews": views,
         "buffers": [
@@ -293,36 +299,14 @@ def _moved(view: dict[str, Any], by: int) -> dict[str, Any]:
     return {**view, "extensions": {EXTENSIONS[0]: {**packed, "byteOffset": packed["byteOffset"] + by}}}
 
 
-def _skinned(avatar: Avatar, head: HeadModel, quantum: float, packer: _Packer) -> dict[str, Any]:
+def _skinned(avatar: Avatar, head: HeadModel, quantum: float, packer: _Packer, options: GltfOptions) -> dict[str, Any]:
     """Return the JSON of nodes and joints; the inverse bind matrices turn steps into metres."""
     rig: Rig = head.rig(avatar.shape)
     inverse = np.tile(np.diag([quantum, quantum, quantum, 1.0]), (len(rig.pivots) + 1, 1, 1))
     inverse[1:, 3, :3] = -rig.pivots.numpy()  # glTF stores matrices column by column
     skin = {"joints": list(range(1, len(inverse) + 1)), "inverseBindMatrices": packer.floats(inverse), "skeleton": 1}
-    return {"nodes": skeleton_nodes(avatar, head, rig), "skins": [skin], "scenes": [{"nodes": [0, 1]}]}
-
-
-def _material(avatar: Avatar, packer: _Packer) -> dict[str, Any]:
-    """Add the texture as a JPEG; return the JSON of the material."""
-    image, file = Image.fromarray(texture_bytes(avatar.baked_texture)), io.BytesIO()
-    if max(image.size) > WIDEST:
-        image.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
-    image.save(file, "JPEG", quality=QUALITY)
-    surface = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    return {
-        "materials": [{"pbrMetallicRoughness": surface, "extensions": {EXTENSIONS[2]: {}}, "doubleSided": True}],
-        "textures": [{"source": 0, "sampler": 0}],
-        "images": [{"bufferView": packer.plain(file.getvalue()), "mimeType": "image/jpeg"}],
-        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-    }
+    return {"nodes": skeleton_nodes(avatar, head, rig, options), "skins": [skin], "scenes": [{"nodes": [0, 1]}]}
 
 
 def _steps(metres: Float[np.ndarray, "N 3"], quantum: float) -> np.ndarray:
     return np.round(metres / quantum).clip(-32767, 32767).astype("<i2")
-
-
-def _whole(weights: Float[np.ndarray, "N 4"]) -> np.ndarray:
-    """Return weights in steps of 1/255 that still sum to 1: the largest takes what rounding leaves."""
-    steps = np.round(weights * 255).astype(int)
-    steps[:, 0] += 255 - steps.sum(axis=1)  # the first is the largest
-    return steps.astype("u1")

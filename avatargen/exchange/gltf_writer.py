@@ -42,26 +42,30 @@ class Buffer:
         self._bytes += data
         return len(self.views) - 1
 
-    def add(self, array: np.ndarray, target: int | None = None) -> int:
+    def add(self, array: np.ndarray, target: int | None = None, normalized: bool = False) -> int:
         """Add an array and return the index of its accessor.
 
         Args:
             array: of shape (N,), (N, 2), (N, 3), (N, 4) or (N, 4, 4); 32-bit floats or unsigned integers.
             target: `ARRAY`, `ELEMENTS` or None.
+            normalized: integers stand for numbers in [0, 1].
         """
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        return self._describe(array, bufferView=self.view(array.tobytes(), target))
+        facts = {"normalized": True} if normalized else {}
+        return self._describe(array, bufferView=self.view(array.tobytes(), target), **facts)
 
     def add_sparse(self, array: Float[np.ndarray, "N 3"], rows: np.ndarray) -> int:
         """Add an array that is zero outside some rows, and return the index of its accessor.
 
         Args:
             array: the whole array.
-            rows: increasing indices of the rows to store, at least one.
+            rows: increasing indices of the rows to store; with none, the file stores nothing but the array's size.
         """
-        values = np.ascontiguousarray(array[rows], "<f4")
+        if not len(rows):
+            return self._describe(array.astype("f4"))
+        values, kind = np.ascontiguousarray(array[rows], "<f4"), index_type(len(array))
         parts: dict[str, Any] = {"count": len(rows)}
-        parts["indices"] = {"bufferView": self.view(rows.astype("<u4").tobytes()), "componentType": 5125}
+        parts["indices"] = {"bufferView": self.view(rows.astype(kind).tobytes()), "componentType": _TYPES[kind]}
         parts["values"] = {"bufferView": self.view(values.tobytes())}
         return self._describe(array.astype("f4"), sparse=parts)
 
@@ -84,6 +88,16 @@ class Buffer:
         """
         scene |= {"accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self._bytes)}]}
         return to_file(scene, bytes(self._bytes))
+
+
+def index_type(count: int) -> np.dtype:
+    """Return the smallest type that numbers `count` vertices; glTF keeps the largest number for itself.
+
+    Example:
+        >>> index_type(65535), index_type(65536)
+        (dtype('uint16'), dtype('uint32'))
+    """
+    return np.dtype("<u2" if count <= 65535 else "<u4")
 
 
 def to_file(scene: dict[str, Any], data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from avatargen.config.plugins import HEADS, load_class
 from avatargen.exchange.gltf_compact import QUANTUM, WIDEST, depends_on_shape, joined, shared_part, to_compact
-from avatargen.exchange.gltf_export import morph_targets
+from avatargen.exchange.gltf_targets import morph_targets
 from avatargen.geometry.normals import area_normals
 from avatargen.geometry.types import HeadTopology
 from avatargen.io.avatar_file import Avatar
