@@ -39,7 +39,7 @@ def test_a_point_that_is_better_on_all_measures_is_named(evidence):
             saturated=of(best, -0.05, 0.1, 0.01), colour=of(best, -0.02, 0.1, 0.01), margin=of(best, 0.03, 0.05, 0.01)
         )
     )
-    assert found.answer.startswith("1 of 29 points have better means than full")
+    assert found.answer.startswith("1 of 22 points have better means than full")
     assert "rescaled_guidance (guidance 12)" in found.answer
     one = statement(found, best)
     assert one.p == one.least_p == 2 / 2**8 and one.sign * one.difference > 0
@@ -49,7 +49,7 @@ def test_a_point_that_is_better_on_all_measures_is_named(evidence):
 def test_less_saturation_at_the_price_of_colour_is_not_better(evidence):
     """The statement is that of the measure that speaks against it."""
     found = answer(evidence(saturated=of("csd", 0.0, 0.1), colour=of("classifier_score", 0.02, 0.1)))
-    assert "No point of 29 has better means than full on all three measures" in found.answer
+    assert "No point of 22 has better means than full on all three measures" in found.answer
     one = statement(found, "classifier_score")
     assert "tested: colour error" in one.figure
     assert one.sign * one.difference == pytest.approx(-0.02) and one.p == 3 * 2 / 2**8
@@ -69,7 +69,7 @@ def test_the_weakest_of_three_differences_is_tested(evidence):
 
 def test_methods_that_differ_in_guidance_alone_are_one_curve(evidence):
     curves = answer(evidence()).tables[0].table
-    assert curves.loc[curves.remedy == "full", "guidance"].tolist() == [3, 6, 12, 25, 100]
+    assert curves.loc[curves.remedy == "full", "guidance"].tolist() == [3, 12, 25, 100]
     assert curves.loc[curves.remedy == "thresholded_guidance", "guidance"].tolist() == [12, 25, 100]
     assert curves.loc[curves.remedy == "noise_free", "guidance"].tolist() == [7.5]
     assert curves["remedy"].iloc[-1] == "ground truth" and "template" not in set(curves.remedy)
@@ -83,18 +83,18 @@ def test_means_are_over_the_prompts_that_all_methods_have(evidence):
 
     whole = evidence(saturated=saturated, colour=of("asynchronous", -0.01, 0.1), margin=of("asynchronous", 0.01, 0.05))
     fewer = whole.diagnoses[
-        (whole.diagnoses["method"] != "full-guidance_6") | whole.diagnoses["item"].isin(list("abcd"))
+        (whole.diagnoses["method"] != "full-guidance_3") | whole.diagnoses["item"].isin(list("abcd"))
     ]
     found = answer(replace(whole, diagnoses=fewer))
     rows = found.tables[0].table.set_index(["remedy", "guidance"])
     assert rows.loc[("full", 12), "saturated"] == pytest.approx(0.015)
-    assert rows.loc[("full", 6), "saturated"] == pytest.approx(0.015)
+    assert rows.loc[("full", 3), "saturated"] == pytest.approx(0.015)
     assert statement(found, "asynchronous").n == 8 and "means over 4 avatars" in found.answer
 
 
 def test_a_part_of_the_methods_is_enough(evidence):
     found = answer(evidence(without=("interval_matching", "oracle", "full-guidance_3")))
-    assert len(found.statements) == 12 and len(found.tables[0].table) == 29
+    assert len(found.statements) == 12 and len(found.tables[0].table) == 22
     assert found.plots["curves"][0].axes
 
 
