@@ -10,6 +10,7 @@ alpha.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -141,7 +142,8 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
     wrong: dict[str, list[str]] = {}
     for path in dict.fromkeys(path for path in found.values() if path and path.stat().st_size):
         for problem in _file_problems(path, meshes):
-            wrong.setdefault(problem, []).append(str(path) if not wrong.get(problem) else path.name)
+            named = os.path.relpath(path, folder) if problem in wrong else str(path)
+            wrong.setdefault(problem, []).append(named)
     lines = [f"{where}: {some_of(paths)}: {problem}" for problem, paths in wrong.items()]
     lines += [f"{where}: {problem}" for problem in _missing(meshes, asked, found, root)]
     return lines + [f"{where}: {problem}" for problem in _landmark_problems(meshes, found, root)]
