@@ -1,28 +1,23 @@
-"""Find and check the meshes of another system, which are scored like our own avatars.
+"""Name the meshes of another system, and read which files they refer to and where their landmarks lie.
 
 A method with ``source: imported`` reads, for each prompt, ``ID.glb``, ``ID.obj`` or ``ID.ply`` from its folder, where
-ID is the prompt's id in its list; for a seed other than 0, ``ID.SEED.glb`` and so on. A file that is empty or
-unreadable counts as a failure of the other system. It is an input error if a file is missing, refers to a missing file,
-or uses a feature of its format that we do not read.
+ID is the prompt's id in its list; for a seed other than 0, ``ID.SEED.glb`` and so on; or the file that a table names,
+see :mod:`avatargen.exchange.mesh_folder`. A file that is empty or malformed counts as a failure of the other system.
 
 A table of landmarks is a CSV file beside the meshes with the columns `COLUMNS`: a row for each mesh, named as its file
 without the suffix.
 
-The Snakefile calls `mesh_problems` while it is parsed, so this module imports neither torch nor pandas.
+The Snakefile checks meshes while it is parsed, so this module imports neither torch nor pandas.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
-import struct
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import NamedTuple
 
 from avatargen.config.errors import InputError
 from avatargen.config.prompts import PromptItem
@@ -31,8 +26,6 @@ from avatargen.config.settings import Axis, MeshSettings, Point, face_height
 FORMATS = (".glb", ".obj", ".ply")
 LARGEST = 2048
 """Largest number of rows and columns of an imported image; larger ones are scaled down."""
-NAMED = 3
-"""Largest number of missing files, or rows, that a message names."""
 COLUMNS = ("mesh", "eyes_x", "eyes_y", "eyes_z", "chin_x", "chin_y", "chin_z")
 """Columns of a table of landmarks."""
 HEAD = 2**20
@@ -42,7 +35,6 @@ _REFERS = {
     ".mtl": re.compile(r"^[ \t]*map_Kd[ \t]+(.+?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE),
     ".ply": re.compile(r"^comment[ \t]+TextureFile[ \t]+(.+?)[ \t\r]*$", re.MULTILINE),
 }
-_HARMLESS = {"KHR_materials_unlit", "KHR_materials_ior", "KHR_materials_specular", "KHR_materials_emissive_strength"}
 
 
 class Landmarks(NamedTuple):
@@ -65,48 +57,6 @@ def mesh_name(item: PromptItem) -> str:
         'old-man.2'
     """
     return f"{item.item}.{item.seed}" if item.seed else item.item
-
-
-def find_mesh(meshes: MeshSettings, item: PromptItem, root: Path) -> Path | None:
-    """Return the path of an item's file, or None if there is none.
-
-    Args:
-        meshes: settings of the method.
-        item: prompt and seed.
-        root: folder that relative paths start from.
-    """
-    name = mesh_name(item)
-    places = [root / meshes.folder / f"{name}{format_}" for format_ in FORMATS]
-    return next((path for path in places if path.is_file()), None)
-
-
-def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem], root: Path) -> list[str]:
-    """Return what is wrong with a method's meshes, without reading their geometry.
-
-    Args:
-        method: name of the method, for messages.
-        meshes: settings of the method.
-        items: prompts and seeds.
-        root: folder that relative paths start from.
-    """
-    folder, where = root / meshes.folder, f"methods.yaml: {method}: meshes"
-    if not folder.is_dir():
-        return [f"{where}: folder: got '{meshes.folder}'; expected a folder, absolute or in {root}"]
-    found = {mesh_name(item): find_mesh(meshes, item, root) for item in items}
-    lines = [f"{where}: {problem}" for path in found.values() if path for problem in _file_problems(path)]
-    missing = [name for name, path in found.items() if path is None]
-    if missing:
-        expected = f"expected a file of {', '.join(FORMATS)}; leave it empty for a failure"
-        lines.append(f"{where}: {meshes.folder}: no mesh for {_some(missing)}; {expected}")
-    if meshes.landmarks:
-        try:
-            known = read_landmarks(folder / meshes.landmarks, meshes)
-        except InputError as error:
-            return [*lines, *(f"{where}: {problem}" for problem in error.problems)]
-        unmarked = [name for name, path in found.items() if path and path.stat().st_size and name not in known]
-        if unmarked:
-            lines.append(f"{where}: {meshes.landmarks}: no row for {_some(unmarked)}; expected one for each mesh")
-    return lines
 
 
 def mesh_notes(method: str, meshes: MeshSettings) -> list[str]:
@@ -206,64 +156,32 @@ def _landmarks_in(row: dict[str, str], up: Axis) -> Landmarks:
     return marks
 
 
-def _some(names: list[str]) -> str:
-    """Return names for a message, not too many."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
 def parts_of(path: Path) -> list[Path]:
-    """Return a mesh's file and the files it refers to: materials of an .obj, and images."""
+    """Return the file of an .obj or .ply and the files it refers to: materials and images."""
     files = [path]
     for file in files:  # the loop extends the list
         files += [other for other in _referred(file) if other.is_file() and other not in files]
     return files
 
 
-def _file_problems(path: Path) -> list[str]:
-    """Return missing files that a mesh refers to, and features that change the mesh and that we do not read."""
+def reference_problems(path: Path) -> list[str]:
+    """Return missing files that an .obj or .ply refers to, and a second mtllib.
+
+    Args:
+        path: of the mesh.
+    """
     gone = [other for part in parts_of(path) for other in _referred(part) if not other.is_file()]
-    lines = [f"{path}: refers to '{other.name}'; expected that file beside it" for other in gone]
+    lines = [f"refers to '{other.name}'; expected that file beside it" for other in gone]
     if path.suffix == ".obj" and (count := len(_referred(path))) > 1:
-        lines.append(f"{path}: got {count} mtllib files; expected one; export it with one")
-    return lines + [f"{path}: got {what}, which we do not read; export it without" for what in _unread_features(path)]
+        lines.append(f"got {count} mtllib files; expected one; export it with one")
+    return lines
 
 
 def _referred(path: Path) -> list[Path]:
     """Return the paths of the files that a file names."""
-    if path.suffix == ".glb":
-        images = _gltf(path).get("images") or []
-        names = [unquote(image["uri"]) for image in images if not image.get("uri", "data:").startswith("data:")]
-    elif path.suffix in _REFERS:
+    if path.suffix in _REFERS:
         with path.open("rb") as file:
             names = _REFERS[path.suffix].findall(file.read(HEAD).decode("utf-8", errors="replace"))
     else:
         return []
     return [path.parent / name for name in dict.fromkeys(names)]
-
-
-def _unread_features(path: Path) -> list[str]:
-    """Return the features of a GLB that change its geometry or colours and that we do not read."""
-    facts = _gltf(path)
-    found = [name for name in facts.get("extensionsRequired") or [] if name not in _HARMLESS]
-    materials = [material.get("pbrMetallicRoughness") or {} for material in facts.get("materials") or []]
-    colours = [material.get("baseColorTexture") or {} for material in materials]
-    if any("KHR_texture_transform" in (texture.get("extensions") or {}) for texture in colours):
-        found.append("KHR_texture_transform")
-    if any(texture.get("texCoord", 0) for texture in colours):
-        found.append("a second set of texture coordinates")
-    return list(dict.fromkeys(found))
-
-
-def _gltf(path: Path) -> dict[str, Any]:
-    """Return the JSON of a GLB; empty for any other file."""
-    if path.suffix != ".glb":
-        return {}
-    with path.open("rb") as file:
-        head = file.read(20)
-        if len(head) < 20 or head[:4] != b"glTF":
-            return {}
-        try:
-            found = json.loads(file.read(struct.unpack("<I", head[12:16])[0]))
-        except ValueError:
-            return {}
-    return found if isinstance(found, dict) else {}

@@ -188,7 +188,7 @@ def _file_problems(path: Path, meshes: MeshSettings) -> list[str]:
     """Return what of a file changes what is shown and cannot be read."""
     if path.suffix == ".glb":
         return [cut] if (cut := truncation(path)) else _glb_problems(path, meshes)
-    lines = [line.removeprefix(f"{path}: ") for line in mesh_files._file_problems(path)]
+    lines = mesh_files.reference_problems(path)
     if path.suffix == ".ply":
         return lines + ply_problems(path)
     return lines if _FACE.search(path.read_bytes()) else [*lines, "got points or lines; expected triangles"]
@@ -210,7 +210,7 @@ def _glb_problems(path: Path, meshes: MeshSettings) -> list[str]:
 
 def _alpha_problems(path: Path, meshes: MeshSettings) -> list[str]:
     """Return how much of a mesh is half transparent; a mesh that cannot be read fails when it is made."""
-    from avatargen.exchange.glb_import import translucency  # imports torch
+    from avatargen.exchange.mesh_import import translucency  # imports torch
 
     try:
         problem = translucency(path, meshes)

@@ -1,11 +1,12 @@
 """Read a mesh of another system, and place it where our heads are.
 
-Colours are shown unlit, as stored: the texture, else colours of vertices or faces (written into a texture with one
-small chart for each triangle), else the material's colour, else the grey of all bare heads. A GLB's base colour factor
-multiplies them in linear light. Several meshes of a scene become one, with their textures one below the other.
+A GLB is read by our own code, see :mod:`avatargen.exchange.gltf_reader` and :mod:`avatargen.exchange.gltf_colours`; OBJ
+and PLY by trimesh. Their colours are shown unlit, as stored: the texture, else colours of vertices or faces (written
+into a texture with one small chart for each triangle), else the material's colour, else the grey of all bare heads.
+Several meshes of a scene become one, with their textures one below the other.
 
-We do not read transparency, vertex colours on top of a texture, or, in a scene of several textures, the repetition of a
-texture beyond its border.
+Of OBJ and PLY we do not read transparency, vertex colours on top of a texture, or, in a scene of several textures, the
+repetition of a texture beyond its border.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import trimesh
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from trimesh.visual.material import PBRMaterial
 
 from avatargen.config.settings import Axis, MeshSettings, face_height
-from avatargen.exchange.mesh_files import LARGEST, Landmarks, parts_of
+from avatargen.exchange.gltf_colours import Painter, pixels_of
+from avatargen.exchange.gltf_reader import GltfReader
+from avatargen.exchange.mesh_files import Landmarks, parts_of
+from avatargen.exchange.texture_charts import chart_weights, charts, to_linear, to_srgb
 from avatargen.geometry.types import HeadTopology
 from avatargen.heads.base import HeadModel
 from avatargen.heads.face_points import FacePoints
@@ -32,8 +35,10 @@ from avatargen.io.avatar_file import GREY
 
 CELL = 2
 """Texels on each side of a triangle's chart; bilinear filtering makes colours linear over the triangle."""
-GAMMA = 2.2
-"""Exponent that approximates sRGB."""
+TRANSLUCENT = 0.01
+"""Largest share of a surface's area that may be shown wrongly, since triangles are shown whole or not at all."""
+Part = tuple[Float[np.ndarray, "F 3 3"], Float[np.ndarray, "3 _ _"], Float[np.ndarray, "F 3 2"]]
+"""Positions of the corners of triangles, their texture, and their texture coordinates."""
 Painted = tuple[Float[np.ndarray, "3 _ _"], Float[np.ndarray, "_ 3 2"]]
 """A texture, RGB in [0, 1], and the texture coordinates of the corners of faces."""
 
@@ -93,10 +98,10 @@ def read_mesh(path: Path, meshes: MeshSettings, template: TemplateSize, landmark
     """
     if not path.stat().st_size:
         raise ValueError(f"{path}: got an empty file, which stands for a failure of the other system")
-    parts = _read_parts(path)
+    parts = _read_parts(path, meshes)
     if not parts:
         raise ValueError(f"{path}: got no triangles; expected a surface")
-    corners = np.concatenate([part[0] for part in parts])
+    corners = np.concatenate([part[0] for part in parts]).astype(np.float32)  # without noise of rounding
     texture, uvs = _stack_textures([(texture, uvs) for _, texture, uvs in parts])
     if not (np.isfinite(corners).all() and np.isfinite(uvs).all()):
         raise ValueError(f"{path}: got NaN or infinite coordinates; expected finite numbers")
@@ -114,20 +119,63 @@ def read_mesh(path: Path, meshes: MeshSettings, template: TemplateSize, landmark
     return Mesh(torch.from_numpy(placed).float(), topology, torch.from_numpy(texture).float())
 
 
-def _read_parts(path: Path) -> list[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
-    """Return the parts of a file's scene, see `_parts`."""
+def _read_parts(path: Path, meshes: MeshSettings) -> list[Part]:
+    """Return the parts of a file's scene.
+
+    Raises:
+        ValueError: the file cannot be read, or alpha hides much of what we would show.
+    """
     try:
+        if path.suffix == ".glb":
+            return _painted(path, meshes)
         scene = trimesh.load_scene(path, process=False)
         named = len([part for part in parts_of(path) if part.suffix != ".mtl"]) > 1
-        painter = _Painter(images=path.suffix == ".glb" or named)
-        return list(_parts(scene, painter))
-    except Exception as error:  # trimesh's readers raise exceptions of any kind
-        raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        return list(_parts(scene, _TrimeshPainter(images=named)))
+    except Exception as error:  # trimesh's readers, images and buffers raise exceptions of any kind
+        raise ValueError(f"{path}: cannot be read: {error or type(error).__name__}") from error
 
 
-def _parts(
-    scene: trimesh.Scene, painter: _Painter
-) -> Iterator[tuple[Float[np.ndarray, "F 3 3"], np.ndarray, np.ndarray]]:
+def _painted(path: Path, meshes: MeshSettings) -> list[Part]:
+    """Return the parts of a GLB's scene.
+
+    Raises:
+        ValueError: a part cannot be read, or alpha hides much that we show.
+    """
+    reader = GltfReader(path)
+    painter = Painter(reader, meshes.vertex_colours)
+    parts = [part for surface in reader.surfaces() for part in painter.paint(surface)]
+    if painter.wrong > TRANSLUCENT * painter.area:
+        raise ValueError(_translucent(painter))
+    return parts
+
+
+def translucency(path: Path, meshes: MeshSettings) -> str | None:
+    """Return how much of a GLB is half transparent, or cut by masks of alpha, if it is more than we leave out.
+
+    Args:
+        path: of the file.
+        meshes: settings of the method.
+
+    Raises:
+        ValueError: a part cannot be read.
+    """
+    reader = GltfReader(path)
+    painter = Painter(reader, meshes.vertex_colours)
+    for surface in reader.surfaces():
+        painter.shown(surface, painter.look(surface))
+    return _translucent(painter) if painter.wrong > TRANSLUCENT * painter.area else None
+
+
+def _translucent(painter: Painter) -> str:
+    """Return what is shown wrongly, as ``got X; expected Y``."""
+    share = painter.wrong / painter.area
+    return (
+        f"got {share:.0%} of the surface half transparent, or cut by alpha across triangles; expected at most "
+        f"{TRANSLUCENT:.0%}; export opaque materials"
+    )
+
+
+def _parts(scene: trimesh.Scene, painter: _TrimeshPainter) -> Iterator[Part]:
     """Yield for each mesh of a scene: positions of its faces' corners, its texture, and their texture coordinates."""
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
@@ -193,7 +241,7 @@ def axis_vector(axis: Axis) -> Float[np.ndarray, "3"]:
     return vector
 
 
-class _Painter:
+class _TrimeshPainter:
     """Extracts the colours of a file's meshes as textures; meshes that share an image share one array.
 
     Args:
@@ -202,7 +250,7 @@ class _Painter:
 
     def __init__(self, images: bool):
         self.images = images
-        self._known: dict[tuple[int, bytes], np.ndarray] = {}
+        self._known: dict[int, np.ndarray] = {}
 
     def paint(self, mesh: trimesh.Trimesh) -> Painted:
         """Return the texture and the texture coordinates of a mesh."""
@@ -214,53 +262,28 @@ class _Painter:
             return face_charts(np.asarray(visual.vertex_colors)[faces][..., :3] / 255)
         if visual.kind != "texture":
             return face_charts(np.full((*faces.shape, 3), GREY))
-        image, factor = _material(visual.material)
+        image = visual.material.image
         if image is not None and self.images and visual.uv is not None:
-            return self._texture(image, factor), _within_the_image(np.asarray(visual.uv, np.float64)[faces])
+            return self._texture(image), _within_the_image(np.asarray(visual.uv, np.float64)[faces])
+        # exporters write a default Kd beside a texture; ignore it
+        own = np.asarray(visual.material.kwargs["kd"])[:3] if image is None and "kd" in visual.material.kwargs else None
         colours = visual.vertex_attributes.get("color", mesh.vertex_attributes.get("color"))
         if colours is not None:
-            light = np.ones(3) if factor is None else factor
-            return face_charts(_multiply_light(_fractions(colours)[faces][..., :3], light))
-        plain = np.full(3, GREY) if factor is None else _multiply_light(np.ones(3), factor)
-        return face_charts(np.broadcast_to(plain, (*faces.shape, 3)))
+            stored = _fractions(colours)[faces][..., :3]
+            return face_charts(stored if own is None else to_srgb(to_linear(stored) * to_linear(own)))
+        return face_charts(np.broadcast_to(np.full(3, GREY) if own is None else own, (*faces.shape, 3)))
 
-    def _texture(self, image: Image.Image, factor: np.ndarray | None) -> Float[np.ndarray, "3 H W"]:
-        """Return an image times its factor; the same array each time."""
-        factor = np.ones(3) if factor is None else factor
-        key = (id(image), factor.tobytes())
-        if key not in self._known:
-            self._known[key] = _multiply_light(_pixels(image), factor[:, None, None])
-        return self._known[key]
-
-
-def _material(material: Any) -> tuple[Image.Image | None, Float[np.ndarray, "3"] | None]:
-    """Return the image of a material and its colour factor in linear light, each None if it has none."""
-    if isinstance(material, PBRMaterial):
-        factor = material.baseColorFactor
-        white = None if material.baseColorTexture is not None else np.ones(3)
-        return material.baseColorTexture, white if factor is None else _fractions(factor)[:3]
-    own = material.image is None and "kd" in material.kwargs  # exporters write a default Kd beside a texture; ignore it
-    return material.image, _fractions(material.kwargs["kd"])[:3] ** GAMMA if own else None
+    def _texture(self, image: Image.Image) -> Float[np.ndarray, "3 H W"]:
+        """Return an image's colours; the same array each time."""
+        if id(image) not in self._known:
+            self._known[id(image)] = pixels_of(image)[..., :3].transpose(2, 0, 1)
+        return self._known[id(image)]
 
 
 def _fractions(values: object) -> np.ndarray:
     """Return numbers in [0, 1]; unsigned integers are divided by their largest value."""
     array = np.asarray(values)
     return array / np.iinfo(array.dtype).max if array.dtype.kind == "u" else array.astype(np.float64)
-
-
-def _multiply_light(colours: Float[np.ndarray, "*shape"], factor: Float[np.ndarray, "*#shape"]) -> np.ndarray:
-    """Return sRGB colours times a factor in linear light, as glTF 2.0 defines base colours (section 3.9.2)."""
-    return colours if (factor == 1).all() else (colours**GAMMA * factor) ** (1 / GAMMA)
-
-
-def _pixels(image: Image.Image) -> Float[np.ndarray, "3 H W"]:
-    """Return an image as RGB in [0, 1], at most `LARGEST` on each side."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    image = image.convert("RGB")
-    image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    return np.asarray(image).transpose(2, 0, 1) / 255
 
 
 def _within_the_image(corners: Float[np.ndarray, "F 3 2"]) -> Float[np.ndarray, "F 3 2"]:
@@ -302,15 +325,4 @@ def face_charts(corners: Float[np.ndarray, "F 3 3"]) -> Painted:
         >>> texture.shape, uvs.tolist()
         ((3, 2, 2), [[[0.25, 0.75], [0.75, 0.75], [0.25, 0.25]]])
     """
-    count = len(corners)
-    columns = int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
-    across, down = np.meshgrid(np.linspace(0, 1, CELL), np.linspace(0, 1, CELL))
-    weights = np.stack([1 - across - down, across, down], axis=-1)
-    cells = np.einsum("ijk,fkc->fijc", weights, corners)
-    cells = np.concatenate([cells, np.zeros((rows * columns - count, CELL, CELL, 3))])
-    grid = cells.reshape(rows, columns, CELL, CELL, 3).transpose(4, 0, 2, 1, 3)
-    first = np.stack(np.divmod(np.arange(count), columns)[::-1], axis=1) * CELL + 0.5
-    texels = first[:, None] + np.array([[0, 0], [CELL - 1, 0], [0, CELL - 1]])
-    uvs = texels / (columns * CELL, rows * CELL) * (1, -1) + (0, 1)
-    return grid.reshape(3, rows * CELL, columns * CELL), uvs
+    return charts(np.einsum("sc,fck->fsk", chart_weights(CELL), corners), CELL)

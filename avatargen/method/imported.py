@@ -47,8 +47,7 @@ class Imported(Source):
 
         import torch
 
-        from avatargen.exchange.glb_import import read_any
-        from avatargen.exchange.mesh_import import TemplateSize
+        from avatargen.exchange.mesh_import import TemplateSize, read_mesh
         from avatargen.heads.mesh_head import MESH
 
         meshes = run.method.meshes
@@ -56,7 +55,7 @@ class Imported(Source):
         if meshes is None or path is None:
             raise ValueError(f"{item.list}/{item.item}: no mesh for {mesh_name(item)} in {meshes and meshes.folder}")
         marks = landmarks_of(meshes, item, ROOT) if path.stat().st_size else None
-        mesh = read_any(path, meshes, TemplateSize.of(generator.head), marks)
+        mesh = read_mesh(path, meshes, TemplateSize.of(generator.head), marks)
         tensors = {name: torch.zeros(0) for name in ("shape", "expression")}
         tensors |= {"joints": torch.zeros(0, 3), "offsets": mesh.vertices, "baked_texture": mesh.texture}
         avatar = generator.new_avatar(run, item, {**tensors, "latent_texture": None}, 0.0)

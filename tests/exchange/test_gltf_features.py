@@ -13,9 +13,8 @@ from PIL import Image
 
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MeshSettings
-from avatargen.exchange.glb_import import read_any
 from avatargen.exchange.mesh_folder import mesh_problems
-from avatargen.exchange.mesh_import import TemplateSize
+from avatargen.exchange.mesh_import import TemplateSize, read_mesh
 from avatargen.exchange.meshopt_codec import encode_attributes, encode_indices
 from avatargen.exchange.meshopt_decoder import decode_view
 from avatargen.io.avatar_file import GREY
@@ -44,7 +43,7 @@ def read(path, data, **settings):
     path.write_bytes(data)
     meshes = MeshSettings(folder=str(path.parent), scale=1.0, **settings)
     assert not mesh_problems("theirs", meshes, [ITEM], path.parent)
-    return read_any(path, meshes, TEMPLATE)
+    return read_mesh(path, meshes, TEMPLATE)
 
 
 def problems(folder, data, suffix=".glb"):
@@ -645,7 +644,7 @@ def test_a_mask_that_cuts_through_triangles_is_refused(tmp_path):
     (problem,) = problems(tmp_path, glb.bytes())
     assert "of the surface half transparent, or cut by alpha across triangles" in problem
     with pytest.raises(ValueError, match="cut by alpha"):
-        read_any(tmp_path / "old-man.glb", MeshSettings(folder=str(tmp_path)), TEMPLATE)
+        read_mesh(tmp_path / "old-man.glb", MeshSettings(folder=str(tmp_path)), TEMPLATE)
 
 
 def test_what_is_not_shown_is_not_refused(tmp_path):

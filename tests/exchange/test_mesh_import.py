@@ -10,7 +10,6 @@ from PIL import Image
 
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MeshSettings, MethodSettings
-from avatargen.exchange.glb_import import read_any
 from avatargen.exchange.gltf_writer import Buffer
 from avatargen.exchange.mesh_files import (
     COLUMNS,
@@ -20,7 +19,7 @@ from avatargen.exchange.mesh_files import (
     read_landmarks,
 )
 from avatargen.exchange.mesh_folder import find_mesh, mesh_problems, parts_of
-from avatargen.exchange.mesh_import import TemplateSize, face_charts, place
+from avatargen.exchange.mesh_import import TemplateSize, face_charts, place, read_mesh
 from avatargen.geometry.types import HeadTopology
 from avatargen.heads.anny.head import AnnyHead
 from avatargen.heads.face_points import FacePoints
@@ -71,7 +70,7 @@ def test_vertex_colours_are_read_from_each_format(meshes, tmp_path, suffix):
     path, meshes = tmp_path / f"old-man.{suffix}", meshes.model_copy(update={"vertex_colours": "srgb"})
     ball().export(path)  # trimesh writes sRGB into a GLB, too
     assert find_mesh(meshes, ITEM, tmp_path) == path
-    mesh = read_any(path, meshes, TEMPLATE)
+    mesh = read_mesh(path, meshes, TEMPLATE)
     size = mesh.vertices.max(0).values - mesh.vertices.min(0).values
     assert torch.allclose(size, torch.tensor(HEIGHT), atol=1e-4)
     assert torch.allclose(mesh.vertices.max(0).values, size / 2, atol=1e-5)
@@ -93,7 +92,7 @@ def textured():
 def test_textures_stand_upright(meshes, tmp_path, suffix):
     path = tmp_path / f"old-man.{suffix}"
     textured().export(path)
-    mesh = read_any(path, meshes, TEMPLATE)
+    mesh = read_mesh(path, meshes, TEMPLATE)
     renderer = WarpRenderer(mesh.topology, mesh.vertices)
     shown = renderer.render(mesh.vertices[None], make_cameras([0.0], [0.0]), 64, texture=mesh.texture[None])
     corners = shown.features[0, 0][:, [24, 24, 40, 40], [24, 40, 24, 40]].T
@@ -104,7 +103,7 @@ def test_repeated_textures_are_moved_into_the_image(meshes, tmp_path):
     mesh = textured()
     mesh.visual.uv = mesh.visual.uv + np.array([3, -2])
     mesh.export(tmp_path / "old-man.glb")
-    read = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE)
+    read = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE)
     corners = read.topology.uvs[read.topology.face_uvs]
     assert corners.min() >= -1e-6 and corners.max() <= 1 + 1e-6 and len(read.topology.uvs) == 6
 
@@ -113,11 +112,11 @@ def test_a_colour_factor_multiplies_linear_light(meshes, tmp_path):
     mesh = textured()
     mesh.visual.material.baseColorFactor = [0.5, 1.0, 1.0, 1.0]
     mesh.export(tmp_path / "old-man.glb")
-    texture = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE).texture
+    texture = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE).texture
     assert texture[:, 0, 0].tolist() == pytest.approx([0.7354, 0, 0], abs=2e-3)
     mesh.visual.material.baseColorTexture = None
     mesh.export(tmp_path / "old-man.glb")
-    texture = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE).texture
+    texture = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE).texture
     assert texture[:, 0, 0].tolist() == pytest.approx([0.7354, 1, 1], abs=2e-3)
 
 
@@ -134,7 +133,7 @@ def test_a_scene_of_several_meshes_keeps_the_colours_of_each(meshes, tmp_path):
     for k, part in enumerate((green, half, blue, trimesh.creation.box((1, 1, 0.2)))):
         scene.add_geometry(part, transform=trimesh.transformations.translation_matrix((1.5 * k, 0, 0)))
     scene.export(tmp_path / "old-man.glb")
-    mesh = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE)
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE)
     seen = WarpRenderer(mesh.topology, mesh.vertices).render(
         mesh.vertices[None], make_cameras([0.0], [0.0], fov=60.0), 512, texture=mesh.texture[None]
     )
@@ -149,7 +148,7 @@ def test_mirrored_meshes_stay_wound_outwards(meshes, tmp_path):
     scene = trimesh.Scene()
     scene.add_geometry(ball(), transform=np.diag([-1.0, 1, 1, 1]))
     scene.export(tmp_path / "old-man.glb")
-    mesh = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE)
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE)
     corners = mesh.vertices[mesh.topology.faces]
     outwards = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert ((outwards * corners.mean(1)).sum(1) > 0).all()
@@ -167,14 +166,14 @@ def test_vertex_colours_replace_a_plain_material(meshes, tmp_path):
     scene = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
     scene |= {"meshes": [{"primitives": [primitive]}], "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0}}]}
     (tmp_path / "old-man.glb").write_bytes(buffer.pack(scene))
-    assert seen_from(read_any(tmp_path / "old-man.glb", meshes, TEMPLATE), 0).tolist() == pytest.approx([0, 1, 0])
+    assert seen_from(read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE), 0).tolist() == pytest.approx([0, 1, 0])
 
 
 def test_seams_are_merged(meshes, tmp_path):
     sphere = ball()
     sphere.unmerge_vertices()
     sphere.export(tmp_path / "old-man.ply")
-    mesh = read_any(tmp_path / "old-man.ply", meshes, TEMPLATE)
+    mesh = read_mesh(tmp_path / "old-man.ply", meshes, TEMPLATE)
     assert len(mesh.vertices) == len(ball().vertices) and len(mesh.topology.faces) == len(sphere.faces)
 
 
@@ -270,7 +269,7 @@ def test_a_table_has_landmarks_for_each_mesh(tmp_path):
     assert not mesh_problems("theirs", meshes, [ITEM, replace(ITEM, seed=2)], tmp_path)
     sizes = []
     for item in (ITEM, replace(ITEM, seed=2)):
-        mesh = read_any(find_mesh(meshes, item, tmp_path), meshes, TEMPLATE, landmarks_of(meshes, item, tmp_path))
+        mesh = read_mesh(find_mesh(meshes, item, tmp_path), meshes, TEMPLATE, landmarks_of(meshes, item, tmp_path))
         sizes.append(float(mesh.vertices[:, 1].max() - mesh.vertices[:, 1].min()))
         centre = (mesh.vertices[:, 1].max() + mesh.vertices[:, 1].min()) / 2
         assert float(centre) == pytest.approx(0.03 - sizes[-1] / 4, abs=1e-4)  # eyes lie half a radius above it
@@ -357,12 +356,12 @@ def test_contradictory_settings_are_refused():
 def test_files_without_a_mesh_are_refused(meshes, tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        read_any(tmp_path / name, meshes, TEMPLATE)
+        read_mesh(tmp_path / name, meshes, TEMPLATE)
 
 
 def test_an_avatar_file_stores_an_imported_mesh(meshes, tmp_path):
     ball().export(tmp_path / "old-man.glb")
-    mesh = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE)
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE)
     nothing = torch.zeros(0)
     made = Avatar(
         id="a",
@@ -436,7 +435,7 @@ def test_a_ply_refers_to_its_image(tmp_path):
 def test_an_obj_without_an_image_shows_its_plain_colours(meshes, tmp_path, text, colour):
     (tmp_path / "m.mtl").write_text("newmtl a\nKd 0 0.25 1\n")
     (tmp_path / "old-man.obj").write_text(text)
-    assert read_any(tmp_path / "old-man.obj", meshes, TEMPLATE).texture[:, 0, 0].tolist() == pytest.approx(colour)
+    assert read_mesh(tmp_path / "old-man.obj", meshes, TEMPLATE).texture[:, 0, 0].tolist() == pytest.approx(colour)
 
 
 def test_a_shared_image_is_stored_once(meshes, tmp_path):
@@ -444,5 +443,5 @@ def test_a_shared_image_is_stored_once(meshes, tmp_path):
     for k in range(3):
         scene.add_geometry(one, transform=trimesh.transformations.translation_matrix((0, k, 0)), geom_name=str(k))
     scene.export(tmp_path / "old-man.glb")
-    mesh = read_any(tmp_path / "old-man.glb", meshes, TEMPLATE)
+    mesh = read_mesh(tmp_path / "old-man.glb", meshes, TEMPLATE)
     assert mesh.texture.shape == (3, 16, 16) and len(mesh.topology.faces) == 6

@@ -9,9 +9,8 @@ from PIL import Image
 
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MeshSettings
-from avatargen.exchange.glb_import import read_any
 from avatargen.exchange.mesh_folder import find_mesh, mesh_problems, parts_of, read_table
-from avatargen.exchange.mesh_import import TemplateSize
+from avatargen.exchange.mesh_import import TemplateSize, read_mesh
 from tests.user_folder import problems_of
 
 MAN = PromptItem("few", "old-man", "an old man, smiling")
@@ -56,7 +55,7 @@ def test_a_tree_is_read_without_renaming(theirs, name):
         path = find_mesh(meshes, item, theirs)
         assert path == theirs / path_of(ROWS[item])
         assert [part.name for part in parts_of(path)] == ["model.obj", "model.mtl", "texture_kd.jpg"]
-        mesh = read_any(path, meshes, TemplateSize(0.25, (0.0, 0.03, 0.08), 0.1))
+        mesh = read_mesh(path, meshes, TemplateSize(0.25, (0.0, 0.03, 0.08), 0.1))
         assert mesh.texture.mean().item() == pytest.approx(colour / 255, abs=0.01)
 
 

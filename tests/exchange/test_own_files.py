@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from avatargen.config.settings import MeshSettings
-from avatargen.exchange.glb_import import read_any
 from avatargen.exchange.gltf_compact import joined, shared_part, to_compact
 from avatargen.exchange.gltf_export import to_glb
-from avatargen.exchange.mesh_import import TemplateSize
+from avatargen.exchange.mesh_import import TemplateSize, read_mesh
 from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.truth import true_head
 from avatargen.io.avatar_file import Avatar
@@ -38,7 +37,7 @@ def test_an_open_mouth_is_read_back(head, avatar, tmp_path, form, colour):
         to_glb(avatar, head) if form == "full" else joined(to_compact(avatar, head, shared_part(head.topology, head)))
     )
     (tmp_path / "a.glb").write_bytes(data)
-    mesh = read_any(tmp_path / "a.glb", MeshSettings(folder=str(tmp_path), scale=1.0), TemplateSize.of(head))
+    mesh = read_mesh(tmp_path / "a.glb", MeshSettings(folder=str(tmp_path), scale=1.0), TemplateSize.of(head))
     own, cameras = head.vertices(avatar.parameters())[0], make_cameras([0.0, 40.0, -110.0], [0.0, 15.0, -10.0])
     ours = WarpRenderer(head.topology, own).render(own[None], cameras, 192, texture=avatar.baked_texture[None])
     read = WarpRenderer(mesh.topology, mesh.vertices)
