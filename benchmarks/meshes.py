@@ -20,7 +20,7 @@ import trimesh
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from avatargen.config.settings import MeshSettings  # noqa: E402
+from avatargen.config.other_systems import MeshSettings  # noqa: E402
 from avatargen.exchange.gltf_export import to_glb  # noqa: E402
 from avatargen.exchange.mesh_import import TemplateSize, read_mesh  # noqa: E402
 from avatargen.heads.anny.head import AnnyHead  # noqa: E402

@@ -7,7 +7,7 @@ is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def collect(
     root: Path,
     tables: Path,
     guides: Mapping[str, Sequence[str]] | None = None,
+    flat: Collection[str] = (),
 ) -> None:
     """Write all tables of an experiment.
 
@@ -51,6 +52,7 @@ def collect(
         root: what the rows' folders are relative to.
         tables: folder to write to.
         guides: for each method, the judges that guided it; these do not judge it.
+        flat: methods whose avatars have no surface; the geometry track leaves them out.
 
     Raises:
         InputError: embeddings or distances of an avatar are missing, or embeddings are of other captions; all problems.
@@ -62,7 +64,7 @@ def collect(
     problems.check()
     shown = (experiment.head, experiment.renderer)
     views = {name: view_protocol(experiment.evaluation, prior, *shown) for name, prior in priors.items()}
-    avatars = score_avatars(rows, captions, pools, views, root, guides or {})
+    avatars = score_avatars(rows, captions, pools, views, root, guides or {}, flat)
     judges = list(captions)
     scores = [score for avatar in avatars for score in avatar.scores]
     scores.sort(key=lambda score: judges.index(score.record.judge))  # stable: avatars keep their order
@@ -86,6 +88,7 @@ def score_avatars(
     views: Mapping[str, dict[str, Any]],
     root: Path,
     guides: Mapping[str, Sequence[str]],
+    flat: Collection[str] = (),
 ) -> list[AvatarScores]:
     """Read and score one avatar after the other; arguments as of :func:`collect` and `eval.score.score_avatar`.
 
@@ -97,7 +100,7 @@ def score_avatars(
         judges = judges_of(row, captions, guides)
         files = problems.of(lambda row=row, judges=judges: load_avatar_files(row, root, judges))
         if files:
-            found.append(score_avatar(files, captions, pools, views[row.method], protocols))
+            found.append(score_avatar(files, captions, pools, views[row.method], protocols, row.method in flat))
     problems.check()
     return found
 

@@ -72,8 +72,8 @@ def diagnose(
         masks=mask_change(history),
         at_bounds=float(near[low < high].float().mean()),
         at_limit=float((offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
-        flicker=flicker(avatar, tools, settings),
-        cut=cut_views(covered),
+        flicker=flicker(avatar, tools, settings) if avatar.frames is None else math.nan,
+        cut=cut_views(covered) if avatar.frames is None else math.nan,
         janus=janus(avatar, tools, prior_views, settings.background),
     )
 

@@ -60,6 +60,7 @@ def score_avatar(
     pools: Mapping[str, Pool],
     views: dict[str, Any],
     protocols: Protocols,
+    is_flat: bool = False,
 ) -> AvatarScores:
     """Score one avatar under the judges whose embeddings of it were read.
 
@@ -69,8 +70,9 @@ def score_avatar(
         pools: of each track.
         views: the view protocol that failed avatars count under; the others bring the one they were rendered with.
         protocols: of the experiment.
+        is_flat: it has no surface, so the geometry track does not ask for it.
     """
-    scores = []
+    scores, pools = [], {track: pool for track, pool in pools.items() if not (is_flat and track == "geometry")}
     for judge, embeddings in files.embeddings.items():
         shown = embeddings.protocol if embeddings else views
         for track, pool in pools.items():

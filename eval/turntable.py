@@ -87,7 +87,9 @@ def sheet_of(
     """Draw the contact sheet of an avatar; `decoded` are its decoded views by the protocol's cameras."""
     cameras = protocol_cameras(avatar, tools, settings)
     baked, clay = colour_and_clay(avatar, tools, cameras, CELL, SHEET_SAMPLES, settings.background)
-    rows = {"Neural": neural_colour(decoded, CELL), "Exported": baked, "Geometry": clay}
+    rows = {"Neural": neural_colour(decoded, CELL), "Exported": baked}
+    if avatar.frames is None:
+        rows["Geometry"] = clay
     note = f"{avatar.method} · seed {avatar.seed}" + ("" if avatar.status == "ok" else f" · {avatar.status}")
     return contact_sheet(avatar.prompt, note, rows, cameras.azimuth[0].tolist())
 

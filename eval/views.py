@@ -28,6 +28,7 @@ from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
 from eval.face_fit import FaceFitted
 from eval.frame import framed
+from eval.frame_renderer import FrameRenderer
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
@@ -74,7 +75,7 @@ class RenderTools:
         return cls(head, renderer, prior, prior_settings, head_name, renderer_name)
 
     def fitting(self, avatar: Avatar, fit: Literal["metric", "face"] = "metric") -> RenderTools:
-        """Return tools for an avatar: these, or for a mesh of another system, ones with the mesh's topology.
+        """Return tools for an avatar: these, or for one of another system, ones with its mesh or its views.
 
         Args:
             avatar: to show.
@@ -82,7 +83,10 @@ class RenderTools:
         """
         if avatar.topology is None:
             return self if fit == "metric" else replace(self, head=FaceFitted(self.head, avatar.shape))
-        renderer = type(self.renderer)(avatar.topology, avatar.offsets)
+        if avatar.frames is not None:
+            renderer = FrameRenderer(avatar.frames, avatar.topology)
+        else:
+            renderer = type(self.renderer)(avatar.topology, avatar.offsets)
         return replace(self, head=MeshHead(avatar.topology), renderer=renderer)
 
 
@@ -133,7 +137,7 @@ def colour_and_clay(
     samples: int,
     background: tuple[float, float, float],
 ) -> tuple[Images, Images]:
-    """Render the baked texture and the clay of one avatar, `CHUNK` views at a time.
+    """Render the baked texture and the clay of one avatar, `CHUNK` views at a time; rendered views have no clay.
 
     Args:
         avatar, tools, cameras: what is rendered.
@@ -154,7 +158,8 @@ def colour_and_clay(
         )
         colours.append(to_bytes(output.over(backdrop)[0]))
         clay = shade_clay(output.normals, some)
-        clays.append(to_bytes((output.coverage * clay + (1 - output.coverage) * backdrop)[0]))
+        solid = output.coverage if avatar.frames is None else torch.zeros_like(output.coverage)
+        clays.append(to_bytes((solid * clay + (1 - solid) * backdrop)[0]))
     return np.concatenate(colours), np.concatenate(clays)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -274,13 +275,12 @@ def _asked_for(stated: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def _with_places(stated: Any, base: Path) -> Any:
-    """Return an experiment or a method whose folder of meshes starts at `base`, if it states one under `overrides`."""
-    changed = {"overrides": {"meshes": {"folder": ""}}}
-    try:
-        changed["overrides"]["meshes"]["folder"] = placed(stated["overrides"]["meshes"]["folder"], base)
-    except (KeyError, TypeError):
-        return stated
-    return merged(stated, changed)
+    """Return an experiment or a method whose folders of meshes or frames start at `base`, if `overrides` states any."""
+    for kind in ("meshes", "frames"):
+        with suppress(KeyError, TypeError):
+            folder = placed(stated["overrides"][kind]["folder"], base)
+            stated = merged(stated, {"overrides": {kind: {"folder": folder}}})
+    return stated
 
 
 def _spelled(field: str, values: Any) -> Any:

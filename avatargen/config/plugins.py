@@ -38,6 +38,7 @@ SOURCES = {
     "true_texture": "avatargen.method.sources:TrueTexture",
     "true_shape": "avatargen.method.sources:TrueShape",
     "imported": "avatargen.method.imported:Imported",
+    "frames": "avatargen.method.imported_frames:ImportedFrames",
 }
 DIAGNOSTICS = {
     "articulation": "eval.diagnostics.articulation:Articulation",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from avatargen.config.frozen import Frozen
+from avatargen.config.other_systems import FrameSettings, MeshSettings, Number, Positive
 
 Provenance = Literal["paper", "borrowed", "ours", "deviates"]
 
@@ -25,11 +26,9 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Azimuths = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
 Elevation = Annotated[Number, Field(ge=-89.0, le=89.0)]
 Elevations = Annotated[tuple[Elevation, Elevation], AfterValidator(_ordered)]
-Positive = Annotated[Number, Field(gt=0.0)]
 Distances = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Angle = Annotated[Number, Field(gt=0.0, lt=180.0)]
 Angles = Annotated[tuple[Angle, Angle], AfterValidator(_ordered)]
@@ -40,64 +39,6 @@ Fractions = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 def hyper(default: Any, provenance: Provenance, description: str, **bounds: Any) -> Any:
     """Declare a hyper-parameter: its default, where that comes from, and what it means."""
     return Field(default, description=description, json_schema_extra={"provenance": provenance}, **bounds)
-
-
-Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
-Point = tuple[Number, Number, Number]
-
-
-def face_height(up: Axis, eyes: Point, chin: Point) -> float:
-    """Return how far eyes lie above a chin.
-
-    Example:
-        >>> face_height("-z", eyes=(0.0, 1.0, -3.0), chin=(0.0, 0.0, -1.0))
-        2.0
-    """
-    axis = "xyz".index(up[1])
-    return (eyes[axis] - chin[axis]) * (1.0 if up[0] == "+" else -1.0)
-
-
-class MeshSettings(Frozen):
-    """Where the meshes of another system lie, and how they lie in space (see `avatargen.exchange.mesh_folder`).
-
-    Their size and place come from eyes and chin, the same for all meshes or a row of a table for each, or from `scale`;
-    with none of these, each mesh is centred and made as tall as the template, hair and neck included.
-    """
-
-    folder: str = Field(description="relative to the file that names it, or absolute")
-    up: Axis = Field("+y", description="the axis to the top of the head")
-    front: Axis = Field("+z", description="the axis that the face looks along")
-    scale: Positive | None = Field(None, description="metres in a unit of the files, whose origin becomes ours")
-    eyes: Point | None = Field(None, description="between the pupils, in the coordinates of all files; with `chin`")
-    chin: Point | None = Field(None, description="the chin, in the coordinates of all files; with `eyes`")
-    landmarks: str | None = Field(None, description="table in the folder, with eyes and chin of each mesh")
-    table: str | None = Field(None, description="table in the folder, with the path of each item's mesh")
-    vertex_colours: Literal["linear", "srgb"] = Field(
-        "linear", description="how GLBs store vertex colours: linear, as glTF says, or srgb, against its rule"
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> MeshSettings:
-        lines, stated = [], [name for name in ("scale", "eyes", "landmarks") if getattr(self, name) is not None]
-        if (self.eyes is None) != (self.chin is None):
-            lines.append(f"got {'chin' if self.eyes is None else 'eyes'} alone; expected both eyes and chin")
-            stated = [name for name in stated if name != "eyes"]
-        if len(stated) > 1:
-            lines.append(f"got {' and '.join(stated)}; expected one of scale, eyes with chin, or landmarks")
-        if self.up[1] == self.front[1]:
-            lines.append(f"up is {self.up} and front is {self.front}; expected two different axes")
-        if self.eyes and self.chin and face_height(self.up, self.eyes, self.chin) <= 0:
-            lines.append(
-                f"eyes {self.eyes} lie no higher than chin {self.chin} along {self.up}; expected them above it"
-            )
-        if lines:
-            raise ValueError("; ".join(lines))
-        return self
-
-    @property
-    def by_height(self) -> bool:
-        """Whether nothing is stated that tells the size of a face."""
-        return self.scale is None and self.eyes is None and self.landmarks is None
 
 
 class SoftRasterSettings(Frozen):
@@ -117,13 +58,14 @@ class SoftRasterSettings(Frozen):
 class MethodSettings(Frozen):
     """One way of making an avatar; the defaults are the full method."""
 
-    source: Literal["optimise", "template", "oracle", "true_texture", "true_shape", "imported"] = hyper(
+    source: Literal["optimise", "template", "oracle", "true_texture", "true_shape", "imported", "frames"] = hyper(
         "optimise",
         "ours",
         "optimise with the prior; or the floor (template), the ceiling (oracle), the ceiling of either half "
-        "(true_texture, true_shape), another system's meshes (imported)",
+        "(true_texture, true_shape), another system's meshes (imported) or rendered views (frames)",
     )
     meshes: MeshSettings | None = Field(None, description="of source 'imported': where they are")
+    frames: FrameSettings | None = Field(None, description="of source 'frames': where they are")
     guide: Literal["diffusion", "clip"] = hyper(
         "diffusion", "paper", "what pulls renders to the prompt: score distillation, or a CLIP loss"
     )
@@ -179,8 +121,9 @@ class MethodSettings(Frozen):
             raise ValueError(
                 "phase1_steps + phase2_steps + phase3_steps is 0; expected at least 1 step for source 'optimise'"
             )
-        if (self.source == "imported") != (self.meshes is not None):
-            raise ValueError(f"source is '{self.source}', meshes are {self.meshes}; expected 'imported' with meshes")
+        for source, name, value in (("imported", "meshes", self.meshes), ("frames", "frames", self.frames)):
+            if (self.source == source) != (value is not None):
+                raise ValueError(f"source is '{self.source}', {name} are {value}; expected '{source}' with {name}")
         return self
 
     @property

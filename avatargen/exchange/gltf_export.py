@@ -76,6 +76,8 @@ def check_head(avatar: Avatar, head: HeadModel | None) -> None:
     """
     if avatar.status != "ok":
         raise ValueError(f"{avatar.id}: got status '{avatar.status}'; expected 'ok': a failed avatar has no head")
+    if avatar.frames is not None:
+        raise ValueError(f"{avatar.id}: got rendered views of another system; expected an avatar with a surface")
     if avatar.topology is not None or head is None:
         raise ValueError(
             f"{avatar.id}: got a mesh of another system; expected a head of a head model: it has neither joints nor "

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avatargen.config.errors import InputError
+from avatargen.config.other_systems import Axis, MeshSettings, Point, face_height
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import Axis, MeshSettings, Point, face_height
+from avatargen.exchange.item_table import item_name
 
 FORMATS = (".glb", ".obj", ".ply")
 LARGEST = 2048
@@ -49,23 +50,13 @@ class Landmarks(NamedTuple):
     chin: Point
 
 
-def mesh_name(item: PromptItem) -> str:
-    """Return the name of an item's file, without its suffix.
-
-    Example:
-        >>> mesh_name(PromptItem("list", "old-man", "an old man", seed=2))
-        'old-man.2'
-    """
-    return f"{item.item}.{item.seed}" if item.seed else item.item
-
-
 def mesh_notes(method: str, meshes: MeshSettings) -> list[str]:
     """Return what the user of a method's meshes should know, one line each."""
     if not meshes.by_height:
         return []
     return [
         f"methods.yaml: {method}: meshes: each is made as tall as the template, so tall hair shrinks a face and a "
-        "baby's is as large as a man's; state scale, landmarks, or eyes and chin (docs/extending.md)"
+        "baby's is as large as a man's; state scale, landmarks, or eyes and chin (docs/other-systems.md)"
     ]
 
 
@@ -86,9 +77,9 @@ def landmarks_of(meshes: MeshSettings, item: PromptItem, root: Path) -> Landmark
     if meshes.landmarks is None:
         return None
     path = root / meshes.folder / meshes.landmarks
-    found = read_landmarks(path, meshes).get(mesh_name(item))
+    found = read_landmarks(path, meshes).get(item_name(item))
     if found is None:
-        raise ValueError(f"{path}: no row for {mesh_name(item)}; expected one for each mesh")
+        raise ValueError(f"{path}: no row for {item_name(item)}; expected one for each mesh")
     return found
 
 

@@ -1,33 +1,26 @@
 """Find the meshes of another system, by name or by a table, and say what of them cannot be read, before a run.
 
-A table is a CSV file beside the meshes: ``mesh`` is a path in the folder, and ``id`` or ``prompt`` says for which item,
-``id`` as :func:`avatargen.exchange.mesh_files.mesh_name` writes it; ``prompt`` may have a ``seed`` beside it.
-
 The Snakefile calls `mesh_problems` while it is parsed, so this module imports torch and numpy only where a mesh has
 alpha.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 
 from avatargen.config.errors import InputError, some_of
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings
 from avatargen.exchange import mesh_files
 from avatargen.exchange.gltf_document import read_gltf, truncation
 from avatargen.exchange.gltf_limits import materials_shown, unread
-from avatargen.exchange.mesh_files import FORMATS, mesh_name, read_landmarks
+from avatargen.exchange.item_table import Table, item_name, place_of, read_table, rowless_problems
+from avatargen.exchange.mesh_files import FORMATS, read_landmarks
 from avatargen.exchange.ply_header import ply_problems
 
-TABLES = (["id", "mesh"], ["mesh", "prompt"], ["mesh", "prompt", "seed"])
-"""Columns of a table of meshes, sorted."""
 _FACE = re.compile(rb"^[ \t]*f[ \t]", re.MULTILINE)
 
 
@@ -42,11 +35,10 @@ def candidates(meshes: MeshSettings, item: PromptItem, root: Path) -> list[Path]
     Raises:
         InputError: the table cannot be read.
     """
-    folder, name = root / meshes.folder, mesh_name(item)
+    folder = root / meshes.folder
     if meshes.table is None:
-        return [folder / f"{name}{format_}" for format_ in FORMATS]
-    rows = read_table(folder / meshes.table)
-    found = rows.get(("id", name)) or rows.get(("prompt", f"{item.prompt}\n{item.seed}"))
+        return [folder / f"{item_name(item)}{format_}" for format_ in FORMATS]
+    found = place_of(mesh_table(meshes, root), item)
     return [folder / found] if found else []
 
 
@@ -69,57 +61,13 @@ def parts_of(path: Path) -> list[Path]:
     return [path, *(file for file in files if file.is_file())]
 
 
-def read_table(path: Path) -> dict[tuple[str, str], str]:
-    """Read a table of meshes: paths by ``("id", name)``, or by ``("prompt", prompt and seed in two lines)``.
-
-    Args:
-        path: of a CSV file in UTF-8.
+def mesh_table(meshes: MeshSettings, root: Path) -> Table:
+    """Read the table of a method's meshes; empty where it has none.
 
     Raises:
-        InputError: not readable, wrong columns, a duplicate row, or a mesh in another format; one problem for each row.
+        InputError: see `avatargen.exchange.item_table.read_table`.
     """
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise InputError([f"{path}: not readable: {error.strerror}"]) from error
-    return _read_table(path, facts.st_mtime_ns, facts.st_size)
-
-
-@lru_cache(maxsize=8)
-def _read_table(path: Path, _changed: int, _size: int) -> dict[tuple[str, str], str]:
-    """Read a table once until it changes: the fingerprint of every mesh asks for its row."""
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError([f"{path}: cannot be read as a CSV table in UTF-8: {error}"]) from error
-    header = [name.strip() for name in rows[0]] if rows else []
-    if sorted(header) not in TABLES:
-        expected = "; or ".join(", ".join(columns) for columns in TABLES)
-        raise InputError([f"{path}:1: got the columns {', '.join(header)}; expected {expected}"])
-    found: dict[tuple[str, str], str] = {}
-    problems = []
-    for number, cells in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-        key = ("id", row["id"]) if "id" in row else ("prompt", f"{row.get('prompt', '')}\n{row.get('seed') or 0}")
-        problems += [f"{path}:{number}: {problem}" for problem in _row_problems(row, key in found)]
-        found[key] = row.get("mesh", "")
-    if problems:
-        raise InputError(problems)
-    return found
-
-
-def _row_problems(row: dict[str, str], known: bool) -> list[str]:
-    """Return what is wrong with a row of a table of meshes."""
-    lines = []
-    if known:
-        lines.append(f"duplicate '{row.get('id') or row['prompt']}'; expected one row for each")
-    if Path(row.get("mesh", "")).suffix not in FORMATS:
-        lines.append(f"mesh: got '{row.get('mesh', '')}'; expected a file of {', '.join(FORMATS)}")
-    if row.get("seed") and not row["seed"].isdecimal():
-        lines.append(f"seed: got '{row['seed']}'; expected a whole number")
-    return lines
+    return read_table(root / meshes.folder / meshes.table, "mesh", FORMATS) if meshes.table else {}
 
 
 def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem], root: Path) -> list[str]:
@@ -136,7 +84,7 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
         return [f"{where}: folder: got '{meshes.folder}'; expected a folder, absolute or in {root}"]
     asked = list(items)
     try:
-        found = {mesh_name(item): find_mesh(meshes, item, root) for item in asked}
+        found = {item_name(item): find_mesh(meshes, item, root) for item in asked}
     except InputError as error:
         return [f"{where}: {problem}" for problem in error.problems]
     wrong: dict[str, list[str]] = {}
@@ -151,21 +99,14 @@ def mesh_problems(method: str, meshes: MeshSettings, items: Iterable[PromptItem]
 
 def _missing(meshes: MeshSettings, items: list[PromptItem], found: dict[str, Path | None], root: Path) -> list[str]:
     """Return which items have no mesh, in one line, and what is near the first of them in a table."""
-    missing = [item for item in items if found[mesh_name(item)] is None]
+    missing = [item for item in items if found[item_name(item)] is None]
     if not missing:
         return []
-    names = some_of([mesh_name(item) for item in missing])
+    names = some_of([item_name(item) for item in missing])
     if meshes.table is None:
         expected = f"expected a file of {', '.join(FORMATS)}; leave it empty for a failure"
         return [f"{meshes.folder}: no mesh for {names}; {expected}"]
-    lines = []
-    if rowless := [item for item in missing if not candidates(meshes, item, root)]:
-        known = [key.partition("\n")[0] for _, key in read_table(root / meshes.folder / meshes.table)]
-        first = rowless[0]
-        near = get_close_matches(first.prompt, known, 1) or get_close_matches(mesh_name(first), known, 1)
-        hint = f"; is '{near[0]}' meant?" if near else ""
-        names = some_of([mesh_name(item) for item in rowless])
-        lines.append(f"{meshes.table}: no row for {names}; expected one for each item{hint}")
+    lines = rowless_problems(meshes.table, mesh_table(meshes, root), missing)
     gone = [str(path) for item in missing for path in candidates(meshes, item, root)]
     if gone:
         lines.append(f"{meshes.table}: no file {some_of(gone)}; expected one; leave it empty for a failure")

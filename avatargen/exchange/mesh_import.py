@@ -23,7 +23,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from avatargen.config.settings import Axis, MeshSettings, face_height
+from avatargen.config.other_systems import MeshSettings, axis_vector, face_height
 from avatargen.exchange.gltf_colours import Painter, pixels_of
 from avatargen.exchange.gltf_reader import GltfReader
 from avatargen.exchange.mesh_files import Landmarks, parts_of
@@ -227,18 +227,6 @@ def place(
         return turned * meshes.scale
     low, high = turned.min(axis=0), turned.max(axis=0)
     return (turned - (low + high) / 2) * (template.height / max(high[1] - low[1], 1e-9))
-
-
-def axis_vector(axis: Axis) -> Float[np.ndarray, "3"]:
-    """Return the unit vector of an axis, ``+x`` to ``-z``.
-
-    Example:
-        >>> axis_vector("-z").tolist()
-        [0.0, 0.0, -1.0]
-    """
-    vector = np.zeros(3)
-    vector["xyz".index(axis[1])] = 1.0 if axis[0] == "+" else -1.0
-    return vector
 
 
 class _TrimeshPainter:

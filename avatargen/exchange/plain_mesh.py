@@ -38,7 +38,7 @@ def to_plain(avatar: Avatar, head: HeadModel | None, suffix: str, stem: str) -> 
     Raises:
         ValueError: the avatar failed, or was made with another head model.
     """
-    if head is not None:
+    if head is not None or avatar.frames is not None:
         check_head(avatar, head)
     elif avatar.status != "ok":
         raise ValueError(f"{avatar.id}: got status '{avatar.status}'; expected 'ok': a failed avatar has no head")

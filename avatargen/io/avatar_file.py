@@ -1,7 +1,8 @@
 """The avatar file: the only contract between generation and evaluation.
 
-A folder holds ``avatar.safetensors`` (parameters), ``texture.png`` (the baked texture, 8 bits) and ``avatar.json``
-(everything else). Each is written atomically, JSON last, so that a folder with a JSON file is complete.
+A folder holds ``avatar.safetensors`` (parameters), ``texture.png`` (the baked texture, 8 bits), ``frames.npz`` where
+the avatar is rendered views, and ``avatar.json`` (everything else). Each is written atomically, JSON last, so that a
+folder with a JSON file is complete.
 
 Parameters, offsets and latents are 32-bit floats: with 16 bits, neural colours change by a level here and there, and
 single views change ranks. Version 1 holds the baked texture as 32-bit floats too, and is still read.
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from avatargen.geometry.types import HeadParameters, HeadTopology
 from avatargen.io.atomic import replacing, write_json
+from avatargen.io.frames import FRAMES, HEAD, Frames, load_frames, save_frames
 
 VERSION = 2
 READABLE = (1, VERSION)
@@ -63,6 +65,8 @@ class Avatar:
         message: what went wrong, empty if nothing did.
         topology: of a mesh that another system made, which has vertices for `offsets` and no other parameters; None
             for heads of a head model.
+        frames: rendered views of another system, in whose place `topology` is one triangle without extent; None for
+            avatars that have a surface.
     """
 
     id: str
@@ -83,6 +87,7 @@ class Avatar:
     status: str = "ok"
     message: str = ""
     topology: HeadTopology | None = None
+    frames: Frames | None = None
 
     def parameters(self) -> HeadParameters:
         """Return the head's parameters as a batch of one."""
@@ -100,11 +105,13 @@ def save_avatar(folder: Path, avatar: Avatar) -> None:
     if avatar.topology is not None:
         tensors |= {name: getattr(avatar.topology, name) for name in _TOPOLOGY}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    others = (*_TENSORS, _BAKED, "topology")
+    others = (*_TENSORS, _BAKED, "topology", "frames")
     facts = {name: getattr(avatar, name) for name in Avatar.__dataclass_fields__ if name not in others}
     with replacing(folder / "avatar.safetensors") as partial:
         save_file(tensors, partial, metadata={"avatar": str(VERSION)})  # of two entries the order would change
         partial.chmod(folder.stat().st_mode & 0o666)  # safetensors lets nobody else read it
+    if avatar.frames is not None:
+        save_frames(folder / FRAMES, avatar.frames)
     with replacing(folder / TEXTURE) as partial:
         Image.fromarray(texture_bytes(avatar.baked_texture)).save(partial)
     write_json(folder / "avatar.json", {"version": VERSION, **facts})
@@ -122,11 +129,18 @@ def load_avatar(folder: Path) -> Avatar:
         version = facts.pop("version", None)
         if version == VERSION:
             tensors[_BAKED] = _read_texture(folder / TEXTURE)
+        frames = load_frames(folder / FRAMES) if facts.get("head_id") == HEAD else None
     except FileNotFoundError as error:
         raise AvatarFileError(
             f"{folder}: got no {Path(error.filename).name}; expected a folder of an avatar"
         ) from error
-    except (OSError, ValueError, SyntaxError, SafetensorError) as error:  # Pillow calls a damaged PNG a syntax error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        SyntaxError,
+        SafetensorError,
+    ) as error:  # Pillow's for damaged PNGs
         raise AvatarFileError(f"{folder}: not a readable avatar: {error}") from error
     if version not in READABLE:
         known = " or ".join(map(str, READABLE))
@@ -139,7 +153,7 @@ def load_avatar(folder: Path) -> Avatar:
         everything = torch.ones(len(tensors["offsets"]), dtype=torch.bool)
         faces, uvs, face_uvs = (tensors[name] for name in _TOPOLOGY)
         topology = HeadTopology(faces, uvs, face_uvs, {"skin": everything})
-    return Avatar(**facts | {name: tensors.get(name) for name in (*_TENSORS, _BAKED)}, topology=topology)
+    return Avatar(**facts | {name: tensors.get(name) for name in (*_TENSORS, _BAKED)}, topology=topology, frames=frames)
 
 
 def texture_bytes(texture: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:

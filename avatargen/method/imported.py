@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from avatargen.config.experiment import RunConfig
 from avatargen.config.places import ROOT
 from avatargen.config.prompts import PromptItem
-from avatargen.exchange.mesh_files import landmarks_of, mesh_name, mesh_notes
+from avatargen.exchange.item_table import item_name
+from avatargen.exchange.mesh_files import landmarks_of, mesh_notes
 from avatargen.exchange.mesh_folder import find_mesh, mesh_problems, parts_of
 from avatargen.io.content_hash import weights_id
 from avatargen.method.sources import Source
@@ -53,7 +54,7 @@ class Imported(Source):
         meshes = run.method.meshes
         path = find_mesh(meshes, item, ROOT) if meshes else None
         if meshes is None or path is None:
-            raise ValueError(f"{item.list}/{item.item}: no mesh for {mesh_name(item)} in {meshes and meshes.folder}")
+            raise ValueError(f"{item.list}/{item.item}: no mesh for {item_name(item)} in {meshes and meshes.folder}")
         marks = landmarks_of(meshes, item, ROOT) if path.stat().st_size else None
         mesh = read_mesh(path, meshes, TemplateSize.of(generator.head), marks)
         tensors = {name: torch.zeros(0) for name in ("shape", "expression")}

@@ -7,7 +7,7 @@ module imports torch only where an avatar is made.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class Source:
         paints: avatars have the colours of the ground-truth head; their pictures compress less than grey ones.
         is_external: another system made the avatars: they have another topology than the ground-truth heads, and their
             failures are results rather than mishaps of a run.
+        has_geometry: avatars have a surface, which the geometry track shows.
     """
 
     optimises = False
@@ -46,6 +47,7 @@ class Source:
     needs_truth = False
     paints = False
     is_external = False
+    has_geometry = True
 
     def problems(self, run: RunConfig, items: Iterable[PromptItem], root: Path = ROOT) -> list[str]:
         """Return what is missing to make avatars of these prompts, one line each."""
@@ -137,6 +139,11 @@ class TrueShape(Oracle):
 def source_of(run: RunConfig) -> Source:
     """Return the source of a method's avatars."""
     return load_class("source", run.method.source, SOURCES)()
+
+
+def flat_methods(runs: Mapping[str, RunConfig]) -> frozenset[str]:
+    """Return the methods whose avatars have no surface: nothing that needs one is asked of them."""
+    return frozenset(name for name, run in runs.items() if not source_of(run).has_geometry)
 
 
 def has_truth(head: str, item: PromptItem) -> bool:

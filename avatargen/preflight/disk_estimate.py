@@ -15,6 +15,7 @@ from pathlib import Path
 
 from avatargen.config.experiment import EvaluationSettings, JudgeSettings, RunConfig
 from avatargen.config.places import ROOT
+from avatargen.exchange.frame_files import LARGEST as LARGEST_FRAME
 from avatargen.exchange.mesh_files import LARGEST
 from avatargen.method.sources import source_of
 
@@ -44,6 +45,8 @@ _MESH_BYTES = 4 * 2**20
 _WIDTH = 768
 """Numbers in an embedding of a judge that is not a folder: those of the larger CLIP models in use."""
 _SMALL_FILES = 7 * 2**10
+_FRAMES = 120
+"""Rendered views of an avatar of another system."""
 """The JSON files of an avatar."""
 _CLUSTER = 4096
 """Bytes that file systems allocate at a time; half of it is lost at the end of each file."""
@@ -92,7 +95,7 @@ PHOTOGRAPH = Look(texture=1.7, views=1.7, sheet=1.4, turntable=0.03, snapshots=1
 
 def look_of(run: RunConfig) -> Look:
     """Return how well the pictures of a method's avatars compress."""
-    if run.method.meshes or (run.method.optimises and run.method.texture and run.prior.path != SHIPPED):
+    if source_of(run).is_external or (run.method.optimises and run.method.texture and run.prior.path != SHIPPED):
         return PHOTOGRAPH
     if run.method.optimises:
         return PAINTED if run.method.texture else GREY
@@ -120,6 +123,7 @@ def avatar_parts(
     return {
         "avatar.safetensors": geometry + latents + 1024,
         "texture.png": int(look.texture * side**2),
+        "frames.npz": int(look.texture * _FRAMES * LARGEST_FRAME**2) if method.frames else 0,
         "history.npz": _history_bytes(run),
         "views.npz": int(look.views * pixels),
         "sheet.png": int(look.sheet * KINDS * settings.views * CELL**2),

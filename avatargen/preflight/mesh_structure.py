@@ -8,14 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from avatargen.config.errors import InputError, some_of
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.places import ROOT, config_folders, shown
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings
 from avatargen.config.text_files import is_file, kind_of
 from avatargen.exchange.gltf_document import read_gltf, truncation
 from avatargen.exchange.gltf_limits import has_vertex_colours
-from avatargen.exchange.mesh_files import mesh_name
-from avatargen.exchange.mesh_folder import candidates, find_mesh, parts_of, read_table
+from avatargen.exchange.item_table import item_name
+from avatargen.exchange.mesh_folder import candidates, find_mesh, mesh_table, parts_of
 from avatargen.preflight.plan import Study
 
 SRGB_WRITERS = ("trimesh",)
@@ -63,7 +63,7 @@ def malformed_meshes(meshes: MeshSettings, items: Iterable[PromptItem], root: Pa
         path = find_mesh(meshes, item, root)
         problem = malformed(path) if path else _strange(candidates(meshes, item, root))
         if problem:
-            found[item] = f"{path.name if path else mesh_name(item)}: malformed: {problem}"
+            found[item] = f"{path.name if path else item_name(item)}: malformed: {problem}"
     return found
 
 
@@ -130,7 +130,7 @@ def place_problems(method: str, meshes: MeshSettings, root: Path = ROOT) -> list
             lines.append(f"{where}: {field}: {name}: got a folder, a pipe or a broken link; expected a file")
     if meshes.table and not lines:
         try:
-            read_table(folder / meshes.table)
+            mesh_table(meshes, root)
         except InputError as error:
             lines += [f"{where}: {problem}" for problem in error.problems]
     return lines

@@ -26,6 +26,7 @@ from avatargen.config.places import ROOT, list_folders
 from avatargen.config.plugins import DIAGNOSTICS, NEEDED, QUESTIONS, RENDERERS
 from avatargen.config.prompts import PromptItem, find_list, first_prompts, read_list, with_seeds
 from avatargen.config.settings import PriorSettings
+from avatargen.exchange.frame_files import view_problems
 from avatargen.headworld.phrases import tag_problems
 from avatargen.method.sources import WORLD_HEAD, WORLD_HEADS, has_truth, source_of
 from avatargen.preflight import disk_estimate
@@ -229,6 +230,9 @@ def _source_problems(
                     f"{experiment.experiment}: evaluation: fit: got 'face', but '{method}' has meshes without "
                     "landmarks; expected eyes and chin, or landmarks, in its stanza"
                 )
+            if run.method.frames:
+                shown = experiment.evaluation
+                lines += view_problems(method, run.method.frames, asked, shown.views, shown.elevation, root)
     return lines
 
 

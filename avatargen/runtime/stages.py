@@ -11,7 +11,7 @@ from typing import NamedTuple
 from avatargen.config.experiment import RunConfig
 from avatargen.io.content_hash import digest
 from avatargen.io.manifest import EmbedRow, RenderRow, Row
-from avatargen.method.sources import WORLD_HEADS, source_of
+from avatargen.method.sources import WORLD_HEADS, flat_methods, source_of
 from avatargen.preflight.plan import Study
 from avatargen.runtime import fingerprint
 
@@ -74,7 +74,7 @@ def embeddings_of(study: Study, rows: Iterable[RenderRow]) -> list[EmbedRow]:
 
 
 def measures_of(study: Study, method: str, row: Row) -> dict[str, tuple[str, str]]:
-    """Return the two fingerprints of each diagnostic of an avatar; none for one that failed.
+    """Return the two fingerprints of each diagnostic of an avatar; none for one that failed or has no surface.
 
     Args:
         study: of the run.
@@ -83,5 +83,6 @@ def measures_of(study: Study, method: str, row: Row) -> dict[str, tuple[str, str
     """
     experiment, judges = study.experiment, study.judges
     shown_by = (shown_as(study, method), experiment.evaluation, study.prior_of(method), judges)
-    names = experiment.diagnose if row.status == "ok" else ()
+    has_surface = row.status == "ok" and method not in flat_methods(study.runs)
+    names = experiment.diagnose if has_surface else ()
     return {name: fingerprint.of_diagnostic(name, row.fingerprint, row.status, *shown_by) for name in names}

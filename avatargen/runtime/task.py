@@ -21,7 +21,7 @@ from avatargen.io.whole_files import is_whole
 FINISHED = ("ok", "diverged")
 """Statuses of avatars that are not tried again."""
 REQUIRED = ("avatar.json", "avatar.safetensors")
-MADE = (*REQUIRED, "texture.png", "history.npz")
+MADE = (*REQUIRED, "texture.png", "frames.npz", "history.npz")
 """Files that generation writes and no later stage makes again; a damaged one makes the avatar useless."""
 DONE_FILE, WORK_FILE, ERROR_FILE = "done.json", "work.json", "error.txt"
 

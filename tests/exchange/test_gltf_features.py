@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings
 from avatargen.exchange.mesh_folder import mesh_problems
 from avatargen.exchange.mesh_import import TemplateSize, read_mesh
 from avatargen.exchange.meshopt_codec import encode_attributes, encode_indices

@@ -8,8 +8,9 @@ import torch
 import trimesh
 from PIL import Image
 
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings, MethodSettings
+from avatargen.config.settings import MethodSettings
 from avatargen.exchange.gltf_writer import Buffer
 from avatargen.exchange.mesh_files import (
     COLUMNS,

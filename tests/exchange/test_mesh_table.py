@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import MeshSettings
-from avatargen.exchange.mesh_folder import find_mesh, mesh_problems, parts_of, read_table
+from avatargen.exchange.mesh_folder import find_mesh, mesh_problems, mesh_table, parts_of
 from avatargen.exchange.mesh_import import TemplateSize, read_mesh
 from tests.user_folder import problems_of
 
@@ -81,14 +81,14 @@ def test_rows_and_files_that_are_missing_are_named(theirs):
 
 def test_wrong_tables_of_meshes_are_input_errors(theirs):
     text = "prompt,seed,mesh\na,0,a.glb\na,,b.glb\nb,one,c.glb\nc,1,c.fbx\n\n"
-    problems = problems_of(read_table, theirs / settings(theirs, text).table)
+    problems = problems_of(mesh_table, settings(theirs, text), theirs)
     wanted = (
         "map.csv:3: duplicate 'a'; expected one row for each",
         "map.csv:4: seed: got 'one'; expected a whole number",
         "map.csv:5: mesh: got 'c.fbx'; expected a file of .glb, .obj, .ply",
     )
     assert len(problems) == 3 and all(line.endswith(end) for line, end in zip(problems, wanted, strict=True))
-    (problem,) = problems_of(read_table, theirs / settings(theirs, "prompt,path\n").table)
+    (problem,) = problems_of(mesh_table, settings(theirs, "prompt,path\n"), theirs)
     assert problem.endswith(
         "map.csv:1: got the columns prompt, path; expected id, mesh; or mesh, prompt; or mesh, prompt, seed"
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from avatargen.config.settings import MeshSettings
+from avatargen.config.other_systems import MeshSettings
 from avatargen.exchange.gltf_compact import joined, shared_part, to_compact
 from avatargen.exchange.gltf_export import to_glb
 from avatargen.exchange.mesh_import import TemplateSize, read_mesh

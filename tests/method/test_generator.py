@@ -9,9 +9,10 @@ import torch
 import trimesh
 
 from avatargen.config.experiment import JudgeSettings, RunConfig
+from avatargen.config.other_systems import MeshSettings
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import CameraSettings, MeshSettings, MethodSettings, PriorSettings, SoftRasterSettings
+from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings, SoftRasterSettings
 from avatargen.geometry.cameras import keyed_noise
 from avatargen.heads.face_points import FacePoints
 from avatargen.heads.flame.files import VARIABLE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from avatargen.exchange.mesh_files import mesh_name
+from avatargen.exchange.item_table import item_name
 from avatargen.preflight.mesh_structure import malformed
 from avatargen.preflight.validate import validate_all
 from avatargen.runtime.launch import asked
@@ -96,7 +96,7 @@ def theirs(place):
     stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": "meshes", "scale": 1.0}}}
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
     for item in validate_all("mine").lists["few"]:
-        (folder / f"{mesh_name(item)}.obj").write_text(TRIANGLE)
+        (folder / f"{item_name(item)}.obj").write_text(TRIANGLE)
     return folder
 
 
@@ -126,7 +126,7 @@ def test_a_folder_meant_from_elsewhere_is_found_and_told(place, theirs):
 
 def test_malformed_meshes_are_told_and_fail_alone(theirs):
     study = validate_all("mine", {"methods": ["theirs"]})
-    first, second, third, fourth = [mesh_name(item) for item in study.lists["few"]]
+    first, second, third, fourth = [item_name(item) for item in study.lists["few"]]
     before = asked(study)("few", "theirs", "0000")
     for name in (first, second, third):
         (theirs / f"{name}.obj").unlink()
@@ -151,7 +151,7 @@ def test_a_table_of_landmarks_is_a_file(place, theirs):
 
 def test_colours_that_break_the_rule_of_gltf_are_told(place, theirs):
     """trimesh writes vertex colours in sRGB."""
-    names = [mesh_name(item) for item in validate_all("mine", {"methods": ["theirs"]}).lists["few"]]
+    names = [item_name(item) for item in validate_all("mine", {"methods": ["theirs"]}).lists["few"]]
     box = trimesh.creation.box()
     for name, coloured in zip(names[:2], (True, False), strict=True):
         if coloured:

@@ -8,7 +8,7 @@ from avatargen.config import packages
 from avatargen.config.errors import InputError
 from avatargen.config.loading import load_experiment, load_library
 from avatargen.config.pools import TRACKS
-from avatargen.exchange.mesh_files import mesh_name
+from avatargen.exchange.item_table import item_name
 from avatargen.heads.flame.files import VARIABLE
 from avatargen.preflight import disk_estimate
 from avatargen.preflight.validate import check_space, guiding_judges, needed_bytes, running_bytes, validate_all
@@ -367,7 +367,7 @@ def test_relative_paths_start_at_the_working_directory_too(place):
     (place / "theirs").mkdir()
     items = validate_all("mine").lists["few"]
     for item in items:
-        (place / "theirs" / f"{mesh_name(item)}.ply").touch()
+        (place / "theirs" / f"{item_name(item)}.ply").touch()
     study = validate_all("mine", {"methods": ["full", "theirs"]})
     assert study.prior_of("full").path == str(place / "prior") and study.judges["own"].model == str(place / "judge")
     assert study.runs["theirs"].method.meshes.folder == str(place / "theirs")

@@ -12,13 +12,17 @@ import sys
 import time
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
 import trimesh
 import yaml
 
 from avatargen.config.places import ROOT
+from avatargen.preflight.plan import read_plan
 from eval.results_file import schema_text
+from eval.views import RenderTools
+from tests.other_systems import write_headstudio, write_magic3d
 from tests.workflow.small_study import EXPERIMENT, none_left_within, run, stamps, start, write_study
 
 COLUMNS = {
@@ -155,6 +159,43 @@ def test_wrong_input_stops_before_any_work(tmp_path):
     assert found.returncode != 0
     for part in ("few.tsv:4: duplicate id 'old'", "did you mean 'full'?", "did you mean 'mini'?"):
         assert part in found.stderr
+
+
+def test_the_example_of_two_other_systems_runs(place):
+    """Its table has a mesh and a turn of views beside ours; views are scored in colour alone, and there as ours are."""
+    ours = sorted(place.glob("results/tiny/few/template/avatars/*"))
+    study = read_plan(str(place / "results/tiny/plan.json"))
+    tools = RenderTools.load("anny", "warp", study.prior_of("template"), place)
+    write_magic3d(place / "theirs/magic3d", ours)
+    write_headstudio(place / "theirs/headstudio", ours, tools, study.experiment.evaluation, views=9)
+    example = (ROOT / "docs/other-systems.md").read_text().split("```yaml\n")[1].partition("```")[0]
+    (place / "workflow/config/methods.yaml").write_text(example)
+    with (place / "prompts/few.tsv").open("a") as file:
+        file.write("none\ta man\t\n")
+    asked = ("methods=[template,magic3d,headstudio]", "diagnose=robustness")
+    process = start(place, *asked)
+    output = process.communicate(timeout=100)[0]
+    assert process.returncode and output.count("map.csv: no row for none; expected one for each item") == 2
+    with (place / "theirs/magic3d/map.csv").open("a") as file:
+        file.write("none.ply,a man\n")
+    (place / "theirs/magic3d/none.ply").touch()  # both systems failed
+    with (place / "theirs/headstudio/map.csv").open("a") as file:
+        file.write("none,a man\n")
+    (place / "theirs/headstudio/none").mkdir()
+    assert "headstudio: frames: rendered views have no mesh" in run(place, *asked)
+    tables = place / "results/tiny/tables"
+    clip_r = pd.read_csv(tables / "clip_r.csv").set_index(["method", "track"])
+    assert set(clip_r.loc["headstudio"].index) == {"texture"}
+    assert set(clip_r.loc["magic3d"].index) == {"texture", "geometry"}
+    assert (clip_r.n == 3).all() and (clip_r.loc[["magic3d", "headstudio"]].n_failed == 1).all()
+    records = pd.read_csv(tables / "records.csv").query("item != 'none' and track == 'texture'")
+    colour = records.set_index(["method", "item"]).sort_index()[["rank_baked", "view_hits_baked", "clip_score_baked"]]
+    assert np.allclose(colour.loc["headstudio"], colour.loc["template"], atol=1e-5)
+    failures = pd.read_csv(tables / "failures.csv")
+    assert set(failures.item) == {"none"} and failures.message.str.contains("stands for a failure").all()
+    assert set(pd.read_csv(tables / "measures.csv").method) == {"template", "magic3d"}
+    page = (place / "results/tiny/report/index.html").read_text()
+    assert "HeadStudio&#39;s Gaussians" in page or "HeadStudio's Gaussians" in page
 
 
 def test_meshes_of_another_system_are_scored_too(place):

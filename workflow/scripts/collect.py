@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from avatargen.io.manifest import read_manifests
+from avatargen.method.sources import flat_methods
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
 from avatargen.runtime.job import job
@@ -26,6 +27,7 @@ with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0]
         root=Path(),
         tables=tables,
         guides=guiding_judges(study),
+        flat=flat_methods(study.runs),
     )
     for name in () if study.experiment.diagnose else NAMES:  # of an earlier run with diagnostics
         remove_table(tables, name)

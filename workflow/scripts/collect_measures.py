@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from avatargen.io.manifest import read_manifests
+from avatargen.method.sources import flat_methods
 from avatargen.preflight.plan import read_plan
 from avatargen.preflight.validate import guiding_judges
 from avatargen.runtime.job import job
@@ -16,9 +17,10 @@ with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0]
     study = read_plan(snakemake.params.plan)
     experiment = study.experiment
     rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
+    flat = flat_methods(study.runs)
     captions = map(CaptionEmbeddings.load, map(Path, snakemake.input.captions))
     tables = collect_measures(
-        rows=rows,
+        rows=[row for row in rows if row.method not in flat],
         diagnostics=experiment.diagnose,
         pools=read_pools(rows, study.files),
         captions=dict(zip(study.judges, captions, strict=True)),
