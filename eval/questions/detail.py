@@ -25,6 +25,7 @@ SCALES = ("4 mm", "8 mm", "16 mm", "32 mm", "64 mm")
 TICKS = [name.removesuffix(" mm") for name in SCALES]
 REGIONS = ("face", "eyelids", "nose", "lips", "ears", "scalp", "beard", "neck")
 FULL, TEMPLATE, NO_OFFSETS, NO_SHAPE, ORACLE = "full", "template", "no_offsets", "no_shape", "oracle"
+SMOOTH = "smooth_offsets"
 MESHES = {"a quarter of full's": "coarse_mesh", "full's": FULL, "four times full's": "fine_mesh"}
 """Methods by the faces of their mesh, relative to full's."""
 TRUE_MESHES = {"a quarter of full's": "oracle_coarse", "full's": ORACLE, "four times full's": "oracle_fine"}
@@ -124,6 +125,11 @@ def _statements(evidence: Evidence) -> Iterator[Statement]:
         ("full's normals are closer than the template's", TEMPLATE),
     ):
         yield compared(text, error, _of(evidence, other, "normal_error_deg"), (FULL, other), "degrees", 1)
+    for text, measure, unit, digits in (
+        ("smoother offsets bring normals closer", "normal_error_deg", "degrees", 1),
+        ("smoother offsets bring the surface closer", "surface_mm", "mm", 2),
+    ):
+        yield compared(text, *(_of(evidence, name, measure) for name in (SMOOTH, FULL)), (SMOOTH, FULL), unit, digits)
     agree = [_of(evidence, name, "curvature_correlation") for name in (FULL, TEMPLATE)]
     text = "full's mean curvature agrees with the ground truth better than the template's"
     yield compared(text, agree[0], agree[1], (FULL, TEMPLATE), sign=1)
