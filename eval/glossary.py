@@ -76,6 +76,7 @@ TERMS = {
     "attribute": "fraction of avatars that were taken for a head with another value of this attribute",
     "kendall_tau": "agreement of two judges' rankings of the methods; 1 is the same ranking, 0 no relation",
     "seconds": "share of the batch's optimisation and baking, over all attempts, without loading models, s",
+    "n_taken_over": "avatars that another experiment made; their seconds are of that run's load",
     "seconds_mean": "mean time of an avatar, s",
     "seconds_median": "median time of an avatar, s",
     "seconds_total": "time of all avatars of the method, s",

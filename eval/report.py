@@ -90,7 +90,8 @@ TABLES = {
     "cost": (
         "Cost",
         "Seconds for one avatar: its share of its batch's optimisation, over all attempts and without loading models, "
-        "and its baking. Peak memory during its batch, of the GPU or else of the process. Unknown for errors.",
+        "and its baking. Peak memory during its batch, of the GPU or else of the process. Unknown for errors. Avatars "
+        "that were taken over from another experiment bring the seconds of that run.",
     ),
 }
 """Title and text of each table in the report."""

@@ -87,6 +87,7 @@ class Cost(NamedTuple):
     method: str
     n: int
     n_failed: int
+    n_taken_over: int
     seconds_mean: float
     seconds_median: float
     seconds_total: float
@@ -221,7 +222,8 @@ def cost(rows: Sequence[Row]) -> pd.DataFrame:
         seconds, memory = numbers(column(group, "seconds")), numbers(column(group, "peak_memory_mb"))
         total = seconds.sum(min_count=1)  # unknown, not 0, for meshes of another system
         mean, median = seconds.mean(), seconds.median()
-        lines.append(Cost(method, len(group), _failed(group), mean, median, total, memory.max()))
+        taken = int((column(group, "taken_from") != "").sum())
+        lines.append(Cost(method, len(group), _failed(group), taken, mean, median, total, memory.max()))
     return pd.DataFrame(lines, columns=Cost._fields)
 
 

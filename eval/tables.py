@@ -109,6 +109,7 @@ LABELS = {
     "at_bounds": "shape at bounds",
     "at_limit": "offsets at limit",
     "with_findings": "any finding",
+    "n_taken_over": "taken over",
     "seconds_mean": "mean, s",
     "seconds_median": "median, s",
     "seconds_total": "total, s",

@@ -188,7 +188,7 @@ class Generator:
         return BatchSizes(self.head.shape_template.device)
 
     def truncated_by(self, run: RunConfig, prompt: str) -> list[str]:
-        """Return which readers truncate a prompt: the prior, the CLIP guide; none where nothing is optimised."""
+        """Return who truncates a prompt, or the one to be guided away from; none where nothing is optimised."""
         if not run.method.optimises:
             return []
         words = VIEW_WORDS[self.settings.view_words].names
@@ -202,6 +202,8 @@ class Generator:
             texts = [with_view(prompt, view) for view in views] if run.method.view_prompts else [prompt]
             if any(reader.truncates(texts)):
                 found.append(name)
+        if (negative := run.prior.negative_prompt) and any(self.prior.truncates([negative])):
+            found.append(f"prior '{run.prior_name}' (its negative prompt)")
         return found
 
     def clip_guide(self, run: RunConfig) -> ClipGuide | None:

@@ -92,7 +92,7 @@ def _write_tables(tables, records, truths, protocols, rows):
     pd.DataFrame([{"method": name, **clip_r} for name in methods]).to_csv(tables / "clip_r.csv", index=False)
     truth = [{"method": name, **alike, "geometry_mm_mean": 2.0} for name in methods]
     pd.DataFrame(truth).to_csv(tables / "truth.csv", index=False)
-    cost = {"n": 1, "n_failed": 0, "seconds_mean": 2.0, "seconds_median": 2.0, "seconds_total": 2.0}
+    cost = {"n": 1, "n_failed": 0, "n_taken_over": 0, "seconds_mean": 2.0, "seconds_median": 2.0, "seconds_total": 2.0}
     cost |= {"peak_memory_mb_max": float("nan")}
     pd.DataFrame([{"method": name, **cost} for name in methods]).to_csv(tables / "cost.csv", index=False)
     for name in methods:

@@ -69,6 +69,15 @@ def make(generator, run, items, folder: Path, on_step=None):
     return list(generator.run(run, items, folders, on_step))
 
 
+def test_a_negative_prompt_that_is_cut_is_named(generator):
+    run, long = run_config(generator), "bright red lips and " * 40
+    away = {text: run.prior.model_copy(update={"negative_prompt": text}) for text in ("lips", long)}
+    named = {
+        text: generator.truncated_by(run.model_copy(update={"prior": prior}), "a man") for text, prior in away.items()
+    }
+    assert named == {"lips": [], long: ["prior 'small' (its negative prompt)"]}
+
+
 def same(a, b) -> bool:
     names = ("shape", "expression", "offsets", "latent_texture", "baked_texture")
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
