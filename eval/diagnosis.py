@@ -107,27 +107,24 @@ def misalignment(avatar: Avatar, tools: RenderTools, cameras: Cameras, size: int
     cameras = some_views(cameras, slice(None, None, STRIDE))
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, size, samples=2, gradients=False).coverage[0, :, 0]
-    change = outline_change(avatar, tools, cameras).cpu()
+    change = foreground_changes(avatar, tools, cameras).abs().mean((1, 2)).cpu()
     return float((change / covered.mean((1, 2)).clamp(min=1e-3)).mean())
 
 
-def outline_change(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, " V"]:
-    """Return the fraction of each view that the prior adds to or removes from the avatar's outline.
+def foreground_changes(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, "V H W"]:
+    """Return what the prior adds to (1) or takes from (-1) the avatar's foreground, mean over BACKGROUNDS.
 
     The result is on the prior's device.
     """
     prior = tools.prior
     (views,) = named_views(cameras, VIEW_WORDS[tools.prior_settings.view_words])
     condition, empty = prior.embed([with_view(avatar.prompt, view) for view in views]), prior.embed([""])
-    changes = []
+    key, changes = torch.tensor([draw_key(avatar.prompt, avatar.seed)]), []
     for number, colour in enumerate(BACKGROUNDS):
         latents = neural_latents(avatar, tools, cameras, colour)
-        noise = keyed_noise(
-            torch.tensor([draw_key(avatar.prompt, avatar.seed)]), number, len(latents), tuple(latents.shape[1:])
-        )[0]
-        noise = noise.to(latents.device)
+        noise = keyed_noise(key, number, len(latents), tuple(latents.shape[1:]))[0].to(latents.device)
         changes.append(foreground_change(prior, latents, noise, condition, empty, DENOISING))
-    return torch.stack(changes).mean(0)[:, 0].abs().mean((1, 2))
+    return torch.stack(changes).mean(0)[:, 0]
 
 
 def mask_change(history: History) -> float:

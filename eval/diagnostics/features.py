@@ -37,21 +37,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from avatargen.config.experiment import EvaluationSettings
-from avatargen.config.prompts import draw_key
 from avatargen.config.settings import CameraSettings
-from avatargen.geometry.cameras import FACE, keyed_noise, usual_framing
+from avatargen.geometry.cameras import FACE, usual_framing
 from avatargen.geometry.types import Cameras, RenderOutput
 from avatargen.heads.anny.head import AnnyHead
 from avatargen.headworld.truth import true_head
 from avatargen.io.avatar_file import Avatar
 from avatargen.io.manifest import Row
-from avatargen.priors.foreground import foreground_change
-from avatargen.priors.view_prompts import VIEW_WORDS, named_views, with_view
-from eval.diagnosis import BACKGROUNDS, DENOISING, STRIDE, prior_cameras
+from eval.diagnosis import STRIDE, foreground_changes, prior_cameras
 from eval.diagnostics.base import Diagnostic, Measure, Measured
 from eval.outline import border_distance, overlap
 from eval.painted_features import Placement, features_of, placements
-from eval.views import RenderTools, decode_views, neural_latents, some_views, to_bytes
+from eval.views import RenderTools, decode_views, some_views, to_bytes
 
 AZIMUTHS = (-15.0, 0.0, 15.0)
 """Views of the face, degrees."""
@@ -171,24 +168,10 @@ def outline_fit(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> dict[st
     size = tools.prior_settings.latent_size * tools.prior.downscale
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, size, samples=2, gradients=False).coverage[0, :, 0]
-    foreground = (covered + foreground_changes(avatar, tools, cameras)).clamp(0, 1)
+    foreground = (covered + foreground_changes(avatar, tools, cameras).cpu()).clamp(0, 1)
     pixel = pixel_mm(float(cameras.distance[0, 0]), float(cameras.fov[0, 0]), size)
     distance = border_distance(covered, foreground) * pixel
     return {"outline_iou": float(overlap(covered, foreground).mean()), "outline_mm": float(distance.mean())}
-
-
-def foreground_changes(avatar: Avatar, tools: RenderTools, cameras: Cameras) -> Float[Tensor, "V H W"]:
-    """Return what the prior adds to (1) or takes from (-1) the avatar's foreground, mean over two backgrounds."""
-    prior = tools.prior
-    (views,) = named_views(cameras, VIEW_WORDS[tools.prior_settings.view_words])
-    condition, empty = prior.embed([with_view(avatar.prompt, view) for view in views]), prior.embed([""])
-    changes = []
-    for number, colour in enumerate(BACKGROUNDS):
-        latents = neural_latents(avatar, tools, cameras, colour)
-        key = torch.tensor([draw_key(avatar.prompt, avatar.seed)])
-        noise = keyed_noise(key, number, len(latents), tuple(latents.shape[1:]))[0].to(latents.device)
-        changes.append(foreground_change(prior, latents, noise, condition, empty, DENOISING))
-    return torch.stack(changes).mean(0)[:, 0].cpu()
 
 
 def drawn(face: Face, found: dict[str, Placement]) -> Image.Image:

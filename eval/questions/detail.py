@@ -129,7 +129,8 @@ def _statements(evidence: Evidence) -> Iterator[Statement]:
         ("smoother offsets bring normals closer", "normal_error_deg", "degrees", 1),
         ("smoother offsets bring the surface closer", "surface_mm", "mm", 2),
     ):
-        yield compared(text, *(_of(evidence, name, measure) for name in (SMOOTH, FULL)), (SMOOTH, FULL), unit, digits)
+        smooth, own = (_of(evidence, name, measure) for name in (SMOOTH, FULL))
+        yield compared(text, smooth, own, (SMOOTH, FULL), unit, digits)
     agree = [_of(evidence, name, "curvature_correlation") for name in (FULL, TEMPLATE)]
     text = "full's mean curvature agrees with the ground truth better than the template's"
     yield compared(text, agree[0], agree[1], (FULL, TEMPLATE), sign=1)

@@ -11,7 +11,7 @@ from avatargen.config.experiment import EvaluationSettings
 from avatargen.geometry.cameras import evaluation_cameras
 from avatargen.io.history import History
 from avatargen.priors import foreground
-from eval.diagnosis import diagnose, mask_change, outline_change
+from eval.diagnosis import diagnose, foreground_changes, mask_change
 from eval.findings import FINDINGS, Diagnosis
 from eval.views import RenderTools, decode_views, neural_colour, protocol_cameras
 from tests.eval.conftest import RADIUS
@@ -85,8 +85,8 @@ def test_an_outline_that_the_prior_changes_is_misaligned(avatar, tools, monkeypa
 
 def test_outlines_are_measured_on_the_priors_device(avatar, distant_tools, monkeypatch):
     monkeypatch.setattr(foreground, "denoise", lambda _prior, latents, noise, *_: latents + noise)
-    change = outline_change(avatar, distant_tools, evaluation_cameras(1, views=2))
-    assert change.device == distant_tools.prior.device and change.shape == (2,)
+    change = foreground_changes(avatar, distant_tools, evaluation_cameras(1, views=2))
+    assert change.device == distant_tools.prior.device and change.shape[0] == 2 and change.ndim == 3
 
 
 def test_mask_change_is_the_mean_over_refreshes():
