@@ -17,8 +17,8 @@ from avatargen.io.avatar_file import GREY, Avatar
 from avatargen.priors import foreground
 from avatargen.render.texel_map import build_texel_map
 from avatargen.render.warp import WarpRenderer
+from eval import diagnosis
 from eval.diagnosis import prior_cameras
-from eval.diagnostics import features as module
 from eval.diagnostics.features import AZIMUTHS, Features, outline_fit
 from eval.truth import INNER, outside
 from eval.views import RenderTools
@@ -140,7 +140,7 @@ def test_outline_that_the_prior_widens(avatar, head, renderer, prior_settings, m
     """A prior that adds a frame of 8 of 64 pixels to the left: the overlap is what it was without."""
     added = torch.zeros(4, 1, 64, 64)
     added[..., :8] = 1.0
-    monkeypatch.setattr(module, "foreground_change", lambda *_: added)
+    monkeypatch.setattr(diagnosis, "foreground_change", lambda *_: added)
     fit = sphere_fit(avatar, head, renderer, prior_settings)
     tools = RenderTools(head, renderer, ResizePrior(), prior_settings, "sphere", "warp")
     cameras = prior_cameras(tools, SETTINGS)
