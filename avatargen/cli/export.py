@@ -26,7 +26,10 @@ EPILOG = """examples:
   avatargen export FOLDER --compress meshopt --texture webp            small, for a web page
   avatargen export FOLDER --out head.obj                               the surface alone
 
-OBJ and PLY hold the posed surface with its colours: no joints, expressions, clips or names."""
+OBJ and PLY hold the posed surface with its colours: no joints, expressions, clips or names. For FBX and USDZ, import a
+GLB of --material lit into Blender and export it from there (docs/cli.md says what survives)."""
+BLENDER = ("fbx", "usd", "usda", "usdc", "usdz")
+"""Suffixes that Blender writes."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -92,7 +95,8 @@ def format_of(options: argparse.Namespace) -> str:
         problems.append(f"--out: got {len(options.folders)} folders; expected one")
     if options.out and suffix not in FORMATS:
         offered = ", ".join(f".{name}" for name in FORMATS)
-        problems.append(f"--out: got '{options.out.name}'; expected a name that ends in {offered}")
+        way = "; Blender makes it of a GLB of --material lit" if suffix in BLENDER else ""
+        problems.append(f"--out: got '{options.out.name}'; expected a name that ends in {offered}{way}")
     elif options.out and options.format not in (None, suffix):
         problems.append(f"--format: got {options.format} with --out {options.out.name}; expected {suffix}")
     kind = options.format or suffix or FORMATS[0]

@@ -78,13 +78,16 @@ def demo_tracks() -> dict[str, Knots]:
     return tracks
 
 
-def jaw_clip(names: Sequence[str], rest: Sequence[float], mesh_node: int, jaw_node: int, add: Add) -> dict[str, Any]:
+def jaw_clip(
+    names: Sequence[str], rest: Sequence[float], mesh_node: int, jaw_node: int, bend: float, add: Add
+) -> dict[str, Any]:
     """Return the JSON of a clip that opens and closes the jaw, with the correctives of its pitch.
 
     Args:
         names: of the morph targets.
         rest: weight of each in the avatar.
         mesh_node, jaw_node: indices of nodes.
+        bend: rotation about x of the jaw's node at rest, radians.
         add: adds arrays to the file.
     """
     phase = np.linspace(0, 1, JAW_KEYS)
@@ -95,7 +98,7 @@ def jaw_clip(names: Sequence[str], rest: Sequence[float], mesh_node: int, jaw_no
         if name in names:
             weights[:, list(names).index(name)] = [corrective_weight(part, angle) for angle in angles]
     turns = np.zeros((JAW_KEYS, 4))
-    turns[:, 0], turns[:, 3] = np.sin(angles / 2), np.cos(angles / 2)
+    turns[:, 0], turns[:, 3] = np.sin((angles + bend) / 2), np.cos((angles + bend) / 2)
     outputs = {"rotation": (jaw_node, turns), "weights": (mesh_node, weights.ravel())}
     return _clip("jaw_open", JAW_SECONDS * phase, outputs, add)
 

@@ -21,9 +21,10 @@ import torch
 from jaxtyping import Float, Int
 
 from avatargen.exchange.gltf_clips import CORRECTIVE
-from avatargen.exchange.gltf_export import check_head, clips_of, skeleton_nodes, split_seams, strongest, whole_steps
+from avatargen.exchange.gltf_export import check_head, clips_of, skinned_nodes, split_seams, strongest, whole_steps
 from avatargen.exchange.gltf_material import asset, image_bytes, paint, surface
 from avatargen.exchange.gltf_options import GltfOptions
+from avatargen.exchange.gltf_skeleton import Skeleton
 from avatargen.exchange.gltf_targets import initial_weight, morph_targets
 from avatargen.exchange.gltf_writer import parse, to_file
 from avatargen.exchange.meshopt_codec import (
@@ -38,7 +39,7 @@ from avatargen.exchange.meshopt_codec import (
 from avatargen.exchange.texture_fill import export_texture
 from avatargen.geometry.normals import area_normals
 from avatargen.geometry.types import HeadTopology
-from avatargen.heads.base import HeadModel, Rig
+from avatargen.heads.base import HeadModel
 from avatargen.io.avatar_file import Avatar
 from avatargen.io.content_hash import digest
 
@@ -248,8 +249,10 @@ def to_compact(avatar: Avatar, head: HeadModel | None, shared: Shared, options: 
         primitive["targets"] = [{"POSITION": accessor} for accessor in shared.targets.values()]
         mesh["extras"] = {"targetNames": list(shared.targets)}
         mesh["weights"] = [round(initial_weight(name, avatar, head), 4) for name in shared.targets]
-        scene |= _skinned(avatar, head, quantum, packer, options)
-        if clips := clips_of(mesh, head, options, packer.floats):
+        skeleton = Skeleton.of(head, head.rig(avatar.shape), points)
+        inverse = packer.floats(skeleton.inverse_bind(quantum))  # also turn steps into metres
+        scene |= skinned_nodes(avatar, skeleton, inverse, options)
+        if clips := clips_of(mesh, skeleton, options, packer.floats):
             scene["animations"] = clips
     kind = options.texture or "jpeg"
     texture = avatar.baked_texture if head is None else export_texture(avatar, head)
@@ -297,15 +300,6 @@ def _moved(view: dict[str, Any], by: int) -> dict[str, Any]:
     """Return a view of the shared part, `by` bytes further on."""
     packed = view["extensions"][EXTENSIONS[0]]
     return {**view, "extensions": {EXTENSIONS[0]: {**packed, "byteOffset": packed["byteOffset"] + by}}}
-
-
-def _skinned(avatar: Avatar, head: HeadModel, quantum: float, packer: _Packer, options: GltfOptions) -> dict[str, Any]:
-    """Return the JSON of nodes and joints; the inverse bind matrices turn steps into metres."""
-    rig: Rig = head.rig(avatar.shape)
-    inverse = np.tile(np.diag([quantum, quantum, quantum, 1.0]), (len(rig.pivots) + 1, 1, 1))
-    inverse[1:, 3, :3] = -rig.pivots.numpy()  # glTF stores matrices column by column
-    skin = {"joints": list(range(1, len(inverse) + 1)), "inverseBindMatrices": packer.floats(inverse), "skeleton": 1}
-    return {"nodes": skeleton_nodes(avatar, head, rig, options), "skins": [skin], "scenes": [{"nodes": [0, 1]}]}
 
 
 def _steps(metres: Float[np.ndarray, "N 3"], quantum: float) -> np.ndarray:

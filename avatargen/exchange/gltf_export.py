@@ -4,17 +4,17 @@
     avatargen export FOLDER --out head.glb
 
 The file holds the neutral head with its offsets, its baked texture, filled where no camera saw
-(:mod:`avatargen.exchange.texture_fill`), and the joints (neck, jaw, eyes, …) under a body that does not move. Units are
-metres; y is up and the face looks along +z, as in glTF. `GltfOptions` says what may be chosen. The morph targets are,
+(:mod:`avatargen.exchange.texture_fill`), and the joints (:mod:`avatargen.exchange.gltf_skeleton`). Units are metres; y
+is up and the face looks along +z, as in glTF. `GltfOptions` says what may be chosen. The morph targets are,
 in this order:
 
 - the expressions of the head model, under its own names (Anny's are ARKit's), set to the avatar's values;
 - facial actions that the head model has besides, under their ARKit names (FLAME's, see `HeadModel.actions`), at 0;
 - visemes (:mod:`avatargen.exchange.visemes`), if asked for, at 0;
 - pose correctives, where the head model has some (FLAME), since skinning has no place for them: two for each axis of a
-  joint. A rotation by θ about that axis needs sin θ of ``corrective_JOINT_AXIS_sin`` and cos θ - 1 of ``…_cos``. They
-  are linear in R - I, so the pair is exact for a rotation about one axis. The mesh's ``extras.correctives`` lists them,
-  and the clip ``jaw_open`` drives the jaw together with its pair.
+  joint. A rotation by θ about that axis of the head needs sin θ of ``corrective_JOINT_AXIS_sin`` and cos θ - 1 of
+  ``…_cos``. They are linear in R - I, so the pair is exact for a rotation about one axis. The mesh's
+  ``extras.correctives`` lists them, and the clip ``jaw_open`` drives the jaw together with its pair.
 
 Morph targets and skinning then reproduce the head model, with two exceptions: a vertex keeps its four strongest joints,
 as glTF viewers expect; and joints lie where they do in the neutral face, while FLAME's move a little with expressions.
@@ -25,13 +25,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float, Int, UInt8
 
 from avatargen.exchange.gltf_clips import CORRECTIVE, JAW, Add, demo_clip, jaw_clip
 from avatargen.exchange.gltf_material import asset, image_bytes, origin, paint, surface
 from avatargen.exchange.gltf_options import DEFAULTS, GltfOptions
+from avatargen.exchange.gltf_skeleton import Skeleton
 from avatargen.exchange.gltf_targets import SMALLEST, initial_weight, morph_targets
 from avatargen.exchange.gltf_writer import ARRAY, ELEMENTS, Buffer, index_type
 from avatargen.exchange.texture_fill import export_texture
@@ -62,8 +62,9 @@ def to_glb(avatar: Avatar, head: HeadModel, options: GltfOptions = DEFAULTS) -> 
     check_head(avatar, head)
     buffer, rig = Buffer(), head.rig(avatar.shape)
     mesh = _mesh(avatar, head, rig, buffer, options)
-    scene = _scene(avatar, head, rig, buffer, options) | {"meshes": [mesh]}
-    if clips := clips_of(mesh, head, options, buffer.add):
+    skeleton = Skeleton.of(head, rig, head.vertices(avatar.parameters().neutral())[0])
+    scene = _scene(avatar, head, skeleton, buffer, options) | {"meshes": [mesh]}
+    if clips := clips_of(mesh, skeleton, options, buffer.add):
         scene["animations"] = clips
     return buffer.pack(scene)
 
@@ -87,19 +88,20 @@ def check_head(avatar: Avatar, head: HeadModel | None) -> None:
         raise ValueError(f"{avatar.id}: got head '{head.id}'; expected '{avatar.head_id}', which it was made with")
 
 
-def clips_of(mesh: dict[str, Any], head: HeadModel, options: GltfOptions, add: Add) -> list[dict[str, Any]]:
+def clips_of(mesh: dict[str, Any], skeleton: Skeleton, options: GltfOptions, add: Add) -> list[dict[str, Any]]:
     """Return the JSON of the clips that a mesh can play, and add their keys to the file.
 
     Args:
-        mesh: its JSON; its node is the first, and joints follow from the third.
-        head: the head model.
+        mesh: its JSON; its node is the first, and joints follow.
+        skeleton: the joints.
         options: `clip` counts.
         add: adds arrays to the file.
     """
     names, rest = mesh["extras"]["targetNames"], mesh["weights"]
     clips = [demo_clip(names, rest, 0, add)] if options.clip else []
     if f"{CORRECTIVE}{JAW}_x_sin" in names:
-        clips.append(jaw_clip(names, rest, 0, 2 + head.joint_names.index(JAW), add))
+        jaw = skeleton.names.index(JAW)
+        clips.append(jaw_clip(names, rest, 0, 1 + jaw, skeleton.bend(jaw), add))
     return [clip for clip in clips if clip]
 
 
@@ -169,7 +171,8 @@ def _mesh(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer, options: Gl
     primitive["attributes"]["WEIGHTS_0"] = buffer.add(weights[vertex], ARRAY, normalized=True)
     targets = morph_targets(head, rest, options.visemes)
     primitive["targets"] = [_add_target(buffer, move, points, head, vertex, options) for move in targets.values()]
-    extras: dict[str, Any] = {"targetNames": list(targets)}
+    # Blender moves an animated mesh under its armature and leaves the node, with the node's extras, behind
+    extras: dict[str, Any] = {**origin(avatar), "targetNames": list(targets)}
     if correctives := [name for name in targets if name.startswith(CORRECTIVE)]:
         extras["correctives"] = correctives
     initial = [initial_weight(name, avatar, head) for name in targets]
@@ -208,32 +211,27 @@ def _add_change(buffer: Buffer, change: Float[np.ndarray, "U 3"], smallest: floa
     return buffer.add_sparse(change, rows) if sparse else buffer.add(change.astype("f4"), ARRAY)
 
 
-def _scene(avatar: Avatar, head: HeadModel, rig: Rig, buffer: Buffer, options: GltfOptions) -> dict[str, Any]:
+def _scene(avatar: Avatar, head: HeadModel, skeleton: Skeleton, buffer: Buffer, options: GltfOptions) -> dict[str, Any]:
     """Add texture and joints to the buffer; return the file's JSON without meshes and the buffer's part."""
     kind = options.texture or "png"
     image = buffer.view(image_bytes(export_texture(avatar, head), kind))
-    count = len(rig.pivots)
-    inverse = np.tile(np.eye(4, dtype="f4"), (count + 1, 1, 1))
-    inverse[1:, 3, :3] = -rig.pivots.numpy()  # glTF stores matrices column by column
-    skin = {"joints": list(range(1, count + 2)), "inverseBindMatrices": buffer.add(inverse), "skeleton": 1}
-    return {
-        "asset": asset(avatar),
-        "scene": 0,
-        "scenes": [{"nodes": [0, 1]}],
-        "nodes": skeleton_nodes(avatar, head, rig, options),
-        "skins": [skin],
-        **surface(image, kind, options),
-    }
+    skinned = skinned_nodes(avatar, skeleton, buffer.add(skeleton.inverse_bind()), options)
+    return {"asset": asset(avatar), "scene": 0, **skinned, **surface(image, kind, options)}
 
 
-def skeleton_nodes(avatar: Avatar, head: HeadModel, rig: Rig, options: GltfOptions = DEFAULTS) -> list[dict[str, Any]]:
-    """Return the JSON of the mesh, the body and, from index 2, the joints with the avatar's rotations."""
+def skinned_nodes(avatar: Avatar, skeleton: Skeleton, inverse_bind: int, options: GltfOptions) -> dict[str, Any]:
+    """Return the JSON of the scene: the mesh, its skin and, from node 1, the joints with the avatar's rotations.
+
+    Args:
+        avatar: to export.
+        skeleton: its joints.
+        inverse_bind: accessor of the skeleton's matrices.
+        options: names of the bones.
+    """
     whole = {"name": avatar.id, "mesh": 0, "skin": 0, "extras": origin(avatar)}
-    nodes: list[dict[str, Any]] = [whole, {"name": options.bone("body")}]
-    rotations = roma.rotvec_to_unitquat(avatar.joints.double()).tolist()  # (x, y, z, w), as in glTF
-    for joint, (name, rotation) in enumerate(zip(head.joint_names, rotations, strict=True)):
-        parent = rig.parents[joint]
-        place = rig.pivots[joint] - (rig.pivots[parent] if parent >= 0 else 0)
-        nodes.append({"name": options.bone(name), "translation": place.tolist(), "rotation": rotation})
-        nodes[parent + 2 if parent >= 0 else 1].setdefault("children", []).append(joint + 2)
-    return nodes
+    joints = list(range(1, len(skeleton.names) + 1))
+    return {
+        "scenes": [{"nodes": [0, 1]}],
+        "nodes": [whole, *skeleton.nodes(avatar.joints, options)],
+        "skins": [{"joints": joints, "inverseBindMatrices": inverse_bind, "skeleton": 1}],
+    }

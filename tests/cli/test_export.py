@@ -69,7 +69,9 @@ def test_formats_follow_the_suffix_or_the_option(saved, capsys):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--out", "a.fbx"], "--out: got 'a.fbx'; expected a name that ends in .glb, .obj, .ply"),
+        (["--out", "a.stl"], "--out: got 'a.stl'; expected a name that ends in .glb, .obj, .ply"),
+        (["--out", "a.fbx"], "ends in .glb, .obj, .ply; Blender makes it of a GLB of --material lit"),
+        (["--out", "a.usdz"], "ends in .glb, .obj, .ply; Blender makes it of a GLB of --material lit"),
         (["--out", "a.obj", "--format", "ply"], "--format: got ply with --out a.obj; expected obj"),
         (["--format", "obj", "--visemes"], "--visemes: got format obj; expected glb"),
         (["b", "--out", "a"], "--out: got 2 folders; expected one"),

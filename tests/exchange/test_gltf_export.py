@@ -98,15 +98,26 @@ class Viewer:
         return self.array(self.primitive()["attributes"][name])
 
     def world(self, node, turns, parent=None):
-        """Return the world matrices of a node and its descendants, with rotations by name of the node."""
+        """Return the world matrices of a node and its descendants; `turns` replace rotations, by name of the node."""
         facts = self.scene["nodes"][node]
         own = np.eye(4)
         own[:3, 3] = facts.get("translation", 0)
-        own[:3, :3] = turns.get(facts["name"], np.eye(3))
+        own[:3, :3] = turns.get(facts["name"], Rotation.from_quat(facts.get("rotation", (0, 0, 0, 1))).as_matrix())
         found = {node: own if parent is None else parent @ own}
         for child in facts.get("children", ()):
             found |= self.world(child, turns, found[node])
         return found
+
+    def frames(self):
+        """Return the axes at rest of each joint and of its parent, as columns, by name of the joint."""
+        skin = self.scene["skins"][0]
+        axes = dict(zip(skin["joints"], self.array(skin["inverseBindMatrices"])[:, :3, :3], strict=True))
+        above = {child: node for node in axes for child in self.scene["nodes"][node].get("children", ())}
+        return {self.scene["nodes"][n]["name"]: (axes[n], axes.get(above.get(n), np.eye(3))) for n in axes}
+
+    def local(self, turns):
+        """Return rotations of nodes that turn joints about the head's axes, by name."""
+        return {name: above.T @ turns[name] @ own for name, (own, above) in self.frames().items() if name in turns}
 
     def posed(self, morphs, turns):
         """Return the positions of the vertices: morph targets, then skinning."""
@@ -131,7 +142,7 @@ def posed_like(viewer, head, avatar, expression, joints):
     names = viewer.scene["meshes"][0]["extras"]["targetNames"]
     known = dict(zip(head.expression_names, expression.tolist(), strict=True)) | correctives(head, joints)
     turns = {name: turn.numpy() for name, turn in zip(head.joint_names, rotation_matrices(joints), strict=True)}
-    found = corners(viewer, viewer.posed([known.get(name, 0.0) for name in names], turns))
+    found = corners(viewer, viewer.posed([known.get(name, 0.0) for name in names], viewer.local(turns)))
     parameters = HeadParameters(avatar.shape[None], expression[None], joints[None], avatar.offsets[None])
     return found, head.vertices(parameters)[0][head.topology.faces].numpy()
 
@@ -198,12 +209,13 @@ def test_the_clip_opens_the_jaw_with_its_correctives(head, avatar):
     mesh_node, _, weights = keys["weights"]
     assert "mesh" in scene["nodes"][mesh_node]
     weights = weights.reshape(len(time), -1)
-    angles = Rotation.from_quat(turns).as_rotvec()
+    own, above = viewer.frames()["jaw"]
+    angles = Rotation.from_matrix(above @ Rotation.from_quat(turns).as_matrix() @ own.T).as_rotvec()
     assert angles[0] == pytest.approx(0, abs=1e-6) and angles[len(time) // 2] == pytest.approx([math.radians(25), 0, 0])
     for key in range(0, len(time), 6):
         joints = torch.zeros(len(head.joint_names), 3)
         joints[jaw] = torch.from_numpy(angles[key]).float()
-        found = corners(viewer, viewer.posed(weights[key], {"jaw": Rotation.from_rotvec(angles[key]).as_matrix()}))
+        found = corners(viewer, viewer.posed(weights[key], {"jaw": Rotation.from_quat(turns[key]).as_matrix()}))
         parameters = HeadParameters(avatar.shape[None], avatar.expression[None], joints[None], avatar.offsets[None])
         wanted = head.vertices(parameters)[0][head.topology.faces].numpy()
         assert np.abs(found - wanted).max() < 2e-4
@@ -239,10 +251,33 @@ def test_vertices_keep_their_four_strongest_joints():
 def test_joints_have_the_avatars_rotations(head, avatar):
     joints = torch.randn(avatar.joints.shape, generator=torch.Generator().manual_seed(2))
     joints[-1] = 0.0
-    nodes = Viewer(to_glb(replace(avatar, joints=joints), head)).scene["nodes"][2:]
+    viewer = Viewer(to_glb(replace(avatar, joints=joints), head))
+    nodes, frames = viewer.scene["nodes"][2:], viewer.frames()
     assert [node["name"] for node in nodes] == list(head.joint_names)
-    wanted = Rotation.from_rotvec(joints.double().numpy()).as_quat(canonical=True)  # x, y, z, w, as in glTF
-    assert np.allclose([node["rotation"] for node in nodes], wanted, atol=1e-6)
+    for node, wanted in zip(nodes, rotation_matrices(joints), strict=True):
+        own, above = frames[node["name"]]
+        shown = above @ Rotation.from_quat(node["rotation"]).as_matrix() @ own.T
+        assert np.allclose(shown, wanted.numpy(), atol=1e-5)
+
+
+def test_bones_point_along_what_they_move(head, avatar):
+    """Importers draw them along y; x stays the head's, so that a jaw opens about it."""
+    viewer = Viewer(to_glb(avatar, head))
+    places = {name: place[:3, 3] for name, place in named(viewer).items()}
+    along = {name: own[:, 1] for name, (own, _) in viewer.frames().items()}
+    assert all(np.allclose(own[:, 0], (1, 0, 0)) for own, _ in viewer.frames().values())
+    assert np.allclose(along["eye_left"], (0, 0, 1), atol=1e-6) and np.allclose(along["body"], (0, 1, 0))
+    assert np.allclose(places["neck"] - places["body"], (0, 0.1, 0), atol=1e-6)
+    if "head" in places:
+        way = places["head"] - places["neck"]
+        assert along["neck"] @ way / np.linalg.norm(way) == pytest.approx(1, abs=1e-4)
+        assert along["jaw"][1] < -0.3 and along["jaw"][2] > 0.5  # forwards and down, to the chin
+
+
+def named(viewer):
+    """World matrices of the joints as the file has them, by name."""
+    worlds = viewer.world(viewer.scene["skins"][0]["skeleton"], {})
+    return {viewer.scene["nodes"][node]["name"]: place for node, place in worlds.items()}
 
 
 def test_export_writes_good_avatars_and_reports_the_others(head, avatar, make_run, monkeypatch, capsys, tmp_path):

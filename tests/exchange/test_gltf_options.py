@@ -126,6 +126,7 @@ def test_the_origin_is_where_programs_look(plain):
     assert (about["prompt"], about["seed"], about["method"]) == ("a man", 3, "full") and "Apache-2.0" in about[
         "licence"
     ]
+    assert scene["meshes"][0]["extras"].items() >= about.items()
     assert scene["asset"]["copyright"].startswith('"a man" (seed 3, method full)') and scene["asset"]["extras"] == about
 
 
