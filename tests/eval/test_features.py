@@ -19,6 +19,7 @@ from avatargen.render.texel_map import build_texel_map
 from avatargen.render.warp import WarpRenderer
 from eval import diagnosis
 from eval.diagnosis import prior_cameras
+from eval.diagnostics import features as module
 from eval.diagnostics.features import AZIMUTHS, Features, outline_fit
 from eval.truth import INNER, outside
 from eval.views import RenderTools
