@@ -190,15 +190,14 @@ def tracks_of(a: Run, b: Run, method_a: str, method_b: str, tracks: Sequence[str
 
 
 def other_notes(a: Run, b: Run, names: Sequence[tuple[str, str]]) -> list[str]:
-    """Return what else differs: judges of one side alone, how avatars were made, versions."""
+    """Return what else differs: judges and tracks of one side alone, how avatars were made, versions."""
     notes = []
     if a.truth_protocol and b.truth_protocol and a.truth_protocol != b.truth_protocol:
         notes.append("distances to the ground truth are left out, since other code measured them")
     for method_a, method_b in names:
-        judges = [set(column(where(run.records, method=name), "judge")) for run, name in ((a, method_a), (b, method_b))]
-        notes += [
-            f"judge '{judge}' scores only one of {method_a} and {method_b}" for judge in sorted(judges[0] ^ judges[1])
-        ]
+        for kind in ("judge", "track"):
+            one, other = (set(column(where(run.records, method=m), kind)) for run, m in ((a, method_a), (b, method_b)))
+            notes += [f"{kind} '{name}' scores only one of {method_a} and {method_b}" for name in sorted(one ^ other)]
     for name in ("batch_size", "number_format", "torch", "cpu", "gpu"):
         sides = [run.made(name, [pair[side] for pair in names]) for side, run in enumerate((a, b))]
         if sides[0] != sides[1]:

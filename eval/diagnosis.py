@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -56,7 +57,12 @@ def diagnose(
         settings: whose cameras are used.
         shown: its neural colours, as judges see them: the views `texture`.
         history: of its generation.
+
+    Returns:
+        The measures; all NaN for rendered views of another system, whose background may be part of them.
     """
+    if avatar.frames is not None:
+        return Diagnosis(*[math.nan] * len(fields(Diagnosis)))
     cameras, prior_views = protocol_cameras(avatar, tools, settings), prior_cameras(tools, settings)
     vertices = tools.head.vertices(avatar.parameters())
     covered = tools.renderer.render(vertices, cameras, settings.size, samples=2, gradients=False).coverage[0, :, 0]
@@ -72,8 +78,8 @@ def diagnose(
         masks=mask_change(history),
         at_bounds=float(near[low < high].float().mean()),
         at_limit=float((offsets.abs().amax(-1) >= (1 - EDGE) * limit).float().mean()),
-        flicker=flicker(avatar, tools, settings) if avatar.frames is None else math.nan,
-        cut=cut_views(covered) if avatar.frames is None else math.nan,
+        flicker=flicker(avatar, tools, settings),
+        cut=cut_views(covered),
         janus=janus(avatar, tools, prior_views, settings.background),
     )
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from avatargen.exchange.frame_files import WITHIN, WITHIN_ELEVATION
 from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 from avatargen.io.frames import Frames
 from avatargen.render.base import Renderer
+from eval.contact_sheet import FAINT, font
+from eval.images import Images
 
 
 class FrameRenderer(Renderer):
@@ -40,8 +45,22 @@ class FrameRenderer(Renderer):
         nothing = torch.zeros_like(coverage)
         return RenderOutput(features, coverage, nothing, torch.zeros_like(features), nothing[:, :, 0].long() - 1)
 
-    def _nearest(self, cameras: Cameras) -> Tensor:
-        """Return the number of each camera's frame; elevations count where they are known."""
-        apart = (cameras.azimuth[0][:, None] - self._azimuth + 180) % 360 - 180
-        above = cameras.elevation[0][:, None] - self._elevation
-        return (apart.abs() + above.nan_to_num().abs()).argmin(dim=1)
+    def _nearest(self, cameras: Cameras) -> Int[Tensor, " V"]:
+        """Return the number of each camera's frame, as :func:`avatargen.exchange.frame_files.nearest` does."""
+        around = ((cameras.azimuth[0][:, None] - self._azimuth + 180) % 360 - 180).abs()
+        above = (cameras.elevation[0][:, None] - self._elevation).nan_to_num().abs()
+        outside = (around > WITHIN) | (above > WITHIN_ELEVATION)
+        return (around + above + 1000 * outside).argmin(dim=1)
+
+
+def without_surface(views: int, size: int, background: tuple[float, float, float]) -> Images:
+    """Return pictures that say, in place of clay, that there is no surface.
+
+    Args:
+        views: their number.
+        size: rows and columns.
+        background: RGB in [0, 1].
+    """
+    picture = Image.new("RGB", (size, size), tuple(round(255 * level) for level in background))
+    ImageDraw.Draw(picture).text((size / 2, size / 2), "no surface", FAINT, font(max(size // 10, 6)), anchor="mm")
+    return np.repeat(np.array(picture)[None], views, axis=0)

@@ -44,7 +44,7 @@ def write_heads(index: Path, rows: Sequence[Row], head: str, root: Path, code: s
 
     Args:
         index: file to write; the files lie beside it in FOLDER.
-        rows: the avatars to show. Those that failed, whose files are damaged, or that are rendered views, have no head.
+        rows: the avatars to show. Those that failed, and those whose files are damaged, have no head.
         head: name of the head model in :mod:`avatargen.config.plugins`.
         root: what the rows' folders are relative to.
         code: hash of the code that shapes the files.
@@ -93,8 +93,6 @@ def _made(folder: Path, row: Row, parts: SharedParts, root: Path, fingerprint: s
     try:
         avatar = load_avatar(root / row.folder)
     except AvatarFileError:
-        return None
-    if avatar.frames is not None:
         return None
     head, shared = parts.of(avatar)
     compact, name = to_compact(avatar, head, shared), f"shared-{shared.id}.js"

@@ -11,7 +11,7 @@ why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,6 +111,7 @@ def collect_measures(
     captions: Mapping[str, CaptionEmbeddings],
     root: Path,
     guides: Mapping[str, Sequence[str]],
+    flat: Collection[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """Return the tables, by name.
 
@@ -118,6 +119,7 @@ def collect_measures(
         rows: of all manifests, in the order of the experiment's methods.
         diagnostics: names.
         pools, captions, root, guides: as of :func:`eval.collect.collect`.
+        flat: methods whose avatars have no surface; nothing measures them.
 
     Raises:
         InputError: an avatar was not measured; all problems.
@@ -126,7 +128,7 @@ def collect_measures(
     records, errors = [], []
     for name in diagnostics:
         found = []
-        for row in rows:
+        for row in (row for row in rows if row.method not in flat):
             judges = {judge: captions[judge] for judge in judges_of(row, captions, guides)}
             one = problems.of(partial(_read, name, row, judges, pools[TRACK], root))
             found += [one] if one else []

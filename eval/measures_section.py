@@ -132,8 +132,6 @@ def pictures(rows: Sequence[Row], name: str, root: Path) -> list[Picture]:
     found = []
     for row in (row for unit in units for row in rows if row.unit == unit and row.status == "ok"):
         folder = root / row.folder
-        if not (folder / FOLDER / f"{name}.json").is_file():
-            continue  # rendered views are not diagnosed
         files = read_found(folder, name).pictures
         captions = [
             f"{row.method}: {row.prompt}" + (f", {_words(file, name)}" if len(files) > 1 else "") for file in files

@@ -135,7 +135,8 @@ def plot_ranks(records: pd.DataFrame, methods: Sequence[str]) -> Figure:
     grid = figure.subplots(len(subsets), len(tracks), sharey=True, squeeze=False)
     for axes, (subset, some) in zip(grid, subsets, strict=True):
         for axis, track in zip(axes, tracks, strict=True):
-            _plot_rank_curves(axis, where(some, track=track), methods)
+            if not (part := where(some, track=track)).empty:  # all methods of a subset may lack a surface
+                _plot_rank_curves(axis, part, methods)
             axis.set(title=TITLES[track], xlabel="k")
         axes[0].set_ylabel("R@k" if len(subsets) == 1 else f"R@k, subset {subset}")
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in grid.flat]

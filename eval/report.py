@@ -37,6 +37,7 @@ from eval.reproduction import reproduction
 from eval.results_file import ResultsFile
 from eval.tables import FOOTNOTE, MARK, MISSING, has_marks, heading, numeric_columns, read_table, rounded
 from eval.thumbnails import file_uri
+from eval.truncated import truncated_texts
 from eval.unread import unread_texts
 
 TABLES = {
@@ -137,16 +138,6 @@ class ReportInputs:
     results: ResultsFile | None = None
 
 
-class Truncated(NamedTuple):
-    """The texts that a text encoder truncates: how many of how many, and one of them."""
-
-    reader: str
-    count: int
-    total: int
-    what: str
-    example: str
-
-
 class Table(NamedTuple):
     """A table as text; `right` names the columns to align to the right, `note` stands below it."""
 
@@ -200,11 +191,14 @@ def context(inputs: ReportInputs, files: PageFiles) -> dict[str, Any]:
     methods = {split_name(name)[0]: inputs.methods[name] for name in reversed(runs)}
     names = [name for name in experiment.methods if name in methods]
     found = protocols(inputs.tables)
+    flat = [name for name in runs if inputs.methods[name].frames]
+    solid = [row for row in inputs.rows if row.method not in flat]
     return {
         "experiment": experiment,
         "heading": heading,
         "glossary": Glossary(),
         "counts": counts(inputs.rows),
+        "flat": flat,
         "truncated": truncated_texts(inputs.rows, found),
         "unread": unread_texts(inputs.rows, found, inputs.priors, inputs.judges),
         "methods": [(name, inputs.reasons.get(name, "")) for name in names],
@@ -215,7 +209,7 @@ def context(inputs: ReportInputs, files: PageFiles) -> dict[str, Any]:
         if experiment.priors
         else None,
         "answer": answer_section(experiment.question, inputs.root, inputs.tables, inputs.plots),
-        "diagnostics": measure_section(inputs.rows, experiment.diagnose, inputs.root, inputs.tables),
+        "diagnostics": measure_section(solid, experiment.diagnose, inputs.root, inputs.tables),
         "tables": {name: _table(inputs.tables, name, *texts) for name, texts in TABLES.items()},
         "failures": rounded(read_table(inputs.tables, "failures")).to_dict("records"),
         "hyperparameters": [
@@ -307,22 +301,6 @@ def protocols(tables: Path) -> list[dict[str, Any]]:
         hashes.append((name, ", ".join(value.get("priors", ()))))
         hashes.sort(key=lambda pair: pair[1])
     return list(found.values())
-
-
-def truncated_texts(rows: Sequence[Row], protocols: Sequence[Mapping[str, Any]]) -> list[Truncated]:
-    """Return the prompts and captions that were truncated, for each text encoder that did."""
-    total = len({row.prompt for row in rows})
-    found = []
-    for reader in dict.fromkeys(reader for row in rows for reader in row.truncated_by):
-        prompts = list(dict.fromkeys(row.prompt for row in rows if reader in row.truncated_by))
-        found.append(Truncated(reader, len(prompts), total, "prompts", prompts[0]))
-    for facts in protocols:
-        captions = facts["truncated"]
-        if captions:
-            what = f"captions of the {facts['track']} pool"
-            every = {caption for pool in facts["pools"] for caption in pool}
-            found.append(Truncated(f"judge '{facts['name']}'", len(captions), len(every), what, captions[0]))
-    return found
 
 
 def _plot(folder: Path, name: str, text: str) -> Plot | None:

@@ -28,7 +28,7 @@ from avatargen.priors.base import Prior, flat_latents, load_prior
 from avatargen.render.base import Renderer
 from eval.face_fit import FaceFitted
 from eval.frame import framed
-from eval.frame_renderer import FrameRenderer
+from eval.frame_renderer import FrameRenderer, without_surface
 from eval.images import ALBEDO, AMBIENT, DIFFUSE, LIGHT_OFFSET, Images
 
 CHUNK = 8
@@ -158,9 +158,9 @@ def colour_and_clay(
         )
         colours.append(to_bytes(output.over(backdrop)[0]))
         clay = shade_clay(output.normals, some)
-        solid = output.coverage if avatar.frames is None else torch.zeros_like(output.coverage)
-        clays.append(to_bytes((solid * clay + (1 - solid) * backdrop)[0]))
-    return np.concatenate(colours), np.concatenate(clays)
+        clays.append(to_bytes((output.coverage * clay + (1 - output.coverage) * backdrop)[0]))
+    shown = np.concatenate(colours)
+    return shown, np.concatenate(clays) if avatar.frames is None else without_surface(len(shown), size, background)
 
 
 @torch.no_grad()

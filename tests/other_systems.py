@@ -3,7 +3,6 @@
 import csv
 import re
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -29,16 +28,16 @@ def write_magic3d(folder, places, head="anny"):
 
 
 def write_headstudio(folder, places, tools, settings, views):
-    """Write the closed turn of views that threestudio's systems render, colour beside opacity, and the table."""
+    """Write a closed turn of views as HeadStudio numbers them, whose 90 degrees look into the face, and the table."""
     rows = [("frames", "prompt")]
     for place in places:
         avatar = load_avatar(place)
         test = folder / tagged("headstudio", avatar.prompt) / "save/it10000-test"
         test.mkdir(parents=True)
-        cameras = protocol_cameras(avatar, tools, settings, torch.linspace(0, 360, views))
-        colours, clay = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
-        for number, pair in enumerate(zip(colours, clay, strict=True)):
-            Image.fromarray(np.concatenate(pair, axis=1)).save(test / f"{number}.png")
+        cameras = protocol_cameras(avatar, tools, settings, torch.linspace(0, 360, views) - 90)
+        colours, _ = colour_and_clay(avatar, tools, cameras, settings.size, settings.samples, settings.background)
+        for number, image in enumerate(colours):
+            Image.fromarray(image).save(test / f"{number}.png")
         rows.append((test.relative_to(folder), avatar.prompt))
     write_table(folder / MAP, rows)
 

@@ -134,7 +134,7 @@ def configure(options: argparse.Namespace) -> tuple[RunConfig, Experiment]:
         )
     if source.is_external:
         problems.append(
-            f"--method: '{options.method}' takes meshes that are named for a list's prompts; use `avatargen run`"
+            f"--method: '{options.method}' takes files that are named for a list's prompts; use `avatargen run`"
         )
     if problems:
         raise InputError(problems)

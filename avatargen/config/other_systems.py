@@ -18,18 +18,6 @@ Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 Point = tuple[Number, Number, Number]
 
 
-def axis_vector(axis: Axis) -> tuple[float, float, float]:
-    """Return the unit vector of an axis, ``+x`` to ``-z``.
-
-    Example:
-        >>> axis_vector("-z")
-        (0.0, 0.0, -1.0)
-    """
-    sign = 1.0 if axis[0] == "+" else -1.0
-    x, y, z = (sign if axis[1] == name else 0.0 for name in "xyz")
-    return x, y, z
-
-
 def face_height(up: Axis, eyes: Point, chin: Point) -> float:
     """Return how far eyes lie above a chin.
 

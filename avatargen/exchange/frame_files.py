@@ -10,13 +10,15 @@ names, as azimuths      ``045.png``, ``az-30.png``, ``azimuth_120_elevation_10.p
 names, as one turn      ``0.png`` to ``N-1.png``, or from 1: even steps around the head. In a closed turn, as
                         threestudio takes it, the last view is the first again
 
-The Snakefile checks frames while it is parsed, so this module imports neither torch nor pandas.
+The Snakefile checks frames while it is parsed, so this module imports neither torch nor pandas, and Pillow only where
+it looks at a picture.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -27,9 +29,10 @@ import numpy as np
 from jaxtyping import Float
 
 from avatargen.config.errors import InputError, some_of
-from avatargen.config.other_systems import Axis, FrameSettings, axis_vector
+from avatargen.config.other_systems import Axis, FrameSettings
 from avatargen.config.prompts import PromptItem
 from avatargen.exchange.item_table import Table, item_name, place_of, read_table, rowless_problems
+from avatargen.geometry.axes import axis_vector
 
 FORMATS = (".png", ".jpg", ".jpeg", ".webp")
 CAMERAS = "transforms.json"
@@ -41,6 +44,7 @@ WITHIN_ELEVATION = 15.0
 """Largest difference of elevation, degrees, where it is known."""
 _NUMBER = r"([+-]?\d+(?:\.\d+)?)"
 _ALONE, _LAST = re.compile(f"^{_NUMBER}$"), re.compile(r"(\d+)$")
+_TURN = "; state names: turn or closed_turn for views that are numbered around one turn"
 _AZIMUTH = re.compile(rf"(?:^|[^a-z])az(?:imuth)?[ _=]?{_NUMBER}", re.IGNORECASE)
 _ELEVATION = re.compile(rf"(?:^|[^a-z])el(?:ev|evation)?[ _=]?{_NUMBER}", re.IGNORECASE)
 
@@ -87,30 +91,27 @@ def list_frames(folder: Path, frames: FrameSettings) -> list[Frame]:
     """Return the pictures of a folder with their cameras, by name; none for an empty folder.
 
     Raises:
-        ValueError: a name or a camera does not say where the camera is, or two say the same; one line.
+        ValueError: there are files but no pictures, or a name or a camera does not say where the camera is; one line.
         OSError: the folder cannot be read.
     """
     stated = folder / CAMERAS
     if stated.is_file():
         facts = stated.stat()
         return list(_by_cameras(stated, frames.up, frames.front, facts.st_mtime_ns, facts.st_size))
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))  # macOS adds ._045.png
+    paths = [path for path in files if path.suffix.lower() in FORMATS and path.is_file()]
+    if files and not paths:
+        raise ValueError(f"got no pictures but '{files[0].name}'; expected {', '.join(FORMATS)}, or an empty folder")
     if frames.names == "azimuth":
-        found = [_by_name(path) for path in paths]
+        found = _by_names(paths)
     else:
         found = _by_turn(paths, is_closed=frames.names == "closed_turn")
     sign = 1 if frames.towards == "left" else -1
-    turned = [frame._replace(azimuth=wrapped(sign * (frame.azimuth - frames.face))) for frame in found]
-    seen: dict[tuple[float, float | None], Frame] = {}
-    for frame in turned:
-        other = seen.setdefault(frame[1:], frame)
-        if other is not frame:
-            raise ValueError(f"{other.path.name} and {frame.path.name} have the same camera; expected one view of each")
-    return turned
+    return [frame._replace(azimuth=wrapped(sign * (frame.azimuth - frames.face))) for frame in found]
 
 
 def nearest(frames: Sequence[Frame], azimuth: float, elevation: float) -> Frame:
-    """Return the frame whose camera is the nearest; where elevations are known, by the sum of both angles.
+    """Return the frame whose camera is the nearest: of those within WITHIN and WITHIN_ELEVATION, if any, by the sum.
 
     Args:
         frames: at least one.
@@ -121,7 +122,12 @@ def nearest(frames: Sequence[Frame], azimuth: float, elevation: float) -> Frame:
         >>> nearest(frames, 180.0, 10.0).path.name
         'a'
     """
-    return min(frames, key=lambda frame: sum(_apart(frame, azimuth, elevation)))
+
+    def distance(frame: Frame) -> tuple[bool, float]:
+        around, above = _apart(frame, azimuth, elevation)
+        return around > WITHIN or above > WITHIN_ELEVATION, around + above
+
+    return min(frames, key=distance)
 
 
 def wrapped(degrees: float) -> float:
@@ -152,12 +158,12 @@ def frame_problems(method: str, frames: FrameSettings, items: Iterable[PromptIte
     except InputError as error:
         return [f"{where}: {problem}" for problem in error.problems]
     lines = rowless_problems(frames.table, frame_table(frames, root), asked) if frames.table else []
-    if gone := [str(folder.relative_to(place)) for folder in folders.values() if folder and not folder.is_dir()]:
+    if gone := [os.path.relpath(folder, place) for folder in folders.values() if folder and not folder.is_dir()]:
         lines.append(f"no folder {some_of(gone)}; expected one for each item; leave it empty for a failure")
     wrong: dict[str, list[str]] = {}
     for folder in dict.fromkeys(folder for folder in folders.values() if folder and folder.is_dir()):
         for problem in _folder_problems(folder, frames):
-            wrong.setdefault(problem, []).append(str(folder.relative_to(place)))
+            wrong.setdefault(problem, []).append(os.path.relpath(folder, place))
     return [f"{where}: {line}" for line in [*lines, *(f"{some_of(names)}: {line}" for line, names in wrong.items())]]
 
 
@@ -187,6 +193,7 @@ def view_problems(
                 asked = f"azimuth {azimuth:g}, elevation {elevation:g}"
                 expected = f"one within {WITHIN:g} degrees of azimuth and {WITHIN_ELEVATION:g} of elevation"
                 line = f"no view at {asked}: the nearest is at azimuth {at}; expected {expected}"
+                line += _TURN if frames.names == "azimuth" and found.elevation is None else ""
                 wrong.setdefault(line, []).append(item_name(item))
                 break
     return [f"methods.yaml: {method}: frames: {some_of(names)}: {line}" for line, names in wrong.items()]
@@ -199,28 +206,64 @@ def _apart(frame: Frame, azimuth: float, elevation: float) -> tuple[float, float
 
 
 def _folder_problems(folder: Path, frames: FrameSettings) -> list[str]:
-    """Return what of a folder's names and cameras cannot be read."""
+    """Return what of a folder's names and cameras, and of its first picture, cannot be read."""
     try:
-        gone = [frame.path.name for frame in list_frames(folder, frames) if not frame.path.is_file()]
+        shown = list_frames(folder, frames)
+        if gone := [frame.path.name for frame in shown if not frame.path.is_file()]:
+            return [f"{CAMERAS} refers to {some_of(gone)}; expected these files beside it"]
+        if shown:
+            check_picture(shown[0].path, frames.pictures)
     except (ValueError, OSError) as error:
         return [str(error)]
-    return [f"{CAMERAS} refers to {some_of(gone)}; expected these files beside it"] if gone else []
+    return []
 
 
-def _by_name(path: Path) -> Frame:
-    """Return a frame by the degrees in its name.
+def check_picture(path: Path, pictures: int) -> None:
+    """Check the header of a picture.
+
+    Args:
+        path: of the file.
+        pictures: that stand side by side in it.
 
     Raises:
-        ValueError: the name has none.
+        ValueError: it is no picture, is animated or too large, or cannot be divided.
     """
-    azimuth = _ALONE.search(path.stem) or _AZIMUTH.search(path.stem)
-    if azimuth is None:
+    from PIL import Image  # runs without frames do without
+
+    try:
+        with Image.open(path) as file:
+            width, moves = file.width, getattr(file, "is_animated", False)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name}: cannot be read as a picture: {error}") from error
+    if moves:
+        raise ValueError(f"{path.name}: got an animation; expected a still picture of each view")
+    if width % pictures:
+        raise ValueError(f"{path.name}: got {width} columns; expected a multiple of pictures: {pictures}")
+
+
+def _by_names(paths: Sequence[Path]) -> list[Frame]:
+    """Return frames by the degrees in their names; of one at 0 and one at 360 degrees, the first.
+
+    Raises:
+        ValueError: a name has none, two have the same, or all are negative, which a hyphen before a number looks like.
+    """
+    found: dict[tuple[float, float | None], Frame] = {}
+    for path in paths:
+        azimuth, elevation = _ALONE.search(path.stem) or _AZIMUTH.search(path.stem), _ELEVATION.search(path.stem)
+        if azimuth is None:
+            expected = f"expected an azimuth, such as 045.png or az045_el10.png, or {CAMERAS}"
+            raise ValueError(f"got the name '{path.name}'; {expected}{_TURN}")
+        frame = Frame(path, float(azimuth[1]), float(elevation[1]) if elevation else None)
+        other = found.setdefault((frame.azimuth % 360, frame.elevation), frame)
+        if other.azimuth == frame.azimuth and other is not frame:
+            raise ValueError(f"{other.path.name} and {path.name} have the same camera; expected one view of each")
+    turned = [frame for frame in found.values() if frame.azimuth]
+    if len(turned) > 1 and all(frame.azimuth < 0 for frame in turned):
         raise ValueError(
-            f"got the name '{path.name}'; expected an azimuth, such as 045.png or az045_el10.png, or {CAMERAS}; "
-            "or state names: turn, for views that are numbered around one turn"
+            f"got negative azimuths alone, as in '{turned[0].path.name}'; expected others, too; if a hyphen only parts "
+            "words, write az_045.png; if azimuths grow to the right, write no sign, and state towards: right"
         )
-    elevation = _ELEVATION.search(path.stem)
-    return Frame(path, float(azimuth[1]), float(elevation[1]) if elevation else None)
+    return list(found.values())
 
 
 def _by_turn(paths: Sequence[Path], is_closed: bool) -> list[Frame]:
@@ -254,15 +297,21 @@ def _by_cameras(path: Path, up: Axis, front: Axis, _changed: int, _size: int) ->
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))["frames"]
         pairs = [(str(one["file_path"]), np.array(one["transform_matrix"], np.float64)) for one in stated]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not pairs or not all(os.fsencode(name) for name, _ in pairs):
+            raise ValueError("got no frames or no name")
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         expected = "expected frames with file_path and transform_matrix"
         raise ValueError(f"{CAMERAS}: {type(error).__name__}: {error}; {expected}") from error
     found = []
     for name, matrix in pairs:
-        if matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
-            raise ValueError(f"{CAMERAS}: {name}: got a matrix of shape {matrix.shape}; expected 4 x 4 finite numbers")
-        file = path.parent / name
-        found.append(Frame(file if file.suffix else file.with_suffix(".png"), *directions(matrix[:3, 2], up, front)))
+        turns = matrix.shape in ((4, 4), (3, 4)) and np.isfinite(matrix).all() and np.linalg.norm(matrix[:3, 2]) > 1e-6
+        if not turns:
+            raise ValueError(
+                f"{CAMERAS}: {name}: got a matrix of shape {matrix.shape}, not finite or without a direction; expected "
+                "4 x 4 numbers from camera to world"
+            )
+        file = path.parent / (name if Path(name).suffix.lower() in FORMATS else f"{name}.png")
+        found.append(Frame(file, *directions(matrix[:3, 2], up, front)))
     return tuple(found)
 
 
@@ -278,7 +327,6 @@ def directions(back: Float[np.ndarray, "3"], up: Axis, front: Axis) -> tuple[flo
         >>> round(azimuth), round(elevation)
         (90, 0)
     """
-    above, ahead = np.array(axis_vector(up)), np.array(axis_vector(front))
-    length = max(float(np.linalg.norm(back)), 1e-12)
+    above, ahead, length = axis_vector(up), axis_vector(front), float(np.linalg.norm(back))
     azimuth = math.degrees(math.atan2(back @ np.cross(above, ahead), back @ ahead))
     return wrapped(azimuth), math.degrees(math.asin(float(np.clip(back @ above / length, -1, 1))))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from avatargen.config.other_systems import FrameSettings
-from avatargen.exchange.frame_files import LARGEST, list_frames
+from avatargen.exchange.frame_files import LARGEST, check_picture, list_frames
+from avatargen.exchange.gltf_colours import eight_bits
 from avatargen.io.frames import Frames
 
 
@@ -46,13 +47,13 @@ def _picture(path: Path, pictures: int) -> Image.Image:
         ValueError: it cannot be read, or cannot be divided.
     """
     try:
+        check_picture(path, pictures)
         with Image.open(path) as file:
-            image = file.convert("RGBA").convert("RGBa")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture: {error}") from error
+            upright = eight_bits(ImageOps.exif_transpose(file))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path.name}: cannot be read as a picture: {error}") from error
+    image = upright.convert("RGBA").convert("RGBa")
     width, height = image.width // pictures, image.height
-    if width * pictures != image.width:
-        raise ValueError(f"{path}: got {image.width} columns; expected a multiple of pictures: {pictures}")
     side = max(width, height)
     square = Image.new("RGBa", (side, side))
     square.paste(image.crop((0, 0, width, height)), ((side - width) // 2, (side - height) // 2))

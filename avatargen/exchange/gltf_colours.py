@@ -303,6 +303,16 @@ def transformed(uvs: Float[np.ndarray, "*shape 2"], moved: Transform) -> Float[n
     return (uvs * moved.scale) @ np.array([[cos, -sin], [sin, cos]]).round(15) + np.array(moved.offset)
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image of 16 bits of grey with 8, which Pillow would cut off; others as they are.
+
+    Example:
+        >>> eight_bits(Image.fromarray(np.full((1, 1), 25700, np.uint16))).getpixel((0, 0))
+        100
+    """
+    return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)) if image.mode.startswith("I;16") else image
+
+
 def pixels_of(image: Image.Image) -> Float[np.ndarray, "H W 4"]:
     """Return an image as RGBA in [0, 1], at most `LARGEST` on each side.
 
@@ -310,9 +320,7 @@ def pixels_of(image: Image.Image) -> Float[np.ndarray, "H W 4"]:
         >>> pixels_of(Image.new("L", (3, 2), 255)).shape
         (2, 3, 4)
     """
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    whole = image.convert("RGBA")
+    whole = eight_bits(image).convert("RGBA")
     parts = [whole.convert("RGB"), whole.getchannel("A")]  # apart: where alpha is 0, a colour must stay when scaled
     for part in parts:
         part.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)

@@ -23,11 +23,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from avatargen.config.other_systems import MeshSettings, axis_vector, face_height
+from avatargen.config.other_systems import MeshSettings, face_height
 from avatargen.exchange.gltf_colours import Painter, pixels_of
 from avatargen.exchange.gltf_reader import GltfReader
 from avatargen.exchange.mesh_files import Landmarks, parts_of
 from avatargen.exchange.texture_charts import chart_weights, charts, to_linear, to_srgb
+from avatargen.geometry.axes import axis_vector
 from avatargen.geometry.types import HeadTopology
 from avatargen.heads.base import HeadModel
 from avatargen.heads.face_points import FacePoints

@@ -134,13 +134,7 @@ def load_avatar(folder: Path) -> Avatar:
         raise AvatarFileError(
             f"{folder}: got no {Path(error.filename).name}; expected a folder of an avatar"
         ) from error
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        SyntaxError,
-        SafetensorError,
-    ) as error:  # Pillow's for damaged PNGs
+    except (OSError, ValueError, SyntaxError, SafetensorError) as error:  # Pillow calls a damaged PNG a syntax error
         raise AvatarFileError(f"{folder}: not a readable avatar: {error}") from error
     if version not in READABLE:
         known = " or ".join(map(str, READABLE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,24 @@ def weights_id(path: str, root: Path = ROOT) -> str:
         files = sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
     else:
         return path
-    known, found, names = read_json(cache_folder() / CACHE), {}, []
+    names = [f"/{file.relative_to(place)}" for file in files]
+    return digest(list(zip(names, file_hashes(files), strict=True)))
+
+
+def file_hashes(files: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of the content of each file, as remembered where its size and time of change are the same.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    known, found = read_json(cache_folder() / CACHE), {}
     for file in files:
         facts = file.stat()
         key = f"{file.absolute()}:{facts.st_size}:{facts.st_mtime_ns}"
         found[key] = known.get(key) or file_hash(file)
-        names.append((f"/{file.relative_to(place)}", found[key]))
     if not found.keys() <= known.keys():
         _remember({**known, **found})
-    return digest(names)
+    return list(found.values())
 
 
 def file_hash(path: Path) -> str:

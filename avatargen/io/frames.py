@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -55,9 +56,13 @@ def load_frames(path: Path) -> Frames:
     """Read frames.
 
     Raises:
-        OSError, ValueError, KeyError: the file is missing or damaged.
+        OSError: there is no file, or it cannot be read.
+        ValueError: it is damaged.
     """
-    with np.load(path) as file:
-        azimuth, elevation = file["azimuth"], file["elevation"]
-        images = [np.array(Image.open(io.BytesIO(file[f"{number:03d}"].tobytes()))) for number in range(len(azimuth))]
-    return Frames(np.stack(images), azimuth, elevation)
+    try:
+        with np.load(path) as file:
+            azimuth, elevation = file["azimuth"], file["elevation"]
+            pictures = [file[f"{number:03d}"].tobytes() for number in range(len(azimuth))]
+        return Frames(np.stack([np.array(Image.open(io.BytesIO(one))) for one in pictures]), azimuth, elevation)
+    except (KeyError, EOFError, SyntaxError, BadZipFile) as error:
+        raise ValueError(f"{path.name} is damaged: {error or type(error).__name__}") from error

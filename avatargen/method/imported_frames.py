@@ -10,7 +10,7 @@ from avatargen.config.experiment import RunConfig
 from avatargen.config.places import ROOT
 from avatargen.config.prompts import PromptItem
 from avatargen.exchange.frame_files import folder_of, frame_problems, list_frames
-from avatargen.io.content_hash import weights_id
+from avatargen.io.content_hash import file_hashes
 from avatargen.method.sources import Source
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class ImportedFrames(Source):
     def notes(self, run: RunConfig) -> list[str]:
         """Return what rendered views cannot be scored by; see the base class."""
         return [
-            f"methods.yaml: {run.method_name}: frames: rendered views have no mesh, so they have no score by geometry "
-            "and no diagnostics; framing and light are those of their system"
+            f"methods.yaml: {run.method_name}: frames: rendered views have no mesh, so they have no score by geometry, "
+            "no failure signatures and no diagnostics; framing and light are those of their system"
         ]
 
     def ingredients(self, run: RunConfig, item: PromptItem, root: Path = ROOT) -> list[Any]:
@@ -43,9 +43,9 @@ class ImportedFrames(Source):
             return [[]]
         try:
             shown = list_frames(folder, frames)
-        except ValueError:  # `problems` tells
+        except (ValueError, OSError):  # `problems` tells
             return [[]]
-        return [[[weights_id(str(path), root), *camera] for path, *camera in shown]]
+        return [list(zip(file_hashes([frame.path for frame in shown]), [frame[1:] for frame in shown], strict=True))]
 
     def make(self, generator: Generator, run: RunConfig, item: PromptItem) -> Avatar:
         """Return the views of an item; see the base class."""

@@ -44,9 +44,9 @@ _MESH_BYTES = 4 * 2**20
 """Vertices and faces of another system's mesh."""
 _WIDTH = 768
 """Numbers in an embedding of a judge that is not a folder: those of the larger CLIP models in use."""
-_SMALL_FILES = 7 * 2**10
 _FRAMES = 120
-"""Rendered views of an avatar of another system."""
+"""Rendered views of an avatar of another system, as most turns have."""
+_SMALL_FILES = 7 * 2**10
 """The JSON files of an avatar."""
 _CLUSTER = 4096
 """Bytes that file systems allocate at a time; half of it is lost at the end of each file."""

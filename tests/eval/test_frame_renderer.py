@@ -62,6 +62,11 @@ def test_frames_survive_the_avatar_file(tmp_path):
     loaded = load_avatar(tmp_path).frames
     for name in ("images", "azimuth", "elevation"):
         assert np.array_equal(getattr(loaded, name), getattr(views, name), equal_nan=name == "elevation")
+    whole = (tmp_path / FRAMES).read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:200] + bytes(80) + whole[280:]):
+        (tmp_path / FRAMES).write_bytes(damaged)
+        with pytest.raises(AvatarFileError, match="not a readable avatar"):
+            load_avatar(tmp_path)
     (tmp_path / FRAMES).unlink()
     with pytest.raises(AvatarFileError, match=r"got no frames\.npz"):
         load_avatar(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from avatargen.config.other_systems import FrameSettings
 from avatargen.config.prompts import PromptItem
 from avatargen.config.settings import MethodSettings
-from avatargen.exchange.frame_files import frame_problems, list_frames, nearest, view_problems
+from avatargen.exchange.frame_files import Frame, frame_problems, list_frames, nearest, view_problems
 from avatargen.exchange.frame_import import read_frames
 
 MAN = PromptItem("few", "old-man", "an old man, smiling")
@@ -86,11 +87,40 @@ def test_cameras_come_from_transforms(tmp_path):
     assert nearest(found, 40, 0).path.name == "1.png"
 
 
+def test_cameras_within_the_tolerances_come_first():
+    near = Frame(Path("near"), 12.0, 10.0)
+    assert nearest([near, Frame(Path("above"), 4.0, 24.0)], 0.0, 10.0).path.name == "above"
+    assert nearest([near, Frame(Path("below"), 40.0, -40.0)], 0.0, 10.0) is near
+
+
+def test_what_is_no_view_is_passed_over(tmp_path):
+    """macOS leaves ``._045.png`` on foreign disks; a turn of 0 to 360 degrees has its first view twice."""
+    for name in ("._045.png", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "90.png").mkdir()
+    found = cameras(tmp_path, ["000.png", "120.png", "240.png", "360.png"])
+    assert {name: azimuth for name, (azimuth, _) in found.items()} == {"000.png": 0, "120.png": 120, "240.png": -120}
+
+
+def test_names_of_cameras_may_have_dots(tmp_path):
+    frames = [{"file_path": "r_0.5", "transform_matrix": looking(0, 0)}]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    (frame,) = list_frames(tmp_path, settings(tmp_path))
+    assert frame.path.name == "r_0.5.png"
+
+
 WRONG = {
     "names": ([f"frame{number}.png" for number in range(2)], {}, "got the name 'frame0.png'; expected an azimuth"),
     "gaps": (["0.png", "2.png"], {"names": "turn"}, "got the numbers 0, 2; expected 0 to 1, or 1 to 2: one turn"),
     "unnumbered": (["front.png"], {"names": "turn"}, "got the name 'front.png'; expected a number at its end"),
-    "twice": (["0.png", "360.png"], {}, "0.png and 360.png have the same camera; expected one view of each"),
+    "twice": (["az5.png", "az5_b.png"], {}, "az5.png and az5_b.png have the same camera; expected one view of each"),
+    "hyphens": (["azimuth-000.png", "azimuth-045.png", "azimuth-315.png"], {}, "got negative azimuths alone, as in"),
+    "others": (
+        ["it500.mp4", "notes.txt"],
+        {},
+        "got no pictures but 'it500.mp4'; expected .png,",
+    ),
+    "columns": (["0.png"], {"pictures": 3}, "0.png: got 8 columns; expected a multiple of pictures: 3"),
 }
 
 
@@ -98,7 +128,8 @@ WRONG = {
 def test_names_that_say_nothing_are_refused(tmp_path, case):
     names, stated, line = WRONG[case]
     for name in names:
-        paint(tmp_path / "old-man" / name)
+        write = paint if name.endswith(".png") else Path.touch
+        (tmp_path / "old-man").mkdir(exist_ok=True), write(tmp_path / "old-man" / name)
     (problem,) = frame_problems("theirs", settings(tmp_path, **stated), [MAN], tmp_path)
     assert problem.startswith(f"methods.yaml: theirs: frames: old-man: {line}")
 
@@ -109,8 +140,17 @@ def test_names_that_say_nothing_are_refused(tmp_path, case):
         ("{", "transforms.json: JSONDecodeError"),
         ("[" * 5000, "transforms.json: RecursionError"),
         ('{"frames": 3}', "transforms.json: TypeError"),
+        ('{"frames": []}', "transforms.json: ValueError: got no frames or no name"),
+        (
+            '{"frames": [{"file_path": "a", "transform_matrix": [[1' + "0" * 400 + "]]}]}",
+            "transforms.json: OverflowError",
+        ),
+        (json.dumps({"frames": [{"file_path": "a", "transform_matrix": [[0] * 4] * 4}]}), "or without a direction"),
         ('{"frames": [{"file_path": "a"}]}', "transforms.json: KeyError: 'transform_matrix'; expected frames with"),
-        ('{"frames": [{"file_path": "a", "transform_matrix": [1]}]}', "transforms.json: a: got a matrix of shape (1,)"),
+        (
+            '{"frames": [{"file_path": "a", "transform_matrix": [1]}]}',
+            "transforms.json: a: got a matrix of shape (1,), not",
+        ),
         (json.dumps({"frames": [{"file_path": "a", "transform_matrix": looking(0, 0)}]}), "refers to a.png"),
     ],
 )
@@ -133,6 +173,9 @@ def test_missing_folders_and_rows_are_named(tmp_path):
     (tmp_path / "map.csv").write_text('frames,prompt\nout/it5000-test,"an old man, smiling"\n')
     paint(tmp_path / "out/it5000-test/0.png")
     assert not frame_problems("theirs", settings(tmp_path, table="map.csv"), [MAN], tmp_path)
+    (tmp_path / "map.csv").write_text('frames,prompt\n/nowhere/at/all,"an old man, smiling"\n')
+    (problem,) = frame_problems("theirs", settings(tmp_path, table="map.csv"), [MAN], tmp_path)
+    assert "nowhere/at/all; expected one for each item" in problem
 
 
 def test_views_that_nobody_took_are_named(tmp_path):
@@ -161,6 +204,22 @@ def test_pictures_become_squares_of_one_size(tmp_path):
     tall = read_frames(tmp_path, settings(tmp_path)).images[1]  # by name: 0, 180, 90
     assert tall.shape == (512, 512, 4) and (tall[256, :, :3] == (0, 255, 0)).all()
     assert not tall[:120, :, 3].any() and (tall[136:376, :, 3] == 255).all()
+
+
+def test_pictures_of_other_kinds_are_read_as_viewers_show_them(tmp_path):
+    Image.fromarray(np.full((8, 8), 25700, np.uint16)).save(tmp_path / "0.png")
+    turned = Image.new("RGB", (8, 8), (255, 0, 0))
+    turned.paste((0, 0, 255), (0, 0, 8, 4))  # blue above; orientation 6 is a quarter turn to the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "90.jpg", exif=exif, quality=100, subsampling=0)
+    grey, sideways = read_frames(tmp_path, settings(tmp_path)).images
+    assert (grey == (100, 100, 100, 255)).all()
+    assert sideways[4, 6, 2] > 200 > 50 > sideways[4, 1, 2]
+    stills = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    stills[0].save(tmp_path / "180.webp", save_all=True, append_images=stills[1:])
+    with pytest.raises(ValueError, match=r"180\.webp: got an animation; expected a still picture"):
+        read_frames(tmp_path, settings(tmp_path))
 
 
 def test_unreadable_pictures_are_failures(tmp_path):

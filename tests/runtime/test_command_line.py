@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from avatargen.exchange.mesh_files import mesh_name
+from avatargen.exchange.item_table import item_name
 from avatargen.io.manifest import write_rows
 from avatargen.preflight.plan import write_plan
 from avatargen.preflight.validate import validate_all
@@ -75,7 +75,7 @@ def test_replaced_mesh_changes_the_chunk_hash(place):
     stanza = {"reason": "theirs", "overrides": {"source": "imported", "meshes": {"folder": str(place / "theirs")}}}
     write_yaml(place / "workflow/config/methods.yaml", theirs=stanza)
     (place / "theirs").mkdir()
-    files = [place / "theirs" / f"{mesh_name(item)}.ply" for item in validate_all("mine").lists["few"]]
+    files = [place / "theirs" / f"{item_name(item)}.ply" for item in validate_all("mine").lists["few"]]
     for file in files:
         file.touch()
     study = validate_all("mine", {"methods": ["theirs"]})

@@ -17,15 +17,15 @@ with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0]
     study = read_plan(snakemake.params.plan)
     experiment = study.experiment
     rows = in_method_order(read_manifests(map(Path, snakemake.input.generated)), list(study.runs))
-    flat = flat_methods(study.runs)
     captions = map(CaptionEmbeddings.load, map(Path, snakemake.input.captions))
     tables = collect_measures(
-        rows=[row for row in rows if row.method not in flat],
+        rows=rows,
         diagnostics=experiment.diagnose,
         pools=read_pools(rows, study.files),
         captions=dict(zip(study.judges, captions, strict=True)),
         root=Path(),
         guides=guiding_judges(study),
+        flat=flat_methods(study.runs),
     )
     for name, table in tables.items():
         table = split_runs(table) if experiment.priors else table

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from avatargen.io.manifest import read_manifests
+from avatargen.method.sources import flat_methods
 from avatargen.preflight.plan import read_plan
 from avatargen.runtime.job import job
 from avatargen.runtime.job_inputs import noting_inputs
@@ -12,10 +13,10 @@ from eval.head_files import write_heads
 with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0], snakemake.input):
     study = read_plan(snakemake.params.plan)
     rows = read_manifests(map(Path, snakemake.input))
-    shown = set(shown_units(rows))
+    shown, flat = set(shown_units(rows)), flat_methods(study.runs)
     write_heads(
         Path(snakemake.output[0]),
-        [row for row in rows if row.unit in shown],
+        [row for row in rows if row.unit in shown and row.method not in flat],
         study.experiment.head,
         Path(),
         snakemake.params.code,
