@@ -15,7 +15,7 @@ from avatargen.exchange.frame_files import WITHIN, WITHIN_ELEVATION
 from avatargen.geometry.types import Cameras, HeadTopology, RenderOutput
 from avatargen.io.frames import Frames
 from avatargen.render.base import Renderer
-from eval.contact_sheet import FAINT, font
+from eval.contact_sheet import INK, PAPER, font
 from eval.images import Images
 
 
@@ -62,5 +62,11 @@ def without_surface(views: int, size: int, background: tuple[float, float, float
         background: RGB in [0, 1].
     """
     picture = Image.new("RGB", (size, size), tuple(round(255 * level) for level in background))
-    ImageDraw.Draw(picture).text((size / 2, size / 2), "no surface", FAINT, font(max(size // 10, 6)), anchor="mm")
+    ImageDraw.Draw(picture).text(
+        (size / 2, size / 2),
+        "no surface",
+        INK if sum(background) > 1.2 else PAPER,
+        font(max(size // 10, 6)),
+        anchor="mm",
+    )
     return np.repeat(np.array(picture)[None], views, axis=0)
