@@ -236,10 +236,10 @@ def write_history(folder, vector):
 def run_collect(experiment, prior_settings, rows, judge, tmp_path):
     """A function that embeds the captions and collects the tables; returns the folder of the tables."""
 
-    def run(judges=(judge,), negatives=(), guides=None) -> Path:
+    def run(judges=(judge,), negatives=(), guides=None, flat=()) -> Path:
         pools, priors = build_pools(rows, negatives), {row.method: prior_settings for row in rows}
         captions = {each.name: embed_captions(each, pools, [row.prompt for row in rows]) for each in judges}
-        collect(experiment, priors, rows, pools, captions, tmp_path, tmp_path / "tables", guides)
+        collect(experiment, priors, rows, pools, captions, tmp_path, tmp_path / "tables", guides, flat)
         write_table(to_frame([]), tmp_path / "tables", TABLE)
         return tmp_path / "tables"
 

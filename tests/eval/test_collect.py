@@ -12,6 +12,7 @@ from avatargen.config.errors import InputError
 from eval.collect import collect
 from eval.embed_captions import embed_captions
 from eval.embeddings import embeddings_path, load_embeddings
+from eval.plots import plot_ranks
 from eval.pools import build_pools, in_method_order
 from eval.records import ProtocolError
 from eval.tables import read_table
@@ -84,6 +85,18 @@ def test_a_guide_does_not_judge_its_method(run_collect, judge, rows, tmp_path):
     found = pd.read_csv(tables / "clip_r.csv")
     judged = {("full", "tiny"), ("full", "other"), ("template", "tiny")}
     assert set(zip(found.method, found.judge, strict=True)) == judged
+
+
+def test_avatars_without_a_surface_have_no_geometry(run_collect, rows):
+    """Not even as failures, of which `full` has one; where a subset has no others, its plot has an empty panel."""
+    tables = run_collect(flat={"full"})
+    records = read_table(tables, "records")
+    tracks = records.groupby("method")["track"].agg(set).to_dict()
+    assert tracks == {"full": {"texture"}, "template": {"texture", "geometry"}}
+    assert pd.read_csv(tables / "clip_r.csv").set_index(["method", "track"]).n_failed["full", "texture"] == 1
+    records.loc[records["method"] == "full", "subset"] = "alone"
+    panels = plot_ranks(records, ["full", "template"]).axes
+    assert [bool(panel.lines) for panel in panels] == [True, False, True, True]
 
 
 def test_records_are_grouped_by_judge(run_collect, judge, rows, tmp_path):

@@ -17,7 +17,7 @@ from eval.statistics import bootstrap_mean, wilson
 def collect(rows, judge, tmp_path):
     """A function that writes what `small` found on each avatar, and collects the tables."""
 
-    def run(found_of, guides=None, judges=(judge,), names=("small",)):
+    def run(found_of, guides=None, judges=(judge,), names=("small",), flat=()):
         for row in rows:
             if row.status == "ok":
                 found, embeddings = found_of(row)
@@ -25,7 +25,7 @@ def collect(rows, judge, tmp_path):
                     write_found(tmp_path / row.folder, name, "f", found, Products(embeddings=embeddings), 0.1)
         pools = build_pools(rows)
         captions = {each.name: embed_captions(each, pools, [row.prompt for row in rows]) for each in judges}
-        return collect_measures(rows, names, pools, captions, tmp_path, guides or {})
+        return collect_measures(rows, names, pools, captions, tmp_path, guides or {}, flat)
 
     return run
 
@@ -99,6 +99,12 @@ def test_a_judge_does_not_score_what_it_guided(collect, tmp_path):
     table = collect(found, guides={"full": ["tiny"]})[RECORDS]
     assert set(table.query("method == 'full'")["measure"]) == {"red"}
     assert set(table.query("method == 'template'")["judge"]) == {"", "tiny"}
+
+
+def test_what_has_no_surface_is_left_out(collect):
+    """Its prompts still count in the subset of the others."""
+    table = collect(lambda row: (Found([("", "red", 2.0)]), {}), flat={"full"})[RECORDS]
+    assert set(table["method"]) == {"template"} and set(table["subset"]) == {"all"} and len(table) == 4
 
 
 def test_broken_embeddings_are_a_failure(collect):
