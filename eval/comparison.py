@@ -5,12 +5,13 @@ It shows what no table of rates can: what each ablation loses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from avatargen.io.manifest import Row
 from eval.contact_sheet import FAINT, GAP, INK, MARGIN, PAPER, font, wrap
@@ -55,7 +56,7 @@ class Layout:
         step, names = (cell[0] + gutter, cell[1] + below), list(methods)
         if any(font(size, bold=True).getlength(name) > step[0] - GAP for name in names):
             size -= 2
-            names = ["\n".join(wrap(name.replace("-", "- "), font(size, bold=True), cell[0], most=5)) for name in names]
+            names = [broken(name, font(size, bold=True), cell[0]) for name in names]
         lines = max((name.count("\n") for name in names), default=0)
         return cls(views, cell, step, names, size, HEADER + lines * (size + LEADING))
 
@@ -66,6 +67,21 @@ class Layout:
     def corner(self, column: int, line: int) -> tuple[int, int]:
         """Return the upper left corner of a cell."""
         return (MARGIN + CAPTION + column * self.step[0], MARGIN + self.header + line * self.step[1])
+
+
+def broken(name: str, typeface: ImageFont.FreeTypeFont, width: int) -> str:
+    """Break a method's name into lines of at most `width` pixels, after hyphens and underscores alone.
+
+    Example:
+        >>> broken("thresholded_guidance-guidance_25", font(11, bold=True), 128).split()
+        ['thresholded_', 'guidance-guidance_', '25']
+    """
+    lines = [""]
+    for part in re.findall("[^_-]*[_-]|[^_-]+", name):
+        if lines[-1] and typeface.getlength(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def comparison(rows: Sequence[Row], methods: Sequence[str], root: Path, limit: int | None = None) -> Image.Image:

@@ -41,6 +41,10 @@ MEASURES = (
 )
 
 
+MM = "geometry_mm"
+"""Shown beside the measures; no remedy is asked to better it."""
+OUTLIER = 6.0
+"""Points further than this many interquartile ranges from the middle half are named at the border of a plot."""
 CONSTANT = "constant_guidance"
 """The method without the guidance interval, which is a remedy of ours."""
 _ALL = "saturated share, colour error and margin"
@@ -71,13 +75,19 @@ def answer(evidence: Evidence) -> Answer:
     truth = _point(evidence, "oracle", float("nan"))
     return Answer(
         QUESTION,
-        _in_words(points, ours, common),
+        f"{_in_words(points, ours, common)} {_on_all_prompts(curves, ours, truth)}",
         tuple(_statements(curves, ours)),
-        (AnswerTable("Remedies", _TEXT.format(n=len(common), ours=baseline), _table(curves, ours, truth, common)),),
+        (
+            AnswerTable("Remedies on all prompts", _TESTED_TEXT, _tested_table(curves, ours, truth)),
+            AnswerTable(
+                "Guidance scales", _TEXT.format(n=len(common), ours=baseline), _table(curves, ours, truth, common)
+            ),
+        ),
         {"curves": (_plot(curves, ours, truth, common), _CAPTION.format(n=len(common), ours=baseline))},
     )
 
 
+_TESTED_TEXT = "Means over all prompts, at the guidance scale that the statements test."
 _TEXT = (
     "Means over the {n} avatars (prompt and seed) that every method has. better: the measures in which the mean is "
     "better than {ours}'s. seconds: of one avatar."
@@ -110,6 +120,7 @@ def _point(evidence: Evidence, method: str, guidance: float) -> Point:
         "saturated": values(evidence.diagnoses, "saturated", method=method),
         "colour_error": distances(evidence, "colour_error", method),
         "margin": scores(evidence, "margin", method, "texture"),
+        MM: distances(evidence, MM, method),
     }
     return Point(method, guidance, float(values(evidence.costs, "seconds", method=method).mean()), found)
 
@@ -156,11 +167,51 @@ def _in_words(points: Sequence[Point], ours: Point, common: pd.Index) -> str:
     )
 
 
-def _statements(curves: Curves, ours: Point) -> Iterator[Statement]:
-    """Yield, for the point of each other curve with the most prompts, whether it is better than ours on all measures.
+def _on_all_prompts(curves: Curves, ours: Point, truth: Point) -> str:
+    """Say which remedies lower the saturated share on all prompts, and what that costs."""
+    tested = {name: _tested(points, ours) for name, points in curves.items()}
+    means = {name: _means(point) for name, point in tested.items()}
+    own = _means(ours)
+    lower = sorted(
+        (name for name in means if means[name]["saturated"] < own["saturated"]), key=lambda n: means[n]["saturated"]
+    )
 
-    The point is chosen before its values are seen: of those with the most prompts, the one nearest to our guidance.
+    def told(found: dict[str, float]) -> str:
+        return f"{found['saturated']:.3f} (colour error {found['colour_error']:.4f}, {found[MM]:.2f} mm)"
+
+    parts = [f"{name} {told(means[name])}" for name in lower] or ["none"]
+    share = _means(truth)["saturated"]
+    return (
+        f"On all {len(by_prompt(ours.found['margin']))} prompts, these have a lower saturated share than "
+        f"{ours.method}'s {told(own)}: {', '.join(parts)}"
+        + ("." if np.isnan(share) else f"; ground-truth heads have {share:.3f}.")
+    )
+
+
+def _tested(points: Sequence[Point], ours: Point) -> Point:
+    """Return the point of a curve that is tested, chosen without its values.
+
+    Of those with the most prompts, it is the one nearest to our guidance.
     """
+    return max(points, key=lambda p: (len(by_prompt(p.found["margin"])), -abs(p.guidance - ours.guidance)))
+
+
+def _means(point: Point) -> dict[str, float]:
+    """Return a point's means over all of its prompts."""
+    return {key: float(by_prompt(series).mean()) for key, series in point.found.items()}
+
+
+def _tested_table(curves: Curves, ours: Point, truth: Point) -> pd.DataFrame:
+    points = {name: _tested(points, ours) for name, points in curves.items()} | {"ground truth": truth}
+    about = {
+        name: {"remedy": name, "guidance": point.guidance, "prompts": len(by_prompt(point.found["margin"]))}
+        for name, point in points.items()
+    }
+    return pd.DataFrame([facts | _means(points[name]) for name, facts in about.items()])
+
+
+def _statements(curves: Curves, ours: Point) -> Iterator[Statement]:
+    """Yield, for the tested point of each other curve, whether it is better than ours on all measures."""
     for name, points in curves.items():
         if ours in points:
             continue
@@ -168,7 +219,7 @@ def _statements(curves: Curves, ours: Point) -> Iterator[Statement]:
             same = next((point for point in points if point.guidance == ours.guidance), None)
             if same is not None:
                 yield _on_all(f"{ours.method} is better than {name} in {_ALL}", ours, same)
-        point = max(points, key=lambda p: (len(by_prompt(p.found["margin"])), -abs(p.guidance - ours.guidance)))
+        point = _tested(points, ours)
         yield _on_all(f"{name} is better than {ours.method} in {_ALL}", point, ours)
 
 
@@ -222,11 +273,34 @@ def _plot(curves: Curves, ours: Point, truth: Point, common: pd.Index) -> Figure
         place = (_mean(ours, "saturated", common), _mean(ours, one.key, common))
         axis.scatter(*place, s=190, facecolors="none", edgecolors=INK, linewidths=1.4, zorder=4)
         axis.axvline(_mean(truth, "saturated", common), color=FAINT, ls=":", label="ground truth")
+        _focus(axis, one.key, [point for points in curves.values() for point in points], common)
         axis.set_title(one.name)
         axis.set_xlabel("saturated share of the head's pixels")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
     return figure
+
+
+def _focus(axis: Axes, key: str, points: Sequence[Point], common: pd.Index) -> None:
+    """Limit a plot to the points that are no outliers, and name these at its upper edge."""
+    places = np.array([[_mean(point, one, common) for one in ("saturated", key)] for point in points])
+    low, high = np.nanquantile(places, (0.25, 0.75), axis=0)
+    reach = OUTLIER * (high - low)
+    inside = ((places >= low - reach) & (places <= high + reach)).all(axis=1)
+    shown = places[inside]
+    room = 0.08 * np.ptp(shown, axis=0) + 1e-9
+    axis.set_xlim(min(0.0, shown[:, 0].min()) - room[0], shown[:, 0].max() + 2 * room[0])
+    axis.set_ylim(shown[:, 1].min() - room[1], shown[:, 1].max() + 2 * room[1])
+    apart = [
+        f"{point.method}: {x:.3f}, {y:.4f}"
+        for point, (x, y), near in zip(points, places, inside, strict=True)
+        if not near
+    ]
+    if apart:
+        text = "\n".join(["not shown:", *apart])
+        axis.text(
+            0.99, 0.99, text, transform=axis.transAxes, ha="right", va="top", fontsize=8, color=INK, in_layout=False
+        )
 
 
 def _draw(axis: Axes, key: str, name: str, points: Sequence[Point], number: int, common: pd.Index) -> None:

@@ -68,7 +68,7 @@ def test_the_weakest_of_three_differences_is_tested(evidence):
 
 
 def test_methods_that_differ_in_guidance_alone_are_one_curve(evidence):
-    curves = answer(evidence()).tables[0].table
+    curves = answer(evidence()).tables[1].table
     assert curves.loc[curves.remedy == "full", "guidance"].tolist() == [3, 12, 25, 100]
     assert curves.loc[curves.remedy == "thresholded_guidance", "guidance"].tolist() == [12, 25, 100]
     assert curves.loc[curves.remedy == "noise_free", "guidance"].tolist() == [7.5]
@@ -86,15 +86,29 @@ def test_means_are_over_the_prompts_that_all_methods_have(evidence):
         (whole.diagnoses["method"] != "full-guidance_3") | whole.diagnoses["item"].isin(list("abcd"))
     ]
     found = answer(replace(whole, diagnoses=fewer))
-    rows = found.tables[0].table.set_index(["remedy", "guidance"])
+    rows = found.tables[1].table.set_index(["remedy", "guidance"])
     assert rows.loc[("full", 12), "saturated"] == pytest.approx(0.015)
     assert rows.loc[("full", 3), "saturated"] == pytest.approx(0.015)
     assert statement(found, "asynchronous").n == 8 and "means over 4 avatars" in found.answer
+    whole_list = found.tables[0].table.set_index("remedy")
+    assert (
+        whole_list.loc["full", "saturated"] == pytest.approx(0.035)
+        and (whole_list["prompts"].drop("ground truth") == 8).all()
+    )
+    assert "On all 8 prompts, these have a lower saturated share than full's 0.035" in found.answer
+    assert ": asynchronous 0.030 (colour error 0.0900, 4.00 mm)" in found.answer
+
+
+def test_an_outlier_leaves_the_others_legible(evidence):
+    """Its place is named instead."""
+    broken = of("negative_prompt", 5.0, 0.1, 0.01)
+    plot = answer(evidence(saturated=broken, colour=broken)).plots["curves"][0].axes[0]
+    assert plot.get_xlim()[1] < 1 and "negative_prompt: 5.1" in plot.texts[-1].get_text()
 
 
 def test_a_part_of_the_methods_is_enough(evidence):
     found = answer(evidence(without=("interval_matching", "oracle", "full-guidance_3")))
-    assert len(found.statements) == 12 and len(found.tables[0].table) == 22
+    assert len(found.statements) == 12 and len(found.tables[1].table) == 22
     assert found.plots["curves"][0].axes
 
 
