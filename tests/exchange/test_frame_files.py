@@ -84,7 +84,7 @@ def test_cameras_come_from_transforms(tmp_path):
     found = list_frames(tmp_path, settings(tmp_path, up="+z", front="-y"))
     assert [frame.path.is_file() for frame in found] == [True] * 3
     assert [(round(frame.azimuth), round(frame.elevation)) for frame in found] == stated
-    assert nearest(found, 40, 0).path.name == "1.png"
+    assert nearest(found, 40.0, 0.0).path.name == "1.png"
 
 
 def test_cameras_within_the_tolerances_come_first():
@@ -182,14 +182,14 @@ def test_views_that_nobody_took_are_named(tmp_path):
     for azimuth in range(0, 360, 90):
         paint(tmp_path / f"old-man/{azimuth}.png")
     frames = settings(tmp_path)
-    assert not view_problems("theirs", frames, [MAN], 4, 10, tmp_path)
-    (problem,) = view_problems("theirs", frames, [MAN], 8, 10, tmp_path)
+    assert not view_problems("theirs", frames, [MAN], 4, 10.0, tmp_path)
+    (problem,) = view_problems("theirs", frames, [MAN], 8, 10.0, tmp_path)
     assert "old-man: no view at azimuth 45, elevation 10: the nearest is at azimuth 0; expected one within" in problem
     paint(tmp_path / "woman.1/az0_el60.png")
-    (problem,) = view_problems("theirs", frames, [WOMAN], 1, 10, tmp_path)
+    (problem,) = view_problems("theirs", frames, [WOMAN], 1, 10.0, tmp_path)
     assert "the nearest is at azimuth 0, elevation 60" in problem
     (tmp_path / "old-man/x.png").touch()  # which `frame_problems` reports
-    assert not view_problems("theirs", frames, [MAN], 8, 10, tmp_path)
+    assert not view_problems("theirs", frames, [MAN], 8, 10.0, tmp_path)
 
 
 def test_pictures_become_squares_of_one_size(tmp_path):
