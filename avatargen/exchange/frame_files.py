@@ -141,7 +141,7 @@ def wrapped(degrees: float) -> float:
 
 
 def frame_problems(method: str, frames: FrameSettings, items: Iterable[PromptItem], root: Path) -> list[str]:
-    """Return what is wrong with a method's frames, without reading pictures.
+    """Return what is wrong with a method's frames, reading no more than the head of each first picture.
 
     Args:
         method: name of the method, for messages.
