@@ -4,9 +4,10 @@
 
 The study is the small one of `tests/workflow`, with more prompts and steps: real head, renderer, judge and Ray, an
 untrained prior. It first runs undisturbed. Then rounds of the same command follow in a second folder, each from
-nothing: after a random time one of its processes, drawn by its part (Snakemake, a job, a worker, Ray's head), gets
-SIGKILL; SIGTERM and Ctrl-C of Snakemake are drawn too. A run whose part was killed may end by itself or go on. Prints a
-line a kill, and at the end of each round what differs from the calm run: avatars, views, embeddings, or tables.
+nothing: at random moments one of its processes, drawn by its part (Snakemake, a job, a worker, Ray's head), gets
+SIGKILL; SIGTERM and Ctrl-C of Snakemake are drawn too. A run whose part was killed may end by itself or go on, and be
+disturbed again. Prints a line a kill, and at the end of each round what differs from the calm run: avatars, views,
+embeddings, or tables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -95,16 +97,23 @@ def disturb(place: Path, run: subprocess.Popen[str], draw: random.Random) -> str
 
 
 def until_done(place: Path, draw: random.Random, longest: float, kills: Counter[str], most: int) -> int:
-    """Run the command, disturbed, until it ends well; return how often it was started."""
+    """Run the command, disturbed, until it ends well; return how often it was started.
+
+    Args:
+        place: folder of the study.
+        draw: of the moments and the parts.
+        longest: seconds from one signal to the next, at most.
+        kills: signals sent so far, by part; counts on.
+        most: signals to send in all.
+    """
     for starts in range(1, 1000):
-        run = start(place, *CHANGES)
-        if kills.total() < most:
-            try:
+        run, before = start(place, *CHANGES), kills.total()
+        while kills.total() < most and run.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
                 run.wait(draw.uniform(0.5, longest))
-            except subprocess.TimeoutExpired:
-                if what := disturb(place, run, draw):
-                    kills[what] += 1
-                    print(f"{kills.total():4d}  start {starts}: {what}", flush=True)
+            if what := disturb(place, run, draw):
+                kills[what] += 1
+                print(f"{kills.total():4d}  start {starts}: {what}", flush=True)
         try:
             output = run.communicate(timeout=600)[0]
         except subprocess.TimeoutExpired:
@@ -114,7 +123,7 @@ def until_done(place: Path, draw: random.Random, longest: float, kills: Counter[
             raise SystemExit(f"{place}: processes were left behind: {left}")
         if run.returncode == 0:
             return starts
-        if kills.total() >= most and starts > most:
+        if kills.total() == before:
             raise SystemExit(f"{place}: an undisturbed run fails\n{output[-3000:]}")
     raise SystemExit(f"{place}: never ended")
 
@@ -137,14 +146,14 @@ def main() -> None:
     place = shutil.copytree(calm, base / "disturbed")
     began = time.monotonic()
     until_done(calm, draw, 1.0, Counter(), 0)
-    longest, expected = time.monotonic() - began, content(calm)
-    print(f"calm run: {longest:.0f} s, {len(expected)} results")
+    calm_s, expected = time.monotonic() - began, content(calm)
+    print(f"calm run: {calm_s:.0f} s, {len(expected)} results")
     rounds, wrong = 0, 0
     while kills.total() < options.kills:
         rounds += 1
         for name in ("results", ".snakemake"):
             shutil.rmtree(place / name, ignore_errors=True)
-        starts = until_done(place, draw, longest, kills, options.kills)
+        starts = until_done(place, draw, calm_s / 3, kills, options.kills)
         made = content(place)
         differ = sorted(name for name in expected.keys() | made.keys() if expected.get(name) != made.get(name))
         wrong += bool(differ)

@@ -36,7 +36,7 @@ def read_gltf(path: Path) -> Gltf:
             raise ValueError(f"got version {version} of glTF; expected 2")
         text = file.read(length)
     try:
-        document = Gltf.model_validate(json.loads(text))
+        document = Gltf.model_validate(json.loads(text, parse_float=_number))
     except ValidationError as error:
         raise ValueError(_first_fault(error)) from error
     except RecursionError as error:
@@ -47,6 +47,12 @@ def read_gltf(path: Path) -> Gltf:
         for problem in check:
             raise ValueError(problem)
     return document
+
+
+def _number(text: str) -> int | float:
+    """Return a number of JSON: 1.0 is an integer there, and writers in languages without integers write it so."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def truncation(path: Path) -> str | None:

@@ -4,6 +4,7 @@ Expected values follow from the text of the specification, by hand; colours are 
 """
 
 import io
+import json
 import struct
 
 import numpy as np
@@ -738,6 +739,15 @@ def test_coordinates_that_are_not_finite_are_refused(path, glb):
     glb.square(points=points)
     with pytest.raises(ValueError, match="NaN or infinite"):
         read(path, glb.bytes())
+
+
+def test_integers_may_be_written_as_1_0(path, glb):
+    glb.square(material=glb.textured(), uvs=glb.accessor((FLAT * 255).astype("u1"), normalized=True))
+    data = glb.bytes()
+    size = struct.unpack("<I", data[12:16])[0]
+    facts = json.loads(data[20 : 20 + size], parse_int=float)
+    assert facts["accessors"][0]["componentType"] == 5121.0
+    shows(read(path, packed(facts, data[28 + size :])), UPRIGHT)
 
 
 def test_a_jpeg_is_read(path, glb):
