@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from avatargen.config.errors import InputError
+from avatargen.config.experiment import Experiment
 from avatargen.config.loading import load_experiment
 from eval.columns import column, numbers
 from eval.records import Record
@@ -35,10 +36,17 @@ def recompute(folder: Path) -> dict[str, pd.DataFrame]:
         FileNotFoundError: a table of records is missing.
     """
     experiment = load_experiment(str(folder / CONFIGURATION))
-    records = read_table(folder, "records")
+    return summarise_records(read_table(folder, "records"), read_table(folder, "truth_records"), experiment)
+
+
+def summarise_records(records: pd.DataFrame, truths: pd.DataFrame, experiment: Experiment) -> dict[str, pd.DataFrame]:
+    """Return the tables that follow from records as :func:`eval.tables.read_table` reads them, by name.
+
+    Raises:
+        ProtocolError: scores were made under different protocols.
+    """
     measures = [name for name, field in Record.__dataclass_fields__.items() if field.type == "float"]  # may be blank
     filled = {name: numbers(column(records, name), errors="coerce") for name in measures if name in records}
-    truths = read_table(folder, "truth_records")
     return summarise(records.assign(**filled), truths, baseline_of_experiment(experiment))
 
 

@@ -1,0 +1,110 @@
+"""Join the tables of an experiment that ran in parts, on machines without a common disk or in several sessions.
+
+Each part ran some of the methods, each method whole, and has a folder of tables. Several parts may have the same method
+(ground-truth heads cost nothing), with the same scores:
+
+    avatargen run study --methods oracle,full,texture_only,no_offsets --name study_1
+    avatargen run study --methods oracle,no_segmentation,no_shape --name study_2
+    python -m eval.join_parts study results/study_1/tables results/study_2/tables --to results/joined
+
+The joined folder has the records of all parts, the tables that follow from them, computed as of one run, the parts' own
+rows of tables of each method for itself, and the plots. Where methods have different prompts or seeds, each part needs
+a method of each kind, since the protocol of a score names the prompts that methods are compared on; scores of different
+protocols are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from avatargen.config.errors import InputError, Problems
+from avatargen.config.experiment import Experiment
+from avatargen.config.loading import load_experiment
+from eval.columns import where
+from eval.plot_style import unique
+from eval.plots import write_plots
+from eval.recompute import summarise_records
+from eval.records import ProtocolError
+from eval.tables import read_table, write_table
+
+RECORDS = ("records", "truth_records", "diagnosis_records", "convergence")
+"""Tables for scripts, with lines of one avatar or one method."""
+PER_METHOD = ("diagnosis", "cost", "failures")
+"""Tables for people whose rows say something of one method, whatever the others are."""
+
+
+def join_parts(experiment: Experiment, parts: Sequence[Path], folder: Path) -> list[str]:
+    """Write the tables and plots of all parts, as of one run.
+
+    Args:
+        experiment: that the parts are of; gives the order of the methods, and the one that others are compared with.
+        parts: folders of tables.
+        folder: to write to.
+
+    Returns:
+        The methods of the experiment that no part has.
+
+    Raises:
+        InputError: a part has no such tables, or a method's scores differ between parts, or the experiment has no
+            such method; all problems.
+        ProtocolError: the parts' scores were made under different protocols.
+    """
+    problems = Problems()
+    read = [tables for tables in (problems.of(lambda part=part: _read(part)) for part in parts) if tables]
+    problems.check()
+    firsts: dict[str, dict[str, pd.DataFrame]] = {}
+    for part, tables in zip(parts, read, strict=True):
+        for method in unique(tables["cost"], "method"):
+            first = firsts.setdefault(method, tables)
+            if method not in experiment.methods:
+                problems.add([f"{part}: {method}: no method of '{experiment.experiment}'"])
+            elif not _rows(first["records"], method).equals(_rows(tables["records"], method)):
+                problems.add([f"{part}: {method}: has other scores in an earlier part; leave it out of one of them"])
+    problems.check()
+    order = [name for name in experiment.methods if name in firsts]
+    tables = {
+        name: pd.concat([_rows(firsts[method][name], method) for method in order], ignore_index=True)
+        for name in (*RECORDS, *PER_METHOD)
+    }
+    made = summarise_records(tables["records"], tables["truth_records"], experiment)
+    for name, table in {**tables, **made}.items():
+        write_table(table, folder, name, readable=name not in RECORDS)
+    write_plots(folder, folder)
+    return [name for name in experiment.methods if name not in firsts]
+
+
+def _read(part: Path) -> dict[str, pd.DataFrame]:
+    try:
+        return {name: read_table(part, name) for name in (*RECORDS, *PER_METHOD)}
+    except FileNotFoundError as error:
+        raise InputError([f"{error.filename}: missing; expected the folder `tables` of a finished run"]) from error
+
+
+def _rows(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    return where(table, method=method).reset_index(drop=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Join the folders of the command line; return 2 for wrong input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="name of the experiment, or path of its file")
+    parser.add_argument("parts", nargs="+", type=Path, help="folders of tables")
+    parser.add_argument("--to", type=Path, required=True, help="folder to write to")
+    options = parser.parse_args(arguments)
+    try:
+        missing = join_parts(load_experiment(options.experiment), options.parts, options.to)
+    except (InputError, ProtocolError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    absent = f"; in no part: {', '.join(missing)}" if missing else ""
+    print(f"{options.to}: {len(options.parts)} parts joined{absent}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
