@@ -6,12 +6,13 @@ the texts itself. Names stay as they were typed; other values are YAML.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from avatargen.config.errors import Problems, unknown
-from avatargen.config.experiment import Experiment
+from avatargen.config.experiment import NAME, Experiment
 from avatargen.config.places import DEFAULT_EXPERIMENT
 from avatargen.config.yaml_text import read_value, read_yaml
 
@@ -54,17 +55,23 @@ def stated_fields(texts: Iterable[str], files: Iterable[Path] = (), once: bool =
 
 
 def split_fields(fields: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
-    """Return the experiment that fields name, the fields of it that they change, and one line for each unknown key.
+    """Return the experiment that fields name, the fields of it that they change, and what is wrong with either.
 
     Args:
         fields: ``experiment`` names the experiment or its file, and ``name`` what its results are called.
+
+    Returns:
+        The experiment's name or file, its fields by name, and one line for each unknown key or bad name.
     """
     known = Experiment.model_fields
     bad = [unknown("key", key, [*known, "name"], "--config") for key in fields if key not in known and key != "name"]
     changes = {key: _split(key, value) for key, value in fields.items() if key in known}
     experiment = str(changes.pop("experiment", DEFAULT_EXPERIMENT))
     if "name" in fields:
-        changes["experiment"] = str(fields["name"])
+        changes["experiment"] = name = str(fields["name"])
+        if not re.fullmatch(NAME, name):
+            del changes["experiment"]
+            bad.append(f"--config: name: got {name!r}; expected at most 41 of a-z 0-9 _ -, a letter or digit first")
     return experiment, changes, bad
 
 

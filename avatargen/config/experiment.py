@@ -19,9 +19,9 @@ from avatargen.config.settings import MethodSettings, PriorSettings
 
 LEAST_GPU = 0.01
 """Smallest share of a GPU for a worker: a hundred workers on one."""
+NAME = r"^[a-z0-9][a-z0-9_-]{0,40}$"
+"""What a folder of results may be called."""
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 MOST_SEEDS = 10_000
 _RANGE = re.compile(r"(-?(?:0|[1-9][0-9]{0,17}))(?: *- *(0|[1-9][0-9]{0,17}))?")
 
@@ -143,7 +143,7 @@ class Experiment(Frozen):
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["prior", "priors"]}})
 
     reason: str = Field("", exclude=True, description="one line, for `avatargen list experiments`")
-    experiment: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$", description="names results/{experiment}")
+    experiment: str = Field(pattern=NAME, description="names results/{experiment}")
     lists: Names = Field(min_length=1, description="prompts/{name}.tsv, .csv or .txt")
     methods: Names = Field(min_length=1, description="names in methods.yaml")
     grid: Grids = Field(

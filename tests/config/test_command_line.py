@@ -48,3 +48,11 @@ def test_name_of_the_results_is_no_name_of_an_experiment():
     experiment, changes, bad = split_fields({"experiment": "mine", "name": "quick", "limit": 2, "lmit": 1})
     assert (experiment, changes) == ("mine", {"experiment": "quick", "limit": 2})
     assert bad == ["--config: unknown key 'lmit'; did you mean 'limit'?"]
+
+
+def test_a_bad_name_of_the_results_is_called_so():
+    for name in ("a/../b", "Quick", "", "x" * 42):
+        _, changes, bad = split_fields({"name": name})
+        assert changes == {} and bad == [
+            f"--config: name: got {name!r}; expected at most 41 of a-z 0-9 _ -, a letter or digit first"
+        ]
