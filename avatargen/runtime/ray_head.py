@@ -34,6 +34,7 @@ OBJECT_STORE_BYTES = 80 * 2**20
 START_TIMEOUT_S = 240.0
 START_ATTEMPTS = 3
 HEAD_FILE = "AVATARGEN_RAY_HEAD"
+AGAIN = "what is finished stays, run the same command again"
 
 
 class RayUnavailableError(RuntimeError):
@@ -63,14 +64,14 @@ def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen
         log: file for the head's output.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    for old in (file, _failure(file)):
+    for old in (file, _failure(file), _process(file)):
         old.unlink(missing_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "avatargen.runtime.ray_head", "--file", str(file), "--cpus", str(cpus)]
     command += ["--parent", parent_watch.stamp(), *(["--gpus"] if with_gpus else [])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with log.open("wb") as output:
-        return subprocess.Popen(
+        head = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -78,6 +79,9 @@ def spawn(file: Path, cpus: int, with_gpus: bool, log: Path) -> subprocess.Popen
             env=environment,
             start_new_session=True,
         )
+    with replacing(_process(file)) as partial:
+        partial.write_text(parent_watch.stamp(head.pid), encoding="utf-8")
+    return head
 
 
 def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head:
@@ -88,13 +92,11 @@ def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head:
         timeout_s: longest wait, in seconds.
 
     Raises:
-        RayUnavailableError: the head could not start, or not in time.
+        RayUnavailableError: the head could not start, or not in time, or has ended.
     """
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        if _failure(file).is_file():
-            reason = _failure(file).read_text(encoding="utf-8")
-            raise RayUnavailableError(f"Ray did not start: {reason} ('--config backend=serial' runs without it)")
+        check(file)
         try:
             return Head(**json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -103,6 +105,24 @@ def reach(file: Path, timeout_s: int | float = START_TIMEOUT_S) -> Head:
         f"Ray did not start within {timeout_s:.0f} s; see the log beside {file} "
         "('--config backend=serial' runs without it)"
     )
+
+
+def check(file: Path) -> None:
+    """Check that the head of a file starts or runs.
+
+    Args:
+        file: see `spawn`; a head without a note of its process may run.
+
+    Raises:
+        RayUnavailableError: the head could not start, or has ended.
+    """
+    note = _process(file)
+    runs = not note.is_file() or parent_watch.is_alive(note.read_text(encoding="utf-8"))
+    if _failure(file).is_file():
+        reason = _failure(file).read_text(encoding="utf-8")
+        raise RayUnavailableError(f"Ray did not start: {reason} ('--config backend=serial' runs without it)")
+    if not runs:
+        raise RayUnavailableError(f"the workflow's Ray has ended; {AGAIN}")
 
 
 def environment(token: str | None = None) -> dict[str, str]:
@@ -188,6 +208,11 @@ def _write(file: Path, head: Head) -> None:
 def _failure(file: Path) -> Path:
     """Return the file in which a head that could not start says why."""
     return file.with_suffix(".failed")
+
+
+def _process(file: Path) -> Path:
+    """Return the file that holds the stamp of the head's process."""
+    return file.with_suffix(".process")
 
 
 def _short_temp() -> str | None:

@@ -32,6 +32,10 @@ ATTEMPTS = 3
 """Workers that run a job, one after the other, before its death is the job's failure."""
 MAX_IDLE_DEATHS = 10
 """Workers in a row that may die before they begin a job. Then the machine is at fault, not a job."""
+CONNECT_ATTEMPTS = 20
+"""Tries to reach the workflow's own head, as many as Ray's; one takes half a minute where nothing answers."""
+TRIES_OF_RAY = "RAY_gcs_server_port_wait_time_s"
+"""Variable that states how often ``ray.init`` itself tries."""
 POLL_S = 1.0
 HEARTBEATS = Path(".snakemake/avatargen/heartbeats")
 """Folder of the files that jobs write their steps to."""
@@ -182,7 +186,9 @@ class WorkerPool(Generic[Job]):
             own |= {name: os.environ[name] for name in CLUSTER_SETTINGS if os.environ.get(name)}
             options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT), **own}}}
         try:
-            ray.init(address, **options)
+            _connect(ray, address, options, execution.head_file if head else None)
+        except RayUnavailableError:
+            raise
         except (ConnectionError, RuntimeError, ValueError) as error:
             message = f"Ray at '{address}' cannot be joined: {str(error).splitlines()[0]}"
             if "uthenticat" in str(error):
@@ -213,9 +219,7 @@ class WorkerPool(Generic[Job]):
                     self._settle(reference, queue, handler)
             handler.poll(self._running())
             if self.own_head and not any(node["Alive"] for node in self.ray.nodes()):
-                raise RayUnavailableError(
-                    "the workflow's Ray lost its node (raylet died); what is finished stays, run the same command again"
-                )
+                raise RayUnavailableError(f"the workflow's Ray lost its node (raylet died); {ray_head.AGAIN}")
 
     def close(self) -> None:
         """Leave Ray. Workers of the workflow's own head stay; others end with this connection."""
@@ -321,3 +325,31 @@ class WorkerPool(Generic[Job]):
                 done, total = map(int, heartbeat.read_text().split())
                 found.append(Progress(job, done, total))
         return found
+
+
+def _connect(ray: Any, address: str, options: dict[str, Any], head_file: Path | None) -> None:
+    """Connect to Ray; look after the workflow's own head at each try, since Ray tries a lost one for 12 minutes.
+
+    Args:
+        ray: the imported module.
+        address: of the head.
+        options: of ``ray.init``.
+        head_file: of the workflow's own head; None for any other.
+
+    Raises:
+        RayUnavailableError: the workflow's head has ended.
+        ConnectionError, RuntimeError, ValueError: what the last try raised.
+    """
+    if not head_file:
+        ray.init(address, **options)
+        return
+    os.environ[TRIES_OF_RAY] = "1"
+    for left in reversed(range(CONNECT_ATTEMPTS)):
+        try:
+            ray.init(address, **options)
+            return
+        except (ConnectionError, RuntimeError):
+            ray_head.check(head_file)
+            ray.shutdown()
+            if not left:
+                raise

@@ -6,10 +6,12 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
@@ -231,6 +233,40 @@ def test_a_head_that_failed_is_an_error_at_once(workplace):
     (workplace / "ray.failed").write_text("no memory")
     with pytest.raises(ray_head.RayUnavailableError, match="no memory"):
         ray_head.reach(workplace / "ray.json", timeout_s=60)
+
+
+def end_head(folder, processes):
+    """Start a head, end some of its processes, and join it: before it is ready, once it is, or while it is joined."""
+    file = folder / "ray.json"
+    head = ray_head.spawn(file, 1, False, folder / "ray.log")
+    if processes != "head":
+        ray_head.reach(file)
+    if processes == "gcs":
+        for process in psutil.Process(head.pid).children(recursive=True):
+            if "gcs_server" in process.name():
+                process.kill()
+        threading.Timer(5, head.kill).start()
+    else:
+        head.kill()
+    try:
+        WorkerPool.join(ExecutionSettings("ray", threads=1, head_file=file))
+    finally:
+        head.kill()
+        head.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["head", "ready head", "gcs"])
+def test_a_head_that_was_killed_is_an_error(workplace, processes):
+    """And not after the 12 minutes that Ray itself tries; in a process of its own, since Ray keeps its first token."""
+    code = "import sys; from pathlib import Path; from tests.runtime import test_generate_chunk as tests\n"
+    code += "tests.end_head(Path(sys.argv[1]), sys.argv[2])"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-c", code, str(workplace), processes]
+    ended = subprocess.run(
+        command, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=150
+    )
+    assert "RayUnavailableError: the workflow's Ray has ended; what is finished stays" in ended.stderr
 
 
 def test_without_ray_a_machine_of_one_worker_goes_on(workplace, make_run, capsys):
