@@ -26,26 +26,34 @@ from eval.head_index import CALL, FOLDER, HeadFile
 class SharedParts:
     """Gives each avatar what it shares with others: made once for a head model, unless it depends on the shape."""
 
-    def __init__(self, name: str) -> None:
-        self._name, self._head, self._found = name, None, None
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[HeadModel, Shared | None]] = {}
 
-    def of(self, avatar: Avatar) -> tuple[HeadModel | None, Shared]:
-        """Return the avatar's head model, None for a mesh of another system, and its shared part."""
+    def of(self, avatar: Avatar, name: str) -> tuple[HeadModel | None, Shared]:
+        """Return the avatar's head model, None for a mesh of another system, and its shared part.
+
+        Args:
+            avatar: whose parts are asked for.
+            name: of its head model in :mod:`avatargen.config.plugins`.
+        """
         if avatar.topology is not None:
             return None, shared_part(avatar.topology)
-        if self._head is None:
-            self._head = load_class("head", self._name, HEADS).load()
-            self._found = None if depends_on_shape(self._head) else shared_part(self._head.topology, self._head)
-        return self._head, self._found or shared_part(self._head.topology, self._head, avatar)
+        if name not in self._found:
+            head = load_class("head", name, HEADS).load()
+            self._found[name] = head, None if depends_on_shape(head) else shared_part(head.topology, head)
+        head, shared = self._found[name]
+        return head, shared or shared_part(head.topology, head, avatar)
 
 
-def write_heads(index: Path, rows: Sequence[Row], head: str, root: Path, code: str) -> dict[str, HeadFile]:
+def write_heads(
+    index: Path, rows: Sequence[Row], heads: Mapping[str, str], root: Path, code: str
+) -> dict[str, HeadFile]:
     """Write the files of avatars, and an index of them; remove files of others.
 
     Args:
         index: file to write; the files lie beside it in FOLDER.
         rows: the avatars to show. Those that failed, and those whose files are damaged, have no head.
-        head: name of the head model in :mod:`avatargen.config.plugins`.
+        heads: name of each method's head model in :mod:`avatargen.config.plugins`.
         root: what the rows' folders are relative to.
         code: hash of the code that shapes the files.
 
@@ -55,10 +63,11 @@ def write_heads(index: Path, rows: Sequence[Row], head: str, root: Path, code: s
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    folder, parts, found, sources = index.parent / FOLDER, SharedParts(head), {}, {}
+    folder, parts, found, sources = index.parent / FOLDER, SharedParts(), {}, {}
     for row in rows:
         fingerprint = digest(code, row.fingerprint, row.status, row.folder)
-        made = _current(folder, file_name(row), fingerprint) or _made(folder, row, parts, root, fingerprint)
+        made = _current(folder, file_name(row), fingerprint)
+        made = made or _made(folder, row, heads[row.method], parts, root, fingerprint)
         if made:
             found[row.folder] = made
             sources |= dict.fromkeys((made.file, made.shared))
@@ -87,21 +96,21 @@ def _current(folder: Path, name: str, fingerprint: str) -> HeadFile | None:
     return HeadFile(name, facts["shared"], facts["size"])
 
 
-def _made(folder: Path, row: Row, parts: SharedParts, root: Path, fingerprint: str) -> HeadFile | None:
+def _made(folder: Path, row: Row, name: str, parts: SharedParts, root: Path, fingerprint: str) -> HeadFile | None:
     if row.status != "ok":
         return None
     try:
         avatar = load_avatar(root / row.folder)
     except AvatarFileError:
         return None
-    head, shared = parts.of(avatar)
-    compact, name = to_compact(avatar, head, shared), f"shared-{shared.id}.js"
-    if not (folder / name).is_file():
-        write_text(folder / name, _script(name, shared.data, {}))
+    head, shared = parts.of(avatar, name)
+    compact, file = to_compact(avatar, head, shared), f"shared-{shared.id}.js"
+    if not (folder / file).is_file():
+        write_text(folder / file, _script(file, shared.data, {}))
     size = len(compact.own) + len(compact.shared)
-    facts = {"fingerprint": fingerprint, "shared": name, "size": size}
+    facts = {"fingerprint": fingerprint, "shared": file, "size": size}
     write_text(folder / file_name(row), _script(file_name(row), compact.own, facts))
-    return HeadFile(file_name(row), name, size)
+    return HeadFile(file_name(row), file, size)
 
 
 def _script(name: str, data: bytes, facts: Mapping[str, Any]) -> str:

@@ -31,7 +31,9 @@ def made(template, make_row, tmp_path):
 
 
 def write(made, tmp_path, code="c", rows=slice(None)):
-    return write_heads(tmp_path / "report" / INDEX, made[rows], "anny", tmp_path, code)
+    return write_heads(
+        tmp_path / "report" / INDEX, made[rows], {"full": "anny", "coarse": "anny_coarse"}, tmp_path, code
+    )
 
 
 def test_each_avatar_with_a_head_has_a_file(made, tmp_path):
@@ -45,6 +47,18 @@ def test_each_avatar_with_a_head_has_a_file(made, tmp_path):
     assert scene["buffers"][0]["byteLength"] == len(data) + len(shared) and one.size == len(own) + len(shared)
     assert scene["meshes"][0]["name"] == made[0].id
     assert (folder / one.file).read_text().splitlines()[1].startswith(f'headFile("{one.file}", "')
+
+
+def test_a_method_with_a_head_model_of_its_own_has_its_own_shared_part(made, make_row, tmp_path):
+    head, row = load_class("head", "anny_coarse", HEADS).load(), make_row("e", method="coarse")
+    tensors = dict(head.template(1).first(), latent_texture=None, baked_texture=torch.full((3, 8, 8), 0.5))
+    about = {"id": row.id, "prompt": row.prompt, "seed": 0, "method": "coarse", "head_id": head.id, "prior_id": ""}
+    save_avatar(tmp_path / row.folder, Avatar(**about, **tensors))
+    one, other = write([made[0], row], tmp_path).values()
+    assert one.shared != other.shared
+    folder = tmp_path / "report" / FOLDER
+    sizes = [len(base64.b64decode(content_of(folder / file.shared))) for file in (one, other)]
+    assert sizes[1] < sizes[0] / 2  # a quarter of the vertices
 
 
 def test_only_what_changed_is_written_again(made, tmp_path):

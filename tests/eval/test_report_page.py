@@ -68,7 +68,7 @@ def make_inputs(tables, experiment, prior_settings, rows, root) -> ReportInputs:
             about = {"id": row.id, "prompt": row.prompt, "seed": 0, "method": row.method, "prior_id": ""}
             save_avatar(root / row.folder, Avatar(**about, **tensors, head_id=head.id))
     index = root / "report" / INDEX
-    write_heads(index, [row for row in tagged if row.method == "full"], "anny", root, "c")
+    write_heads(index, [row for row in tagged if row.method == "full"], {"full": "anny"}, root, "c")
     write_plots(tables, root / "plots")
     return ReportInputs(
         experiment=experiment,

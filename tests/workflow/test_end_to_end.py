@@ -130,7 +130,9 @@ def test_diagnostics_of_a_finished_run_measure_and_nothing_else(place):
 
 
 def test_a_new_ablation_is_one_stanza(place):
-    stanza = {"mine": {"reason": "an ablation of <my> own", "overrides": {"shading_alpha": 0.1}}}
+    """Here with a head model of its own, too."""
+    own = {"head": "anny_coarse", "overrides": {"shading_alpha": 0.1}}
+    stanza = {"mine": {"reason": "an ablation of <my> own", **own}}
     (place / "workflow/config/methods.yaml").write_text(yaml.safe_dump(stanza))
     before = stamps(place, "done.json")
     run(place, "methods=[full,mine]")
@@ -143,6 +145,9 @@ def test_a_new_ablation_is_one_stanza(place):
         assert path.stat().st_mtime_ns > max(before.values()), path.name
     page = (place / "results/tiny/report/index.html").read_text()
     assert "an ablation of &lt;my&gt; own" in page and "shading_alpha" in page
+    heads = [file.name for file in (place / "results/tiny/report/heads").glob("*.js")]
+    assert len([name for name in heads if name.startswith("few-mine-")]) == 2
+    assert len([name for name in heads if name.startswith("shared-")]) == 2
 
 
 def test_wrong_input_stops_before_any_work(tmp_path):

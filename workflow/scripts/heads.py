@@ -17,7 +17,7 @@ with job(snakemake.log[0], snakemake.threads), noting_inputs(snakemake.output[0]
     write_heads(
         Path(snakemake.output[0]),
         [row for row in rows if row.unit in shown and row.method not in flat],
-        study.experiment.head,
+        {name: run.head for name, run in study.runs.items()},
         Path(),
         snakemake.params.code,
     )
