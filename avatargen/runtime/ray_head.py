@@ -25,6 +25,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from avatargen.config.places import ROOT
 from avatargen.io.atomic import replacing
@@ -33,6 +34,10 @@ from avatargen.runtime import parent_watch
 OBJECT_STORE_BYTES = 80 * 2**20
 START_TIMEOUT_S = 240.0
 START_ATTEMPTS = 3
+CONNECT_ATTEMPTS = 20
+"""Tries to reach the workflow's own head, as many as Ray's; one takes half a minute where nothing answers."""
+TRIES_OF_RAY = "RAY_gcs_server_port_wait_time_s"
+"""Variable that states how often ``ray.init`` itself tries."""
 HEAD_FILE = "AVATARGEN_RAY_HEAD"
 AGAIN = "what is finished stays, run the same command again"
 
@@ -123,6 +128,34 @@ def check(file: Path) -> None:
         raise RayUnavailableError(f"Ray did not start: {reason} ('--config backend=serial' runs without it)")
     if not runs:
         raise RayUnavailableError(f"the workflow's Ray has ended; {AGAIN}")
+
+
+def connect(ray: ModuleType, address: str, options: dict[str, Any], head_file: Path | None) -> None:
+    """Connect to Ray; look after the workflow's own head at each try, since Ray tries a lost one for 12 minutes.
+
+    Args:
+        ray: the imported module.
+        address: of the head.
+        options: of ``ray.init``.
+        head_file: of the workflow's own head; None for any other.
+
+    Raises:
+        RayUnavailableError: the workflow's head has ended.
+        ConnectionError, RuntimeError, ValueError: what the last try raised.
+    """
+    if not head_file:
+        ray.init(address, **options)
+        return
+    os.environ[TRIES_OF_RAY] = "1"
+    for left in reversed(range(CONNECT_ATTEMPTS)):
+        try:
+            ray.init(address, **options)
+            return
+        except (ConnectionError, RuntimeError):
+            check(head_file)
+            ray.shutdown()
+            if not left:
+                raise
 
 
 def environment(token: str | None = None) -> dict[str, str]:

@@ -32,10 +32,6 @@ ATTEMPTS = 3
 """Workers that run a job, one after the other, before its death is the job's failure."""
 MAX_IDLE_DEATHS = 10
 """Workers in a row that may die before they begin a job. Then the machine is at fault, not a job."""
-CONNECT_ATTEMPTS = 20
-"""Tries to reach the workflow's own head, as many as Ray's; one takes half a minute where nothing answers."""
-TRIES_OF_RAY = "RAY_gcs_server_port_wait_time_s"
-"""Variable that states how often ``ray.init`` itself tries."""
 POLL_S = 1.0
 HEARTBEATS = Path(".snakemake/avatargen/heartbeats")
 """Folder of the files that jobs write their steps to."""
@@ -186,7 +182,7 @@ class WorkerPool(Generic[Job]):
             own |= {name: os.environ[name] for name in CLUSTER_SETTINGS if os.environ.get(name)}
             options |= {"runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT), **own}}}
         try:
-            _connect(ray, address, options, execution.head_file if head else None)
+            ray_head.connect(ray, address, options, execution.head_file if head else None)
         except RayUnavailableError:
             raise
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -325,31 +321,3 @@ class WorkerPool(Generic[Job]):
                 done, total = map(int, heartbeat.read_text().split())
                 found.append(Progress(job, done, total))
         return found
-
-
-def _connect(ray: Any, address: str, options: dict[str, Any], head_file: Path | None) -> None:
-    """Connect to Ray; look after the workflow's own head at each try, since Ray tries a lost one for 12 minutes.
-
-    Args:
-        ray: the imported module.
-        address: of the head.
-        options: of ``ray.init``.
-        head_file: of the workflow's own head; None for any other.
-
-    Raises:
-        RayUnavailableError: the workflow's head has ended.
-        ConnectionError, RuntimeError, ValueError: what the last try raised.
-    """
-    if not head_file:
-        ray.init(address, **options)
-        return
-    os.environ[TRIES_OF_RAY] = "1"
-    for left in reversed(range(CONNECT_ATTEMPTS)):
-        try:
-            ray.init(address, **options)
-            return
-        except (ConnectionError, RuntimeError):
-            ray_head.check(head_file)
-            ray.shutdown()
-            if not left:
-                raise
