@@ -137,14 +137,13 @@ def _plots(costs: Sequence[Cost]) -> dict[str, tuple[Figure, str]]:
     figure = Figure(figsize=(9.6, 1.3 + 0.38 * len(names)))
     axis = figure.subplots()
     spread = [[cost.seconds - cost.seconds_low for cost in timed], [cost.seconds_high - cost.seconds for cost in timed]]
-    axis.barh(range(len(timed)), [cost.seconds for cost in timed], 0.6, xerr=spread, color=PALETTE[0])
+    axis.errorbar([cost.seconds for cost in timed], range(len(timed)), xerr=spread, fmt="o", color=PALETTE[0])
     rows = range(len(timed), len(names))
     seconds = [3600 * one.hours for one in PUBLISHED]
-    axis.barh(rows, seconds, 0.6, facecolor="none", edgecolor=FAINT, hatch="///")
+    axis.plot(seconds, rows, "o", markerfacecolor="none", markeredgecolor=FAINT)
     axis.set_xscale("log")
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
-    axis.grid(visible=False, axis="y")
+    axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlabel("seconds for one avatar")
-    text = "Seconds for one avatar, with 95 % intervals. * Hatched: as published for other hardware, not measured here."
+    text = "Seconds for one avatar, with 95 % intervals. * Hollow: as published for other hardware, not measured here."
     return {"seconds": (figure, text)}
