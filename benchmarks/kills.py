@@ -43,6 +43,8 @@ PARTS = {
 }
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """Also sent to Snakemake."""
+ENDED_S = 90
+"""Longest time, in seconds, until all processes of a run have ended: agents of a Ray that was killed take 62."""
 TABLES = ("clip_r", "paired", "truth", "confusions", "diagnosis")
 """Without those that hold seconds."""
 
@@ -119,7 +121,7 @@ def until_done(place: Path, draw: random.Random, longest: float, kills: Counter[
         except subprocess.TimeoutExpired:
             run.kill()
             raise SystemExit(f"{place}: a run hangs; its folder is kept") from None
-        if left := none_left_within(place, 60):
+        if left := none_left_within(place, ENDED_S):
             raise SystemExit(f"{place}: processes were left behind: {left}")
         if run.returncode == 0:
             return starts
