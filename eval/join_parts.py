@@ -3,7 +3,7 @@
 Each part ran some of the methods, each method whole, and has a folder of tables. Several parts may have the same method
 (ground-truth heads cost nothing), with the same scores:
 
-    avatargen run study --methods oracle,full,texture_only,no_offsets --name study_1
+    avatargen run study --methods oracle,full,no_shading_cue,no_offsets --name study_1
     avatargen run study --methods oracle,no_segmentation,no_shape --name study_2
     python -m eval.join_parts study results/study_1/tables results/study_2/tables --to results/joined
 
@@ -50,12 +50,20 @@ def join_parts(experiment: Experiment, parts: Sequence[Path], folder: Path) -> l
         The methods of the experiment that no part has.
 
     Raises:
-        InputError: a part has no such tables, or a method's scores differ between parts, or the experiment has no
-            such method; all problems.
+        InputError: a part has no such tables, compares on other prompts and seeds, or has other scores of a method than
+            an earlier part; or the experiment has no such method. All problems of a kind.
         ProtocolError: the parts' scores were made under different protocols.
     """
     problems = Problems()
     read = [tables for tables in (problems.of(lambda part=part: _read(part)) for part in parts) if tables]
+    problems.check()
+    expected = _subsets(read[0])
+    problems.add(
+        f"{part}: compares on {', '.join(sorted(found))}; expected {', '.join(sorted(expected))}, as {parts[0]}: "
+        "each part needs a method of each number of prompts and seeds"
+        for part, tables in zip(parts, read, strict=True)
+        if (found := _subsets(tables)) != expected
+    )
     problems.check()
     firsts: dict[str, dict[str, pd.DataFrame]] = {}
     for part, tables in zip(parts, read, strict=True):
@@ -83,6 +91,11 @@ def _read(part: Path) -> dict[str, pd.DataFrame]:
         return {name: read_table(part, name) for name in (*RECORDS, *PER_METHOD)}
     except FileNotFoundError as error:
         raise InputError([f"{error.filename}: missing; expected the folder `tables` of a finished run"]) from error
+
+
+def _subsets(tables: dict[str, pd.DataFrame]) -> set[str]:
+    """Return the names of the sets of prompts and seeds that a part compares its methods on."""
+    return {name for names in tables["records"]["subset"] for name in str(names).split()}
 
 
 def _rows(table: pd.DataFrame, method: str) -> pd.DataFrame:

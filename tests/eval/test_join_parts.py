@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from avatargen.config.errors import InputError
 from eval.join_parts import PER_METHOD, RECORDS, join_parts, main
 from eval.recompute import summarise_records
 from eval.tables import read_table
@@ -71,4 +72,12 @@ def test_scores_of_another_protocol_are_refused(parts, experiment, tmp_path):
     costs = pd.read_csv(parts[1] / "cost.csv", dtype=str, keep_default_na=False)
     costs[costs["method"] != experiment.methods[-1]].to_csv(parts[1] / "cost.csv", index=False)
     with pytest.raises(ValueError, match="protocol"):
+        join_parts(experiment, parts, tmp_path / "joined")
+
+
+def test_parts_that_compare_on_other_prompts_are_refused(parts, experiment, tmp_path):
+    """Else a method would silently lack the comparisons that its part had no other method for."""
+    records = pd.read_csv(parts[1] / "records.csv", dtype=str, keep_default_na=False)
+    records.assign(subset="all 1x1").to_csv(parts[1] / "records.csv", index=False)
+    with pytest.raises(InputError, match="part_2: compares on 1x1, all; expected all, as"):
         join_parts(experiment, parts, tmp_path / "joined")
