@@ -28,16 +28,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -55,12 +52,13 @@ from avatargen.method.memory import reclaim  # noqa: E402
 from avatargen.method.optimise import take_step  # noqa: E402
 from avatargen.method.out_of_memory import is_out_of_memory  # noqa: E402
 from avatargen.method.state import State, initial_state  # noqa: E402
+from benchmarks.random_weights import FULL, SMALL, Size, write_stable_diffusion  # noqa: E402
 from benchmarks.step import PARTS, Clock, watched  # noqa: E402
 
 PARTS_OF_REPORT = ("steps", "breakdown", "embedded", "renderers", "workflow", "tests")
 GUARD_S = {"steps": 60, "breakdown": 20, "embedded": 30, "renderers": 20, "workflow": 90, "tests": 60}
 """Least time that must be left for a part to begin, seconds."""
-TFLOP = 0.75
+TFLOP = 0.80
 """Work of one pass of Stable Diffusion 1.5's UNet on one 64 x 64 latent image."""
 
 
@@ -92,105 +90,6 @@ class Report:
     def left(self) -> float:
         """Return the seconds that are left."""
         return self.deadline - time.monotonic()
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large everything is: as in the paper's experiment, or small.
-
-    Attributes:
-        channels: of the UNet's levels.
-        vae_channels: of the autoencoder's levels.
-        width, layers: of the text encoder.
-        settings: of the prior.
-        method: phases, as `paper.yaml` has them.
-        steps: measured steps of each kind.
-        avatars: of the run of the workflow.
-        small: reduced, to test the script.
-    """
-
-    channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    vae_channels: tuple[int, ...] = (128, 256, 512, 512)
-    width: int = 768
-    layers: int = 12
-    settings: dict[str, Any] = field(default_factory=dict)
-    method: dict[str, Any] = field(default_factory=dict)
-    steps: int = 8
-    avatars: int = 10
-    small: bool = False
-
-
-FULL = Size(method={"phase1_steps": 1900, "phase2_steps": 3100, "mask_period": 770})
-SMALL = Size(
-    channels=(32, 64),
-    vae_channels=(32, 32, 32),
-    width=32,
-    layers=1,
-    settings={"latent_size": 16, "texture_size": 32},
-    method={"phase1_steps": 19, "phase2_steps": 31, "mask_period": 8, "mask_views": 2},
-    steps=2,
-    avatars=2,
-    small=True,
-)
-
-
-def write_stable_diffusion(folder: Path, size: Size, device: torch.device) -> None:
-    """Write a pipeline of Stable Diffusion 1.5's architecture with random weights.
-
-    The configurations are those of the released model; the tokenizer is the shipped judge's, with fewer words.
-    """
-    levels = len(size.channels)
-    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "avatargen/weights/judge", model_max_length=77)
-    text = CLIPTextConfig(
-        vocab_size=49408,
-        hidden_size=size.width,
-        intermediate_size=4 * size.width,
-        num_hidden_layers=size.layers,
-        num_attention_heads=max(1, size.width // 64),
-        max_position_embeddings=77,
-        hidden_act="quick_gelu",
-    )
-    with torch.device(device), default_dtype(torch.float16 if device.type == "cuda" else torch.float32):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            block_out_channels=size.channels,
-            down_block_types=(*("CrossAttnDownBlock2D",) * (levels - 1), "DownBlock2D"),
-            up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * (levels - 1)),
-            layers_per_block=2,
-            cross_attention_dim=size.width,
-            attention_head_dim=8,
-        )
-        vae = AutoencoderKL(
-            block_out_channels=size.vae_channels,
-            down_block_types=("DownEncoderBlock2D",) * len(size.vae_channels),
-            up_block_types=("UpDecoderBlock2D",) * len(size.vae_channels),
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=512,
-        )
-        encoder = CLIPTextModel(text)
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Make tensors of this dtype by default."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def begin(generator: Generator, method: MethodSettings, avatars: int) -> tuple[Batch, State]:
@@ -406,18 +305,15 @@ def tests_part(report: Report, on_gpu: bool) -> None:
         report.say(*lines[-30:])
 
 
-@contextmanager
-def part(report: Report, name: str, chosen: list[str]) -> Iterator[bool]:
-    """Yield whether a part is to run; a part that runs out of time or memory ends with a line that says so."""
+def attempt(report: Report, name: str, chosen: list[str], part: Callable[[], Any]) -> Any:
+    """Run a part if it is chosen and its time is left; one that runs out of time or memory ends with a line on that."""
     if name not in chosen:
-        yield False
-        return
+        return None
     if report.left() < GUARD_S[name]:
         report.say("", f"{name}: left out: {report.left():.0f} s are left, and it may take {GUARD_S[name]}")
-        yield False
-        return
+        return None
     try:
-        yield True
+        return part()
     except subprocess.TimeoutExpired:
         report.say("", f"{name}: stopped: the time is up")
     except Exception as error:
@@ -425,6 +321,7 @@ def part(report: Report, name: str, chosen: list[str]) -> Iterator[bool]:
             raise
         reclaim(error)
         report.say("", f"{name}: runs out of memory: {str(error).splitlines()[0]}")
+    return None
 
 
 def main() -> None:
@@ -458,34 +355,23 @@ def main() -> None:
 
 def measure(report: Report, work: Path, size: Size, device: torch.device, options: argparse.Namespace) -> None:
     """Measure the chosen parts."""
-    method = MethodSettings(**size.method)
+    method, on_gpu, chosen = MethodSettings(**size.method), device.type == "cuda", options.only
     settings = PriorSettings(path=str(work / "prior"), **size.settings)
-    batches, best = options.batches or ([1, 2] if options.small else [1, 2, 4, 8, 16, 32]), 1
+    batches = options.batches or ([1, 2] if size.small else [1, 2, 4, 8, 16, 32])
     write_stable_diffusion(work / "prior", size, device)
     generator = Generator.load("anny", "warp", settings, torch.get_num_threads())
-    with part(report, "steps", options.only) as runs:
-        if runs:
-            best = steps_part(report, generator, method, size, batches)
-    with part(report, "breakdown", options.only) as runs:
-        if runs:
-            breakdown_part(report, generator, method, size, best)
-    with part(report, "renderers", options.only) as runs:
-        if runs:
-            renderers_part(report, generator, size)
+    best = attempt(report, "steps", chosen, lambda: steps_part(report, generator, method, size, batches)) or 1
+    attempt(report, "breakdown", chosen, lambda: breakdown_part(report, generator, method, size, best))
+    attempt(report, "renderers", chosen, lambda: renderers_part(report, generator, size))
     del generator  # its memory is the next parts'
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    with part(report, "embedded", options.only) as runs:
-        if runs:
-            embedded_part(report, size)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    with part(report, "workflow", options.only) as runs:
-        if runs:
-            workflow_part(report, work / "study", settings, size, device.type == "cuda")
-    with part(report, "tests", options.only) as runs:
-        if runs:
-            tests_part(report, device.type == "cuda")
+    for name, part in (
+        ("embedded", lambda: embedded_part(report, size)),
+        ("workflow", lambda: workflow_part(report, work / "study", settings, size, on_gpu)),
+        ("tests", lambda: tests_part(report, on_gpu)),
+    ):
+        if on_gpu:
+            torch.cuda.empty_cache()
+        attempt(report, name, chosen, part)
 
 
 if __name__ == "__main__":

@@ -45,11 +45,19 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class AvatarScores:
-    """The scores of one avatar; empty for one that is in no table."""
+    """The scores of one avatar; empty for one that is in no table.
+
+    Attributes:
+        ranks: by each judge, in each track.
+        geometry_mm: its distance to the ground truth.
+        measures: its failure signatures.
+        judge: the table's first, by whose scores avatars are sorted.
+    """
 
     ranks: Sequence[Ranked] = field(default_factory=tuple)
     geometry_mm: float | None = None
     measures: Sequence[Measured] = field(default_factory=tuple)
+    judge: str = ""
 
     @property
     def findings(self) -> list[str]:
@@ -59,7 +67,7 @@ class AvatarScores:
     @property
     def keys(self) -> dict[str, float]:
         """Return the numbers that avatars are sorted by: rank and margin of each track by the first judge, mm."""
-        first = [rank for rank in self.ranks if rank.judge == self.ranks[0].judge]
+        first = [rank for rank in self.ranks if rank.judge == self.judge]
         found = {f"rank, {rank.track.replace('_', ' ')}": float(rank.rank) for rank in first}
         found |= {f"margin, {rank.track.replace('_', ' ')}": rank.sort for rank in first if rank.sort is not None}
         return found | ({"mm": self.geometry_mm} if self.geometry_mm is not None else {})
@@ -67,8 +75,9 @@ class AvatarScores:
 
 def scores_of(tables: Path) -> dict[tuple[str, Unit], AvatarScores]:
     """Return the scores of all avatars, by method and unit."""
-    ranks, measures = defaultdict(list), {}
-    for line in read_table(tables, "records").to_dict("records"):
+    ranks, measures, lines = defaultdict(list), {}, _records(tables, "records")
+    first = lines[0]["judge"] if lines else ""
+    for line in lines:
         ranks[_key(line)].append(_ranked(line))
     distances = {_key(line): _number(line["geometry_mm"]) for line in _records(tables, "truth_records")}
     for line in _records(tables, "diagnosis_records"):
@@ -77,7 +86,7 @@ def scores_of(tables: Path) -> dict[tuple[str, Unit], AvatarScores]:
             Measured(name, _text(name, line[name]), name in found) for name in FINDINGS if name in line
         ]
     return {
-        key: AvatarScores(ranks.get(key, ()), distances.get(key), measures.get(key, ()))
+        key: AvatarScores(ranks.get(key, ()), distances.get(key), measures.get(key, ()), first)
         for key in dict.fromkeys([*ranks, *distances, *measures])
     }
 

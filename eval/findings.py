@@ -2,7 +2,7 @@
 
 misaligned    what the prior, shown the avatar over a plain background, adds to or removes from its outline, as a
               fraction of the head's area: where texture and geometry disagree. This is the prior that made the masks:
-              avatars that followed them do better (`full` 0.11) than ground-truth heads (0.12)
+              avatars that followed them do better (`full` 0.10) than ground-truth heads (0.12)
 saturated     fraction of the head's pixels with a channel that is black or full
 masks         change of the segmentation masks from one refresh to the next, as a fraction of the head's area
 at_bounds     fraction of the shape coefficients that lie at a bound

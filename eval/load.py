@@ -26,7 +26,7 @@ class AvatarFiles:
     """What the files of one avatar hold.
 
     Attributes:
-        row: of the manifest; folder: where the files lie.
+        row: of the manifest, but `not_finite` where a judge's embeddings are; folder: where the files lie.
         embeddings: of its views, by judge; None for an avatar that failed.
         history: losses and snapshots of its generation; empty for an avatar that failed.
         diagnosis: its failure signatures, if they were measured.
@@ -58,12 +58,21 @@ def load_avatar_files(row: Row, root: Path, judges: Iterable[str]) -> AvatarFile
     problems = Problems()
     embeddings = {name: problems.of(lambda name=name: load_embeddings(folder, name)) for name in judges}
     problems.check()
+    if broken := [name for name, found in embeddings.items() if found and not _finite(found)]:
+        message = f"embeddings by {', '.join(broken)} are not finite"
+        row = row.model_copy(update={"status": "not_finite", "message": message})
+        return AvatarFiles(row, folder, dict.fromkeys(judges), History(), None, truth)
     return AvatarFiles(row, folder, embeddings, History.load(folder), _diagnosis(folder), truth)
 
 
 def judges_of(row: Row, judges: Iterable[str], guides: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the judges that score an avatar: all but those that guided its method."""
     return [name for name in judges if name not in guides.get(row.method, ())]
+
+
+def _finite(embeddings: Embeddings) -> bool:
+    arrays = (*embeddings.kinds.values(), *embeddings.noisy.values())
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def _diagnosis(folder: Path) -> Diagnosis | None:

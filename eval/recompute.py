@@ -1,9 +1,9 @@
 """Recompute the summary tables of a run from its records.
 
-A folder with ``records.csv``, ``truth_records.csv`` and the experiment's configuration ``experiment.yaml`` is enough,
-so that published tables can be checked without the avatars:
+Published tables can be checked without the avatars, in a folder with ``records.csv``, ``truth_records.csv`` and the
+experiment's configuration ``experiment.yaml``, which the tables of a run do not need:
 
-    python -m eval.recompute results/reference/embedded
+    python -m eval.recompute results/reference/embedded results/embedded/tables
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 from avatargen.config.errors import InputError
 from avatargen.config.experiment import Experiment
 from avatargen.config.loading import load_experiment
+from avatargen.preflight.plan import read_plan
 from eval.columns import column, numbers
 from eval.records import Record
 from eval.tables import join_runs, read_table
@@ -29,13 +30,17 @@ def recompute(folder: Path) -> dict[str, pd.DataFrame]:
     """Return the tables that follow from a folder's records, by name; methods are the names of runs.
 
     Args:
-        folder: holds ``records.csv``, ``truth_records.csv`` and ``experiment.yaml``.
+        folder: holds ``records.csv``, ``truth_records.csv`` and ``experiment.yaml``, or lies in that of a run.
 
     Raises:
         InputError: the configuration is missing or not valid.
         FileNotFoundError: a table of records is missing.
     """
-    experiment = load_experiment(str(folder / CONFIGURATION))
+    plan, stated = folder.resolve().parent / "plan.json", folder / CONFIGURATION
+    if plan.is_file() and not stated.is_file():
+        experiment = read_plan(plan).experiment
+    else:
+        experiment = load_experiment(str(stated))
     return summarise_records(read_table(folder, "records"), read_table(folder, "truth_records"), experiment)
 
 

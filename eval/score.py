@@ -21,7 +21,7 @@ from eval.load import AvatarFiles
 from eval.pools import Pool
 from eval.protocol import Protocol, Protocols
 from eval.records import Record, make_record
-from eval.retrieval import Retrieval, retrieve
+from eval.retrieval import retrieve
 
 
 class Score(NamedTuple):
@@ -97,33 +97,21 @@ def _record(
     protocols: Mapping[str, Protocol],
     draws: int,
 ) -> Record:
+    own, rivals, texts = pool.own[row.unit], pool.rivals[row.unit], captions.pools[track]
     found = {
-        kind: _retrieve(embeddings, kind, captions.pools[track], pool, row)
+        kind: retrieve(embeddings.kinds[kind], texts, own, rivals, embeddings.noisy[kind])
         for kind in KINDS_OF_TRACK[track]
         if embeddings
     }
     neural, *others = (found.get(kind) for kind in KINDS_OF_TRACK[track])
-    if embeddings and not neural:
-        row = row.model_copy(update={"status": "not_finite"})
     return make_record(row, judge, track, pool, protocols, neural, *others, draws=draws)
 
 
 def _means(files: AvatarFiles, tracks: Iterable[str]) -> dict[tuple[str, str], Float[np.ndarray, " D"]]:
-    """Return the mean embedding of an avatar's views, by judge and track; without broken renders."""
-    found = {
+    """Return the mean embedding of an avatar's views, by judge and track."""
+    return {
         (judge, track): embeddings.kinds[KINDS_OF_TRACK[track][0]].mean(axis=0)
         for judge, embeddings in files.embeddings.items()
         if embeddings
         for track in tracks
     }
-    return {key: mean for key, mean in found.items() if np.isfinite(mean).all()}
-
-
-def _retrieve(
-    embeddings: Embeddings, kind: str, captions: Float[np.ndarray, "N D"], pool: Pool, row: Row
-) -> Retrieval | None:
-    """Return the retrieval of an avatar; None where its embeddings are not finite: a broken render is a failure."""
-    images, noisy = embeddings.kinds[kind], embeddings.noisy[kind]
-    if not (np.isfinite(images).all() and np.isfinite(noisy).all()):
-        return None
-    return retrieve(images, captions, pool.own[row.unit], pool.rivals[row.unit], noisy)

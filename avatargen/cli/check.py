@@ -15,7 +15,7 @@ from avatargen.preflight.word_checks import word_notes
 from avatargen.runtime.launch import study_of, to_take_over, waiting
 from avatargen.runtime.progress import duration, weight
 
-SECONDS_UNKNOWN = "unknown until an avatar is finished; `avatargen run {name} --limit 1` tells"
+SECONDS_UNKNOWN = "unknown until an avatar is finished; `{command} --limit 1` tells"
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -39,13 +39,14 @@ def run(options: argparse.Namespace) -> int:
     study = study_of(fields_of(options), check_disk=True, here=True)
     for note in (*study.notes, *word_notes(study)):
         print(note)
-    for name, text in costs(study).items():
+    named = f" --name {options.name}" if options.name else ""
+    for name, text in costs(study, f"avatargen run {options.experiment}{named}").items():
         print(f"{name:<10} {text}")
     return 0
 
 
-def costs(study: Study) -> dict[str, str]:
-    """Return what a run of a study makes and what that takes, as texts."""
+def costs(study: Study, command: str) -> dict[str, str]:
+    """Return what a run of a study, which `command` starts, makes and what that takes, as texts."""
     experiment = study.experiment
     results = Path("results") / experiment.experiment
     total = sum(len(study.items(name, method)) for name in study.lists for method in study.runs)
@@ -62,7 +63,7 @@ def costs(study: Study) -> dict[str, str]:
         "prompts": f"{lists}; {seeds}, {methods}{priors}, {counted(study.judges, 'judge')}",
         "avatars": f"{len(left)} to make, {others}{total - len(left) - shared} finished",
         "steps": f"{sum(left):,.0f}, in units of a step of phase 1 (a step of phase 2 with masks counts as 2)",
-        "time": _time(study, steps, results) if left else "nothing to make",
+        "time": _time(study, steps, results, command) if left else "nothing to make",
         "disk": f"{size_text(needed_bytes(study, results))} needed, {size_text(free_bytes(results))} free",
     }
 
@@ -77,14 +78,14 @@ def counted(things: Sized, noun: str) -> str:
     return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
-def _time(study: Study, steps: Mapping[str, Sequence[float]], results: Path) -> str:
+def _time(study: Study, steps: Mapping[str, Sequence[float]], results: Path, command: str) -> str:
     """Return the time that steps take, which are given by the prior, as text."""
     experiment = study.experiment
     worker = "one GPU" if experiment.gpus_per_worker else f"a worker of {experiment.cpus_per_worker} cores"
     rates = {name: _seconds_per_step(study.part_of(name), results) for name, some in steps.items() if sum(some)}
     unknown = [name for name, rate in rates.items() if rate is None]
     if len(unknown) == len(rates):
-        return SECONDS_UNKNOWN.format(name=experiment.experiment)
+        return SECONDS_UNKNOWN.format(command=command)
     known = sum(sum(steps[name]) * (rate or 0.0) for name, rate in rates.items())
     beside = f", beside that of {', '.join(unknown)}: unknown until an avatar is finished" if unknown else ""
     return f"about {duration(known)} of {worker}{beside}"

@@ -179,7 +179,9 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def _files_of(prior: PriorSettings, root: Path) -> dict[str, Any]:
     """Return the fields of a prior that name files, as `located` has them."""
     loras = tuple(lora.model_copy(update={"path": located(lora.path, root)}) for lora in prior.lora)
-    others = {name: located(path, root) for name in ("config", "vae") if (path := getattr(prior, name))}
+    others: dict[str, Any] = {name: located(path, root) for name in ("config", "vae") if (path := getattr(prior, name))}
+    if prior.reader:
+        others["reader"] = prior.reader.model_copy(update={"path": located(prior.reader.path, root)})
     return {"path": located(prior.path, root), "lora": loras, **others}
 
 

@@ -24,7 +24,7 @@ from eval.families import LEVEL, is_control
 from eval.plot_style import INK, PALETTE
 from eval.poses import GROUPS, POSES
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, values
+from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, values, without_failures
 from eval.statistics import benjamini_hochberg, paired_p
 
 NAME = "articulation"
@@ -76,7 +76,7 @@ class Reader:
     """
 
     def __init__(self, evidence: Evidence):
-        measures = evidence.measures
+        measures, self._evidence = evidence.measures, evidence
         known = {"diagnostic", "condition", "judge"} <= set(measures.columns)
         rows = where(measures, diagnostic=NAME).fillna({"judge": ""}) if known else pd.DataFrame()
         self.conditions = set(rows["condition"]) if len(rows) else set()
@@ -92,9 +92,12 @@ class Reader:
         return cast(pd.Series, pd.concat(found, axis=1).mean(axis=1)) if found else values(pd.DataFrame(), "value")
 
     def change(self, method: str, name: str, conditions: Sequence[str]) -> pd.Series:
-        """Return how much a judge's measure changes from the neutral face to some conditions, by (list, item, seed)."""
+        """Return how much a judge's measure changes from the neutral face to some conditions, by (list, item, seed).
+
+        Failures, which no condition changes, are left out.
+        """
         moved, neutral = (self.measure(method, name, some, self.judge) for some in (conditions, (NEUTRAL,)))
-        return (moved - neutral).dropna()
+        return without_failures(self._evidence, method, (moved - neutral).dropna())
 
 
 def poses_of(group: str) -> tuple[str, ...]:

@@ -17,7 +17,17 @@ from eval.diagnostics.files import FOLDER
 from eval.families import is_control
 from eval.plot_style import PALETTE
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, scores, seldom_lost, values
+from eval.questions.statements import (
+    NOT_MEASURED,
+    as_text,
+    average,
+    by_prompt,
+    compared,
+    scores,
+    seldom_lost,
+    values,
+    without_failures,
+)
 
 NAME = "flicker"
 QUESTION = "Does the texture flicker when the head turns or blinks, and does baking remove it, at what frame rate?"
@@ -92,6 +102,8 @@ def statements(evidence: Evidence, subject: str) -> tuple[Statement, ...]:
 def scores_of(evidence: Evidence, method: str, name: str) -> tuple[pd.Series, pd.Series]:
     """Return a score of the exported texture and of decoded views by (list, item, seed), by the first judge.
 
+    Failures, whose scores are the same, are left out.
+
     Args:
         evidence: of the experiment.
         method: name of the run.
@@ -103,7 +115,8 @@ def scores_of(evidence: Evidence, method: str, name: str) -> tuple[pd.Series, pd
         return neural, neural
     judge = evidence.experiment.judges[0]
     exported = values(evidence.records, column, method=method, track="texture", judge=judge)
-    return (exported == 1).astype(float) if name == "R@1" else exported, neural
+    exported = (exported == 1).astype(float) if name == "R@1" else exported
+    return without_failures(evidence, method, exported), without_failures(evidence, method, neural)
 
 
 def by_method(evidence: Evidence) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from eval.columns import column, where
 from eval.diagnostics.files import FOLDER
 from eval.plot_style import FAINT, colour_of, dodge
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, average, compared, measured
+from eval.questions.statements import NOT_MEASURED, average, compared, measured, without_failures
 from eval.questions.verdicts import answers
 
 QUESTION = "Under which cameras and lights does an avatar lose more of its prompt than the ground-truth head does?"
@@ -55,9 +55,9 @@ def answer(evidence: Evidence) -> Answer:
 
 
 def change(evidence: Evidence, method: str, measure: str, condition: str) -> pd.Series:
-    """Return the change of a measure from ``reference`` to a condition, by (list, item, seed)."""
+    """Return the change of a measure from ``reference`` to a condition, by (list, item, seed); not of failures."""
     there, reference = (_scores(evidence, method, measure, name) for name in (condition, REFERENCE))
-    return (there - reference).dropna()
+    return without_failures(evidence, method, (there - reference).dropna())
 
 
 def _scores(evidence: Evidence, method: str, measure: str, condition: str) -> pd.Series:

@@ -78,6 +78,18 @@ def measured(evidence: Evidence, diagnostic: str, measure: str, method: str, **c
     return values(evidence.measures, "value", diagnostic=diagnostic, measure=measure, method=method, **chosen)
 
 
+def without_failures(evidence: Evidence, method: str, series: pd.Series) -> pd.Series:
+    """Return values by (list, item, seed) without those of avatars that failed.
+
+    A failure has the worst score under every condition, so no condition changes it: that is no sign of robustness.
+    """
+    records = evidence.records
+    if records.empty or series.empty:
+        return series
+    lost = cast(pd.DataFrame, records.loc[(records["method"] == method) & (records["status"] != "ok"), UNIT])
+    return series[~series.index.isin(pd.MultiIndex.from_frame(lost))]
+
+
 def by_prompt(series: pd.Series) -> pd.Series:
     """Return the mean over the seeds of each prompt, by (list, item)."""
     return cast(pd.Series, series.groupby(level=PROMPT, sort=False).mean())
@@ -192,7 +204,7 @@ def seldom_lost(text: str, first: pd.Series, second: pd.Series, names: tuple[str
         f"allowed {100 * allowed:.0f} %",
         *(n, int((baked != plain).sum()), allowed - rate.value, allowed - rate.high, allowed - rate.low),
         p=min(1.0, 2 * float(min(tails))),
-        least_p=min(1.0, 2 * float(binom.cdf(0, n, allowed))),
+        least_p=min(1.0, 2 * float(min(binom.cdf(0, n, allowed), binom.sf(n - 1, n, allowed)))),
         sign=1,
     )
 

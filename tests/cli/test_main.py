@@ -123,7 +123,12 @@ def test_check_says_what_a_run_costs(capsys, workplace):
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert said["avatars"] == "6 to make, 0 finished"
     assert said["prompts"].startswith("2 prompts of 'embedded'")
-    assert "--limit 1" in said["time"] and "needed" in said["disk"]
+    assert "`avatargen run embedded --limit 1`" in said["time"] and "needed" in said["disk"]
+
+
+def test_check_under_another_name_says_how_to_learn_the_time(capsys, workplace):
+    assert main(["check", "embedded", "--limit", "2", "--methods", "full", "--name", "mine"]) == 0
+    assert "`avatargen run embedded --name mine --limit 1` tells" in capsys.readouterr().out
 
 
 def test_check_reports_all_problems_at_once(capsys, workplace):

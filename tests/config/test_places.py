@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from avatargen.config.loading import load_priors
 from avatargen.config.places import SHARE, cache_folder, config_folders, located, shipped
 
 
@@ -21,6 +22,20 @@ def test_path_in_the_working_directory_becomes_absolute(tmp_path, monkeypatch):
     (tmp_path / "both").mkdir()
     assert located("mine", tmp_path / "root") == str(tmp_path / "mine")
     assert [located(path, tmp_path / "root") for path in ("both", "hub/name")] == ["both", "hub/name"]
+
+
+def test_every_file_of_a_prior_may_lie_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow/config").mkdir(parents=True)
+    names = ("unet.safetensors", "config", "vae", "lora.safetensors", "reader.safetensors")
+    for name in names:
+        (tmp_path / name).touch()
+    stanza = "own: {reason: ours, path: unet.safetensors, config: config, vae: vae, lora: [{path: lora.safetensors}], "
+    (tmp_path / "workflow/config/priors.yaml").write_text(stanza + "reader: {path: reader.safetensors}}\n")
+    prior = load_priors()["own"]
+    assert prior.reader is not None
+    found = (prior.path, prior.config, prior.vae, prior.lora[0].path, prior.reader.path)
+    assert found == tuple(str(tmp_path / name) for name in names)
 
 
 def test_cache_has_a_place_without_a_home(monkeypatch):

@@ -135,13 +135,22 @@ def test_views_of_another_protocol_are_refused(run_collect, rows, tmp_path):
         run_collect()
 
 
-def test_a_broken_render_is_a_failure(run_collect, rows, tmp_path):
+@pytest.mark.parametrize("broken", [("texture", "baked", "geometry"), ("baked",), ("texture",)])
+def test_a_broken_render_is_a_failure(run_collect, rows, tmp_path, broken):
     folder = tmp_path / rows[-1].folder
     embeddings = load_embeddings(folder, "tiny")
-    kinds = {kind: np.full_like(value, np.nan) for kind, value in embeddings.kinds.items()}
+    kinds = {kind: np.full_like(value, np.nan) if kind in broken else value for kind, value in embeddings.kinds.items()}
     write_embeddings(folder, kinds, json.dumps(embeddings.protocol))
-    table = pd.read_csv(run_collect() / "clip_r.csv").set_index(["method", "track"])
+    tables = run_collect()
+    table = pd.read_csv(tables / "clip_r.csv").set_index(["method", "track"])
     assert (table.loc[("template", "texture"), "n"], table.loc[("template", "texture"), "n_failed"]) == (4, 1)
+    records = pd.read_csv(tables / "records.csv")
+    lost = records[(records["method"] == "template") & (records["item"] == rows[-1].item)]
+    assert (lost[["rank", "rank_baked"]].min(axis=1) == lost["pool_size"]).all()  # in no kind of image is it found
+    failures = pd.read_csv(tables / "failures.csv").set_index("method")
+    assert failures.loc["template", "status"] == "not_finite" and "tiny" in failures.loc["template", "message"]
+    costs = pd.read_csv(tables / "cost.csv").set_index("method")
+    assert costs.loc["template", "n_failed"] == 1
 
 
 def test_methods_come_in_the_order_of_the_experiment(make_row):

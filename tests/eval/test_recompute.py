@@ -6,7 +6,10 @@ import shutil
 import pandas as pd
 import pytest
 
+from avatargen.config.errors import InputError
 from avatargen.config.places import ROOT
+from avatargen.preflight.plan import write_plan
+from avatargen.preflight.validate import validate_all
 from eval.recompute import disagreements, main
 
 PUBLISHED = ROOT / "results/reference/embedded"
@@ -48,6 +51,19 @@ def test_a_changed_cell_is_found(published):
 def test_a_missing_row_is_found(published):
     pd.read_csv(published / "clip_r.csv")[1:].to_csv(published / "clip_r.csv", index=False)
     assert disagreements(published)["clip_r"] == ["shape"]
+
+
+def test_tables_of_a_run_need_no_configuration_beside_them(published, tmp_path):
+    """A run keeps its plan beside its tables; a configuration in the folder goes before it."""
+    configuration = published / "experiment.yaml"
+    study = validate_all("embedded", {"limit": 1, "methods": ["full", "template"]})
+    write_plan(study, tmp_path / "plan.json")
+    assert not any(disagreements(published).values())
+    configuration.unlink()
+    assert not any(disagreements(published).values())
+    (tmp_path / "plan.json").unlink()
+    with pytest.raises(InputError, match=r"experiment.yaml"):
+        disagreements(published)
 
 
 def test_missing_records_are_an_error(published, capsys):

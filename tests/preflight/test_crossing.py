@@ -194,15 +194,15 @@ def test_disk_and_steps_are_the_sum_over_runs(two):
 
 def test_check_costs_count_methods_priors_and_rates(two):
     study = validate_all("mine", CROSSED | {"methods": ["full", "template"]})
-    found = costs(study)
+    found = costs(study, "avatargen run mine")
     assert "2 methods, 2 priors, 1 judge" in found["prompts"] and found["avatars"] == "12 to make, 0 finished"
-    assert found["time"].startswith("unknown until an avatar is finished")
+    assert found["time"] == "unknown until an avatar is finished; `avatargen run mine --limit 1` tells"
     (task, *_) = tasks_of(study.runs["full@own"], study.lists["few"], Path("results/mine/few/full@own/avatars"))
     task.folder.mkdir(parents=True)
     facts = {"status": "ok", "seconds": 500.0, "fingerprint": task.fingerprint}
     (task.folder / "done.json").write_text(json.dumps(facts))
     (task.folder / "avatar.json").write_text("{}")
-    found = costs(study)
+    found = costs(study, "avatargen run mine")
     assert found["time"].startswith("about ") and found["time"].endswith(
         "beside that of large: unknown until an avatar is finished"
     )

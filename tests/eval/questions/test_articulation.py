@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,15 @@ def test_losses_are_compared_with_the_ground_truths(measures):
     stretched = by_text["Poses stretch the texture more on an avatar than on the ground-truth head"]
     assert verdicts(found)[stretched.text] == "refuted"
     assert verdicts(found)[found.statements[-1].text] == "holds"  # movements show less in an avatar's colours
+
+
+def test_failures_are_left_out_of_changes(measures):
+    units = [(method, f"p{item}") for method in LOSSES for item in range(PROMPTS)]
+    records = pd.DataFrame(units, columns=["method", "item"]).assign(list="few", seed=0)
+    records["status"] = ["diverged" if unit == ("full", "p0") else "ok" for unit in units]
+    found = answer(replace(evidence(measures), records=records))
+    changes = [one.n for one in found.statements if "more margin" in one.text]
+    assert changes and set(changes) == {PROMPTS - 1}
 
 
 def test_the_answer_names_poses_that_lose_and_poses_that_lack(measures):

@@ -44,6 +44,20 @@ def test_a_loss_beyond_the_ground_truths_holds(evidence):
     assert "largest further loss: dark" in found.answer
 
 
+def test_failures_show_no_robustness(evidence):
+    """Four of eight avatars failed: their margin is -1 under every condition, which is no loss avoided."""
+    lost = {f"p{place}" for place in range(4)}
+    measures = evidence.measures.copy()
+    failed = (measures["method"] == "full") & measures["item"].isin(lost)
+    measures.loc[failed & (measures["measure"] == "margin"), "value"] = -1.0
+    units = [(method, f"p{place}") for method in LOSSES for place in range(PROMPTS)]
+    records = pd.DataFrame(units, columns=["method", "item"]).assign(list="few", seed=0)
+    records["status"] = ["diverged" if method == "full" and item in lost else "ok" for method, item in units]
+    dark, near = answer(_with(evidence, measures=measures, records=records)).statements
+    assert dark.n == near.n == PROMPTS - len(lost)
+    assert dark.difference == pytest.approx(-0.2 + 0.001 * (5 + 6 + 7 + 8) / 4)
+
+
 def test_one_prompt_shows_nothing(evidence):
     """Its interval has no width, but no verdict follows from it."""
     alone = evidence.measures[evidence.measures["item"] == "p0"]

@@ -78,7 +78,13 @@ def test_an_allowance_moves_the_bound():
 
 @pytest.mark.parametrize(
     ("prompts", "lost", "verdict", "p"),
-    [(12, 0, "untestable", 1.0), (90, 0, "holds", 2 * 0.95**90), (90, 4, "not shown", 1.0), (90, 20, "refuted", 0.0)],
+    [
+        (12, 0, "not shown", 1.0),
+        (12, 4, "refuted", 0.0045),
+        (90, 0, "holds", 2 * 0.95**90),
+        (90, 4, "not shown", 1.0),
+        (90, 20, "refuted", 0.0),
+    ],
 )
 def test_rates_that_agree_show_what_their_number_can(prompts, lost, verdict, p):
     """Of 12 prompts that all agree, 5 % lose their hit with a probability of 0.95^12 = 0.54."""
