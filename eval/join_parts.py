@@ -63,6 +63,27 @@ def join_parts(experiment: Experiment, parts: Sequence[Path], folder: Path) -> l
             kind.
         ProtocolError: the parts' scores were made under different protocols.
     """
+    read = _read_all(experiment, parts)
+    firsts, shared = _compared(experiment, parts, read)
+    order = [name for name in experiment.methods if name in firsts]
+    tables = {
+        name: pd.concat([_rows(firsts[method][name], method) for method in order], ignore_index=True)
+        for name in (*RECORDS, *PER_METHOD)
+    }
+    judges = dict.fromkeys([*experiment.judges, *column(tables["records"], "judge")])  # in the order of `eval.collect`
+    tables["records"] = pd.concat([where(tables["records"], judge=name) for name in judges], ignore_index=True)
+    measures = {name: numbers(column(tables["diagnosis"], name), errors="coerce") for name in FINDINGS}
+    tables["diagnosis"] = tables["diagnosis"].assign(**measures)
+    made = summarise_records(tables["records"], tables["truth_records"], experiment)
+    for name, table in {**tables, **made, **shared}.items():
+        write_table(table, folder, name, readable=name not in RECORDS)
+    write_json(folder / PROTOCOLS, {key: facts for part in parts for key, facts in read_json(part / PROTOCOLS).items()})
+    write_plots(folder, folder)
+    return [name for name in experiment.methods if name not in firsts]
+
+
+def _read_all(experiment: Experiment, parts: Sequence[Path]) -> list[dict[str, pd.DataFrame]]:
+    """Return the tables of each part, which compare their methods on the same prompts and seeds."""
     problems = Problems()
     problems.add(
         ["an experiment of several priors does not join: its styles need the embeddings"] * bool(experiment.priors)
@@ -78,6 +99,14 @@ def join_parts(experiment: Experiment, parts: Sequence[Path], folder: Path) -> l
         if (found := _subsets(tables)) != expected
     )
     problems.check()
+    return read
+
+
+def _compared(
+    experiment: Experiment, parts: Sequence[Path], read: Sequence[dict[str, pd.DataFrame]]
+) -> tuple[dict[str, dict[str, pd.DataFrame]], dict[str, pd.DataFrame]]:
+    """Return the first part's tables that have a method, by method, and the tables that parts share."""
+    problems = Problems()
     firsts: dict[str, dict[str, pd.DataFrame]] = {}
     for part, tables in zip(parts, read, strict=True):
         for method in unique(tables["cost"], "method"):
@@ -94,21 +123,7 @@ def join_parts(experiment: Experiment, parts: Sequence[Path], folder: Path) -> l
         if name in tables and not tables[name].equals(shared[name])
     )
     problems.check()
-    order = [name for name in experiment.methods if name in firsts]
-    tables = {
-        name: pd.concat([_rows(firsts[method][name], method) for method in order], ignore_index=True)
-        for name in (*RECORDS, *PER_METHOD)
-    }
-    judges = dict.fromkeys([*experiment.judges, *column(tables["records"], "judge")])  # in the order of `eval.collect`
-    tables["records"] = pd.concat([where(tables["records"], judge=name) for name in judges], ignore_index=True)
-    measures = {name: numbers(column(tables["diagnosis"], name), errors="coerce") for name in FINDINGS}
-    tables["diagnosis"] = tables["diagnosis"].assign(**measures)
-    made = summarise_records(tables["records"], tables["truth_records"], experiment)
-    for name, table in {**tables, **made, **shared}.items():
-        write_table(table, folder, name, readable=name not in RECORDS)
-    write_json(folder / PROTOCOLS, {key: facts for part in parts for key, facts in read_json(part / PROTOCOLS).items()})
-    write_plots(folder, folder)
-    return [name for name in experiment.methods if name not in firsts]
+    return firsts, shared
 
 
 def _read(part: Path) -> dict[str, pd.DataFrame]:

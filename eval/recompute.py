@@ -17,7 +17,7 @@ import pandas as pd
 from avatargen.config.errors import InputError
 from avatargen.config.experiment import Experiment
 from avatargen.config.loading import load_experiment
-from avatargen.preflight.plan import read_plan
+from avatargen.io.atomic import read_json
 from eval.columns import column, numbers
 from eval.records import Record
 from eval.tables import join_runs, read_table
@@ -38,7 +38,7 @@ def recompute(folder: Path) -> dict[str, pd.DataFrame]:
     """
     plan, stated = folder.resolve().parent / "plan.json", folder / CONFIGURATION
     if plan.is_file() and not stated.is_file():
-        experiment = read_plan(plan).experiment
+        experiment = Experiment.model_validate(read_json(plan)["experiment"])
     else:
         experiment = load_experiment(str(stated))
     return summarise_records(read_table(folder, "records"), read_table(folder, "truth_records"), experiment)
