@@ -10,6 +10,7 @@ import pandas as pd
 
 from avatargen.config.settings import MethodSettings
 from eval.columns import column, where
+from eval.paired import baseline_of
 from eval.subsets import widest
 from eval.tables import INVERTED, MARK, MISSING, format_cell, read_table
 
@@ -38,6 +39,23 @@ class JudgeLine(NamedTuple):
     model: str
     reason: str
     ceilings: list[str]
+
+
+def shown_run(baseline: str, runs: Sequence[str]) -> str:
+    """Return the run that the page begins with: the baseline's under the first prior, wherever it stands in the order.
+
+    Args:
+        baseline: name of the method that others are compared with.
+        runs: names of all runs that are shown.
+
+    Returns:
+        The first run where the baseline has none, as with views of other systems alone; empty where there is none.
+
+    Example:
+        >>> shown_run("full", ["template", "full"]), shown_run("full", ["theirs"]), shown_run("full", [])
+        ('full', 'theirs', '')
+    """
+    return baseline_of("", baseline, runs) or next(iter(runs), "")
 
 
 def key_numbers(baseline: str, methods: Mapping[str, MethodSettings], tables: Path) -> list[KeyNumber]:

@@ -27,7 +27,7 @@ from eval.head_index import FOLDER, embedded_heads, read_heads
 from eval.hyperparameters import compare_priors, compare_settings
 from eval.images import TRACKS
 from eval.judge_section import judge_section
-from eval.key_numbers import judge_lines, key_numbers
+from eval.key_numbers import judge_lines, key_numbers, shown_run
 from eval.measures_section import measure_section
 from eval.page import environment, script
 from eval.page_files import HEAD_ROOM, ROOM, PageFiles
@@ -36,6 +36,7 @@ from eval.prior_section import prior_section
 from eval.reproduction import reproduction
 from eval.results_file import ResultsFile
 from eval.tables import FOOTNOTE, MARK, MISSING, has_marks, heading, numeric_columns, read_table, rounded
+from eval.tabulate import baseline_of_experiment
 from eval.thumbnails import file_uri
 from eval.truncated import truncated_texts
 from eval.unread import unread_texts
@@ -232,7 +233,7 @@ def _top(inputs: ReportInputs, runs: Sequence[str]) -> dict[str, Any]:
     """Return the variables of the top of the page: three numbers and the judges."""
     methods = {name: inputs.methods[name] for name in runs}
     tracks, lines = judge_lines(inputs.judges, inputs.judge_reasons, methods, inputs.tables)
-    baseline = runs[0] if runs else ""
+    baseline = shown_run(baseline_of_experiment(inputs.experiment), runs)
     return {
         "numbers": key_numbers(baseline, methods, inputs.tables),
         "judge_tracks": tracks,
