@@ -58,6 +58,19 @@ def shown_run(baseline: str, runs: Sequence[str]) -> str:
     return baseline_of("", baseline, runs) or next(iter(runs), "")
 
 
+def beside_controls(table: pd.DataFrame, baseline: str, methods: Mapping[str, MethodSettings]) -> pd.DataFrame:
+    """Return the rows of the baseline, its ceiling and its floor, in the largest subset that has all of them.
+
+    Methods that were asked for fewer prompts do not count: the baseline's own numbers are those of all its prompts.
+
+    Args:
+        table: of methods, with a line for each subset that they count in.
+        baseline: name of the run.
+        methods: settings of each run, by its name.
+    """
+    return widest(table[column(table, "method").isin([baseline, _named(methods, CEILING), _named(methods, FLOOR)])])
+
+
 def key_numbers(baseline: str, methods: Mapping[str, MethodSettings], tables: Path) -> list[KeyNumber]:
     """Return at most three numbers on the baseline: recognised in colour, by shape, and distance or cost.
 
@@ -66,26 +79,29 @@ def key_numbers(baseline: str, methods: Mapping[str, MethodSettings], tables: Pa
         methods: settings of each run, by its name.
         tables: folder of the tables.
     """
-    scores = widest(read_table(tables, "clip_r"))
+    scores, truth = (beside_controls(read_table(tables, name), baseline, methods) for name in ("clip_r", "truth"))
     found = [_recognised(scores, track, baseline, methods) for track in SHOWN]
-    last = _distance(widest(read_table(tables, "truth")), baseline, methods) or _cost(
-        read_table(tables, "cost"), baseline
-    )
+    last = _distance(truth, baseline, methods) or _cost(read_table(tables, "cost"), baseline)
     return [number for number in (*found, last) if number]
 
 
 def judge_lines(
-    judges: Mapping[str, str], reasons: Mapping[str, str], methods: Mapping[str, MethodSettings], tables: Path
+    judges: Mapping[str, str],
+    reasons: Mapping[str, str],
+    baseline: str,
+    methods: Mapping[str, MethodSettings],
+    tables: Path,
 ) -> tuple[list[str], list[JudgeLine]]:
     """Return the tracks, and a line for each judge.
 
     Args:
         judges: model of each judge.
         reasons: one line on each judge.
+        baseline: name of the run.
         methods: settings of each run, by its name.
         tables: folder of the tables.
     """
-    scores = widest(read_table(tables, "clip_r"))
+    scores = beside_controls(read_table(tables, "clip_r"), baseline, methods)
     tracks = list(dict.fromkeys(column(scores, "track")))
     lines = []
     for name, model in judges.items():

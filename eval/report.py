@@ -232,8 +232,8 @@ def context(inputs: ReportInputs, files: PageFiles) -> dict[str, Any]:
 def _top(inputs: ReportInputs, runs: Sequence[str]) -> dict[str, Any]:
     """Return the variables of the top of the page: three numbers and the judges."""
     methods = {name: inputs.methods[name] for name in runs}
-    tracks, lines = judge_lines(inputs.judges, inputs.judge_reasons, methods, inputs.tables)
     baseline = shown_run(baseline_of_experiment(inputs.experiment), runs)
+    tracks, lines = judge_lines(inputs.judges, inputs.judge_reasons, baseline, methods, inputs.tables)
     return {
         "numbers": key_numbers(baseline, methods, inputs.tables),
         "judge_tracks": tracks,
