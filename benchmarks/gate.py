@@ -3,7 +3,8 @@
     python benchmarks/gate.py [--method full] [--threads 2] [--out FOLDER]
 
 It makes the five avatars of ``prompts/gate.tsv``, whose shapes differ clearly from the template's, and prints the
-distance of the neutral surface to the truth before and after, in mm. The gate passes with four avatars that are closer.
+distance of the neutral surface to the truth before and after, in mm. The gate passes with four avatars that are closer;
+the exit status is 1 where it does not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+REQUIRED = 4
+"""Avatars that must be closer."""
 sys.path.insert(0, str(ROOT))
 
 from avatargen.config.loading import load_experiment, load_library, resolve  # noqa: E402
@@ -27,13 +30,13 @@ from avatargen.method.generator import Generator  # noqa: E402
 from eval.truth import compare_heads  # noqa: E402
 
 
-def main() -> None:
-    """Run the gate and print a Markdown table."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gate and print a Markdown table. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="full")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="folder for checkpoints, so that a run can resume")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     run = resolve(load_experiment("embedded"), options.method, load_library())
     generator = Generator.load(run.head, run.renderer, run.prior, options.threads)
     items = read_list(ROOT / "prompts" / "gate.tsv")
@@ -55,8 +58,9 @@ def main() -> None:
         cells = (floor.geometry_mm, score.geometry_mm, floor.expression_error, score.expression_error)
         values = " | ".join(f"{value:.2f}" for value in (*cells, avatar.cost["seconds"]))
         print(f"| {avatar.prompt} | {values} |", flush=True)
-    print(f"\ncloser than the template: {passed} of {len(items)}; the gate requires 4")
+    print(f"\ncloser than the template: {passed} of {len(items)}; the gate requires {REQUIRED}")
+    return int(passed < REQUIRED)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

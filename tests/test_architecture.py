@@ -1,6 +1,7 @@
 """The map in CONTRIBUTING.md holds, and the house rules that can be read from the code."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}: a relative import, which the map does not see"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -127,6 +129,23 @@ def loaded(modules):
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.split()
     }
+
+
+def test_what_tests_replace_is_there():
+    """A test that this machine skips would not say so."""
+    replaced = re.compile(r"setattr\(\s*\"((?:avatargen|eval)\.[\w.]+)\"")
+    names = {name for path in (ROOT / "tests").rglob("*.py") for name in replaced.findall(path.read_text("utf-8"))}
+    assert names
+    for name in sorted(names):
+        pkgutil.resolve_name(name)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=name_of)
+def test_what_benchmarks_import_is_there(path):
+    """Most of them run on demand alone."""
+    for name in imported(path):
+        if name.split(".")[0] in ("avatargen", "eval", "tests"):
+            pkgutil.resolve_name(name)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -26,6 +26,13 @@ def test_differences_are_printed_and_the_page_is_written(runs, capfd):
     assert "an old woman" in (runs.parent / "out/page.html").read_text(encoding="utf-8")
 
 
+def test_only_the_named_tracks_are_compared(runs, capfd):
+    assert main(["compare", "results/a", "results/b", "--tracks", "texture"]) == 0
+    assert "texture" in capfd.readouterr().out
+    assert main(["compare", "results/a", "results/b", "--tracks", "geometry"]) == 2  # which these runs have not
+    assert "geometry" in capfd.readouterr().err
+
+
 def test_runs_that_do_not_compare_exit_with_2_and_no_page(runs, capfd):
     assert main(["compare", "results/a", "results/few"]) == 2
     said = capfd.readouterr()

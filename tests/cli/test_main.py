@@ -30,11 +30,17 @@ def test_help_shows_examples_and_is_quick_to_import():
         assert f"    {name} " in found
 
 
-@pytest.mark.parametrize("name", ["make", "run", "compare", "list", "check", "export"])
+@pytest.mark.parametrize("name", ["make", "run", "compare", "list", "check", "export", "train"])
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0 and f"usage: avatargen {name}" in capsys.readouterr().out
+
+
+def test_arguments_reach_the_command_that_trains(capsys, tmp_path):
+    """Without them it would train everything, and replace the shipped weights."""
+    assert main(["train", "judge", "--output", str(tmp_path / "mine")]) == 2
+    assert f"got no prior at {tmp_path / 'mine'}" in capsys.readouterr().err
 
 
 def test_version_is_the_packages(capsys):
@@ -78,6 +84,22 @@ def test_run_passes_fields_and_other_options_to_snakemake(workplace):
     start = command.index("--config") + 1
     assert command[start : start + 4] == ["experiment=study", "limit=2", "methods=full,oracle", "views=4"]
     assert command[-2:] == ["-n", "--quiet"] and command[command.index("--cores") + 1] == "all"
+
+
+def test_every_field_with_an_option_reaches_snakemake(workplace):
+    given = {"limit": "2", "methods": "full", "lists": "extreme", "seeds": "0-3", "name": "mine"}
+    options = [text for name, value in given.items() for text in (f"--{name}", value)]
+    command = run.command(parsed("run", "study", *options, "--cores", "2"))
+    fields = command[command.index("--config") + 1 : command.index("--cores")]
+    assert {*fields} == {"experiment=study", *(f"{name}={value}" for name, value in given.items())}
+    assert command[command.index("--cores") + 1] == "2" and given.keys() == {*run.FIELDS}
+
+
+def test_fields_with_an_option_change_what_is_checked(capsys, workplace):
+    asked = ["check", "embedded", "--limit", "2", "--methods", "template", "--lists", "extreme", "--seeds", "0-3"]
+    assert main(asked) == 0
+    said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert said["avatars"] == "8 to make, 0 finished" and said["prompts"].startswith("2 prompts of 'extreme'")
 
 
 def test_run_passes_targets_and_repeated_config_to_snakemake(workplace):

@@ -28,7 +28,7 @@ def test_names_of_views_are_known():
     assert {word for name in ALL_NAMES for word in unknown_words(name)} == set()
 
 
-@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate"])
+@pytest.mark.parametrize("name", ["embedded", "embedded-study", "extreme", "gate", "study"])
 def test_prompts_of_the_closed_world_are_known(name):
     items = read_list(ROOT / "prompts" / f"{name}.tsv")
     assert {word for item in items for word in unknown_words(f"{item.prompt} {item.geometry}")} == set()

@@ -164,8 +164,9 @@ def test_auto_on_a_gpu_is_measured_and_not_padded(prior, tmp_path, monkeypatch):
     assert seen == [*tried, *[2] * 4, *[1] * 4] and sizes(made) == [2, 2, 1]
 
 
-@pytest.mark.parametrize(("each", "fits"), [(100, 9), (400, 3), (850, 2), (1000, 1), (3000, 1)])
+@pytest.mark.parametrize(("each", "fits"), [(100, 8), (400, 2), (850, 1), (1000, 1), (3000, 1)])
 def test_the_largest_batch_is_predicted_from_two(each, fits):
+    """A tenth of the memory stays free, where there is a choice: ten of 100 would fit."""
     tried = []
 
     def trial(avatars):
@@ -175,8 +176,7 @@ def test_the_largest_batch_is_predicted_from_two(each, fits):
         return 1000 + each * avatars
 
     found = largest_that_fits(32, trial, free=lambda: 2000)
-    assert found <= fits and found >= min(fits, 1) and len(tried) <= 4
-    assert 1000 + each * found <= 2000 or found == 1
+    assert found == fits and len(tried) <= 4
 
 
 def test_a_size_is_remembered_for_each_method(prior):

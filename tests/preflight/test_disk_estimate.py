@@ -47,12 +47,14 @@ def test_avatars_are_estimated_as_measured(workplace):
     text = (ROOT / "docs/clusters.md").read_text(encoding="utf-8")
     header = next(line for line in text.splitlines() if line.startswith("| kB for each avatar"))
     methods = re.findall(r"`(\w+)`", header)[:3]
+    assert len(methods) == 3
     for number, method in enumerate(methods):
         parts = disk_estimate.avatar_parts(study.runs[method], study.experiment.evaluation, study.judges.values())
         sizes = {}
         for line in text[text.index(header) :].split("\n\n")[0].splitlines()[2:]:
             name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
             sizes[name.strip("`").partition("`")[0]] = 1e3 * float(cells[number].replace(",", "").replace("–", "0"))
+        assert parts.keys() & sizes.keys(), method
         for name in parts.keys() & sizes.keys():
             assert abs(parts[name] - sizes[name]) <= 0.2 * sizes["all"], (method, name)
         assert 0.8 <= sum(parts.values()) / sizes["all"] <= 1.2, method
