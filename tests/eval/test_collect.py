@@ -15,6 +15,7 @@ from eval.embeddings import embeddings_path, load_embeddings
 from eval.plots import plot_ranks
 from eval.pools import build_pools, in_method_order
 from eval.records import ProtocolError
+from eval.summaries import baked_gap, truth_regions
 from eval.tables import read_table
 from tests.eval.conftest import EVIL, write_embeddings
 
@@ -29,6 +30,21 @@ def test_clip_r_counts_hits_and_failures(tables):
     assert table.loc[("full", "geometry"), "pool"] == 4
     assert set(json.loads((tables / "protocols.json").read_text())) == set(table["protocol"])
     assert {path.suffix for path in tables.glob("clip_r.*")} == {".csv", ".md", ".tex"}
+
+
+def test_regions_are_averaged_in_each_subset():
+    avatars = [("full", "all 1x1", 1.0, 8.0), ("full", "all", 3.0, 2.0), ("bare", "1x1", 7.0, 0.0)]
+    table = truth_regions(pd.DataFrame(avatars, columns=["method", "subset", "mm_face", "mm_neck"]))
+    expected = [["full", "all", 2.0, 5.0], ["full", "1x1", 1.0, 8.0], ["bare", "1x1", 7.0, 0.0]]
+    assert table.values.tolist() == expected and list(table.columns) == ["method", "subset", "mm_face", "mm_neck"]
+
+
+def test_the_gap_is_what_the_export_loses(tables):
+    table = read_table(tables, "clip_r")
+    changed = table.assign(r_at_1=0.75, r_at_1_baked=0.5, clip_score=0.25, clip_score_baked=0.375)
+    gap = baked_gap(changed)
+    assert {*gap["track"]} == {"texture"} and {*gap["r_at_1_gap"]} == {0.25} and {*gap["clip_score_gap"]} == {-0.125}
+    assert len(gap) == (table["track"] != "geometry").sum() == 2
 
 
 def test_distances_are_averaged_and_paired(tables):

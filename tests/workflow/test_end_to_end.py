@@ -17,9 +17,12 @@ import pandas as pd
 import pytest
 import trimesh
 import yaml
+from safetensors.torch import load_file, save_file
 
 from avatargen.config.places import ROOT
+from avatargen.exchange.gltf_writer import parse
 from avatargen.preflight.plan import read_plan
+from eval.images import unpacked
 from eval.results_file import schema_text
 from eval.views import RenderTools
 from tests.other_systems import write_headstudio, write_magic3d
@@ -37,6 +40,8 @@ def test_from_prompts_to_report(finished):
     place, output = finished, (finished / "output.txt").read_text()
     assert "generate · full · 2 avatars · " in output and "4 of 4 made" in output
     assert len(output.splitlines()) < 80 and not re.search("reason:|Select jobs|Execute", output)
+    table, _, report = output.partition("judge 'mini'")[2].partition("Report: ")
+    assert "full" in table and report.splitlines()[0] == "results/tiny/report/index.html"
     tables = place / "results/tiny/tables"
     clip_r = pd.read_csv(tables / "clip_r.csv")
     assert set(clip_r.columns) >= COLUMNS
@@ -127,6 +132,35 @@ def test_diagnostics_of_a_finished_run_measure_and_nothing_else(place):
     assert sum(after[path] == when for path, when in measured.items()) == 3, "the turntable decides no measure"
     run(place)
     assert not list(tables.glob("measure*")) and len(stamps(place, "diagnostics/robustness.json")) == 4
+
+
+def test_a_run_that_shares_nothing_makes_its_own_avatars(place):
+    run(place, "name=other", "share=false")
+    rows = [json.loads(line) for path in place.glob("results/other/few/*/generate/*.jsonl") for line in path.open()]
+    assert len(rows) == 4 and {row["status"] for row in rows} == {"ok"}
+    assert not any(row.get("taken_from") for row in rows)
+
+
+def test_a_run_in_which_too_many_avatars_failed_ends_with_their_reasons(place):
+    """The prior's weights are not numbers; a ground-truth head, which needs no prior, does not make up for it."""
+    (weights,) = place.glob("prior/model/unet/*.safetensors")
+    save_file({name: value * float("nan") for name, value in load_file(weights).items()}, weights)
+    process = start(place, "name=broken")
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode and "2 of 2 avatars failed; expected at most a fraction of 0.5" in output
+    assert "diverged" in output and "max_failed_fraction" in output
+
+
+def test_one_avatar_is_made_and_shown_under_an_experiment(place):
+    """As the experiment has them: two views of 32 pixels, and a film of four frames."""
+    command = [sys.executable, "-m", "avatargen", "make", "a man", "--experiment", "tiny", "--out", "mine"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (place / "mine").glob("*")
+    assert unpacked(np.load(folder / "views.npz")["texture"]).shape == (2, 32, 32, 3)
+    scene, _ = parse((folder / "avatar.glb").read_bytes())
+    assert scene["asset"]["extras"]["prompt"] == "a man"
 
 
 def test_a_new_ablation_is_one_stanza(place):

@@ -16,6 +16,7 @@ from avatargen.runtime import launch
 from avatargen.runtime.audit import Lacking, stale_manifests
 from avatargen.runtime.job_inputs import inputs_changed, noting_inputs
 from eval.on_disk import lacking_embeddings, lacking_measures, lacking_render
+from tests.small_clip import write_clip
 from tests.workflow.small_study import none_left_within, run, stamps, start
 
 pytestmark = pytest.mark.slow
@@ -108,9 +109,22 @@ def test_a_stage_that_failed_runs_again(place, stage):
     Snakemake alone takes an intermediate output that is missing for one that nobody needs.
     """
     (place / RESULTS / OUTPUTS[stage]).unlink()
-    followers = STAGES[STAGES.index(stage) :]
+    earlier, followers = STAGES[: STAGES.index(stage)], STAGES[STAGES.index(stage) :]
     plan = planned(place)
     assert set(followers) - {"plots"} <= set(plan) if stage != "plots" else "plots" in plan
+    assert not {*earlier} & {*plan} and {plan[name] for name in {*followers} & {*plan}} == {1}
+
+
+def test_other_weights_of_a_judge_score_again(place):
+    """Images, captions and controls: embeddings of two models do not compare."""
+    folder = write_clip(place / "judge", seed=0)
+    (place / "workflow/config/judges.yaml").write_text(f"own: {{model: {folder}, reason: a small judge}}\n")
+    run(place, "judges=[own]")
+    assert planned(place, "judges=[own]") == {}
+    write_clip(folder, seed=1)
+    plan = planned(place, "judges=[own]")
+    assert {"embed", "embed_captions", "judge_controls", "collect"} <= {*plan} and not {"generate", "render"} & {*plan}
+    assert plan["embed"] == 2
 
 
 @pytest.mark.parametrize("stage", ["generate", "render", "embed"])
