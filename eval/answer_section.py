@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from PIL import Image
 
 from eval.questions.files import read_facts
 from eval.questions.verdicts import ANSWERS
 from eval.tables import heading, numeric_columns, read_table, rounded
-from eval.thumbnails import data_uri, file_uri
-
-WIDEST = 1280
-"""Columns of a picture, pixels; wider ones are made smaller."""
+from eval.thumbnails import file_uri, picture_uri
 
 
 class StatementLine(NamedTuple):
@@ -73,7 +68,7 @@ def answer_section(question: str | None, root: Path, tables: Path, plots: Path) 
     if question is None:
         return None
     facts = read_facts(tables)
-    pictures = [Figure(_picture(root / one["path"]), one["text"]) for one in facts["pictures"]]
+    pictures = [Figure(picture_uri(root / one["path"]) or "", one["text"]) for one in facts["pictures"]]
     return AnswerSection(
         facts["question"],
         facts["answer"],
@@ -94,17 +89,3 @@ def _grid(tables: Path, name: str, title: str, text: str) -> AnswerGrid:
     lines = rounded(table)
     columns = [(column, heading(column)) for column in lines.columns]
     return AnswerGrid(name, title, text, columns, numeric_columns(table), lines.to_dict("records"))
-
-
-def _picture(path: Path) -> str:
-    """Return a picture as a data URI, at most WIDEST pixels wide; empty where there is none."""
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-    except OSError:
-        return ""
-    if picture.width > WIDEST:
-        picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=80, method=1)
-    return data_uri(buffer.getvalue(), "image/webp")

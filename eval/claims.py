@@ -26,9 +26,10 @@ import pandas as pd
 from avatargen.config.crossing import split_name
 from eval.columns import column, where
 from eval.families import LEVEL, q_values
+from eval.summaries import HEADLINE
 
 Verdict = Literal["holds", "refuted", "not shown", "untestable"]
-PRIMARY = "margin"
+PRIMARY = HEADLINE
 """The metric of a claim that the family `headline` holds."""
 TEXTURE = (PRIMARY, "colour_error")
 PICTURE = (PRIMARY, "clip_score")

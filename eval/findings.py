@@ -13,8 +13,8 @@ flicker       mean absolute RGB change of the decoded renders from frame to fram
 janus         fraction of the rear views that the prior takes for a front, see :mod:`eval.janus`
 
 The thresholds are ours. Most separate good avatars from bad ones by eye. Two cannot be told by eye and come from
-earlier studies: `misaligned`, which 2 of the 36 ground-truth heads of the study of version 0.1.0 reached (a prior never
-agrees with an outline altogether), and `masks`, which a fifth of the avatars of an earlier version of `full` reached.
+studies: `misaligned`, which 2 of the study's 96 ground-truth heads reach (a prior never agrees with an outline
+altogether), and `masks`, which a fifth of the avatars of an earlier version of `full` reached, and none of the study's.
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ def beside_controls(table: pd.DataFrame, baseline: str, methods: Mapping[str, Me
         baseline: name of the run.
         methods: settings of each run, by its name.
     """
-    return widest(table[column(table, "method").isin([baseline, _named(methods, CEILING), _named(methods, FLOOR)])])
+    wanted = [baseline, _named(methods, CEILING), _named(methods, FLOOR)]
+    return widest(table.loc[column(table, "method").isin(wanted), :])
 
 
 def key_numbers(baseline: str, methods: Mapping[str, MethodSettings], tables: Path) -> list[KeyNumber]:

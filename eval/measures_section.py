@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
-from PIL import Image
 
 from avatargen.config.plugins import DIAGNOSTICS, summary
 from avatargen.io.manifest import Row
@@ -17,7 +15,7 @@ from eval.diagnostics.files import FOLDER, read_found
 from eval.measures import ERRORS, MEASURES, RATE, SCORED
 from eval.subsets import widest
 from eval.tables import MISSING, heading, read_table
-from eval.thumbnails import data_uri
+from eval.thumbnails import picture_uri
 
 PICTURED = 2
 """Prompts whose pictures are shown, by every method."""
@@ -25,8 +23,6 @@ OPEN = 2
 """Tables of a diagnostic that are shown at once."""
 MOST_PICTURES = 12
 """Pictures of a diagnostic in the report."""
-WIDEST = 1280
-"""Columns of a picture, pixels; wider ones are made smaller."""
 UNITS = {"mm": "mm", "deg": "°", "s": "s", "ms": "ms", "px": "pixels", "percent": "%", "fps": "frames/s"}
 """Units by the last part of a measure's name."""
 
@@ -136,7 +132,11 @@ def pictures(rows: Sequence[Row], name: str, root: Path) -> list[Picture]:
         captions = [
             f"{row.method}: {row.prompt}" + (f", {_words(file, name)}" if len(files) > 1 else "") for file in files
         ]
-        found += [Picture(_webp(folder / FOLDER / file), text) for file, text in zip(files, captions, strict=True)]
+        found += [
+            Picture(uri, text)
+            for file, text in zip(files, captions, strict=True)
+            if (uri := picture_uri(folder / FOLDER / file))
+        ]
     return found[:MOST_PICTURES]
 
 
@@ -195,14 +195,3 @@ def _title(means: pd.DataFrame) -> str:
 def _words(file: str, name: str) -> str:
     """Return the name of a picture from that of its file."""
     return Path(file).stem.removeprefix(f"{name}-").replace("_", " ").replace("-", " ")
-
-
-def _webp(path: Path) -> str:
-    with Image.open(path) as image:
-        picture = image.convert("RGB")
-    if picture.width > WIDEST:
-        size = (WIDEST, round(picture.height * WIDEST / picture.width))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=80, method=1)
-    return data_uri(buffer.getvalue(), "image/webp")

@@ -13,11 +13,9 @@ import pandas as pd
 from avatargen.config.errors import InputError, unknown
 from avatargen.io.atomic import read_json
 from avatargen.io.manifest import read_rows
-from eval.columns import column, where
+from eval.columns import UNIT, column, where
 from eval.results_file import NAME, ResultsFile, read_results
 from eval.tables import read_table
-
-UNIT = ["list", "item", "seed"]
 
 
 @dataclass(frozen=True)

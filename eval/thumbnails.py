@@ -12,7 +12,7 @@ from PIL import Image
 
 from eval.images import read_views
 
-STILL, SMALL, SHEET = 160, 128, 1280  # pixels: side of half of a still and of a stack, width of a contact sheet
+STILL, SMALL, SHEET = 160, 128, 1280  # pixels: side of half of a still and of a stack, greatest width of a picture
 SHEET_FILE, VIDEO = "sheet.png", "turntable.mp4"
 LARGEST_VIDEO = 400_000  # bytes; a larger turntable is left out of the report
 
@@ -48,22 +48,22 @@ def file_uri(path: Path, mime: str) -> str:
 
 def still(folder: Path) -> str | None:
     """Return the front view, colour beside clay; None for an avatar that was not rendered."""
-    try:
-        views = read_views(folder / "views.npz", ("texture", "geometry"))
-        pair = np.concatenate((views["texture"][0], views["geometry"][0]), axis=1)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None
-    return _webp(Image.fromarray(pair).resize((2 * STILL, STILL), Image.Resampling.LANCZOS), quality=80)
+    return _front(folder, (2 * STILL, STILL), axis=1)
 
 
 def front_stack(folder: Path) -> str | None:
     """Return the front view, colour above clay; None for an avatar that was not rendered."""
+    return _front(folder, (SMALL, 2 * SMALL), axis=0)
+
+
+def _front(folder: Path, size: tuple[int, int], axis: int) -> str | None:
     try:
         views = read_views(folder / "views.npz", ("texture", "geometry"))
-        pair = np.concatenate((views["texture"][0], views["geometry"][0]))
+        pair = np.concatenate((views["texture"][0], views["geometry"][0]), axis=axis)
     except (OSError, ValueError, KeyError, EOFError):
         return None
-    return _webp(Image.fromarray(pair).resize((SMALL, 2 * SMALL), Image.Resampling.LANCZOS), quality=80)
+    content = webp_bytes(Image.fromarray(pair).resize(size, Image.Resampling.LANCZOS), quality=80)
+    return data_uri(content, "image/webp")
 
 
 def contact_sheet(folder: Path) -> str | None:
@@ -74,13 +74,13 @@ def contact_sheet(folder: Path) -> str | None:
 
 def sheet_bytes(folder: Path) -> bytes | None:
     """Return the contact sheet as a WebP, at most SHEET pixels wide; None where there is none."""
-    try:
-        with Image.open(folder / SHEET_FILE) as image:
-            picture = image.convert("RGB")
-    except OSError:
-        return None
-    size = (SHEET, round(picture.height * SHEET / picture.width))
-    return webp_bytes(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality=72)
+    return shrunk(folder / SHEET_FILE, quality=72)
+
+
+def picture_uri(path: Path) -> str | None:
+    """Return a picture, at most SHEET pixels wide; None where there is none."""
+    content = shrunk(path, quality=80)
+    return data_uri(content, "image/webp") if content else None
 
 
 def turntable(folder: Path) -> str | None:
@@ -95,12 +95,19 @@ def video_bytes(folder: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_VIDEO else None
 
 
+def shrunk(path: Path, quality: int) -> bytes | None:
+    """Return a picture as a WebP, at most SHEET pixels wide; None where there is none."""
+    try:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+    except OSError:
+        return None
+    size = (SHEET, round(picture.height * SHEET / picture.width))
+    return webp_bytes(picture.resize(size, Image.Resampling.LANCZOS) if picture.width > SHEET else picture, quality)
+
+
 def webp_bytes(image: Image.Image, quality: int) -> bytes:
     """Return a picture as a WebP."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=quality, method=1)
     return buffer.getvalue()
-
-
-def _webp(image: Image.Image, quality: int) -> str:
-    return data_uri(webp_bytes(image, quality), "image/webp")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -65,20 +66,8 @@ def _judges() -> dict[str, str]:
     return {name: judge.reason for name, judge in load_judges().items()}
 
 
-def _heads() -> dict[str, str]:
-    return {name: summary(spec) for name, spec in HEADS.items()}
-
-
-def _renderers() -> dict[str, str]:
-    return {name: summary(spec) for name, spec in RENDERERS.items()}
-
-
-def _diagnostics() -> dict[str, str]:
-    return {name: summary(spec) for name, spec in DIAGNOSTICS.items()}
-
-
-def _questions() -> dict[str, str]:
-    return {name: summary(spec) for name, spec in QUESTIONS.items()}
+def _summaries(specs: Mapping[str, str]) -> dict[str, str]:
+    return {name: summary(spec) for name, spec in specs.items()}
 
 
 def _lists() -> dict[str, str]:
@@ -94,9 +83,9 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "experiments": _experiments,
     "priors": _priors,
     "judges": _judges,
-    "heads": _heads,
-    "renderers": _renderers,
-    "diagnostics": _diagnostics,
-    "questions": _questions,
+    "heads": partial(_summaries, HEADS),
+    "renderers": partial(_summaries, RENDERERS),
+    "diagnostics": partial(_summaries, DIAGNOSTICS),
+    "questions": partial(_summaries, QUESTIONS),
     "lists": _lists,
 }

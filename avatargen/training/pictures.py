@@ -39,8 +39,8 @@ AGAIN, BETWEEN = 2, (0.3, 0.6)
 """Number of restarts, and the shares of the schedule that each one leads from and to (arXiv 2306.14878).
 
 They undo errors made on the way. R@1 by `judge` with and without, same noise: 0.797 and 0.773 for a private list of 300
-samples; 0.690 and 0.659 for 355 samples of heads chosen as the study's are; 0.795 (3,456 samples) and 0.796 (2,304) for
-the study's list. By `guide`, which was trained on no degraded images: 0.543 and 0.573, 0.563 and 0.575.
+samples; 0.690 and 0.659 for 355 samples of heads chosen as those of `embedded-study`; 0.795 (3,456 samples) and 0.796
+(2,304) for that list. By `guide`, which was trained on no degraded images: 0.543 and 0.573, 0.563 and 0.575.
 All figures are of the weights before the mean of three (see ``weights/README.md``).
 """
 RECIPE = Recipe(heads=0, seed=44, fov=(15.0, 17.0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,11 +18,11 @@ from PIL import Image
 
 from eval.columns import column, groups, where
 from eval.diagnostics.articulation import NEUTRAL, OWN, STRIP
-from eval.diagnostics.files import FOLDER
 from eval.families import LEVEL, is_control
 from eval.plot_style import INK, PALETTE
 from eval.poses import GROUPS, POSES
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
+from eval.questions.pictures import first_pictures, picture_of
 from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, values, without_failures
 from eval.statistics import benjamini_hochberg, paired_p
 
@@ -64,7 +63,13 @@ def answer(evidence: Evidence) -> Answer:
             ),
         ),
         plots(reader, evidence, subject, table),
-        sheets(evidence, subject),
+        first_pictures(
+            evidence,
+            (subject, TRUTH),
+            NAME,
+            "poses",
+            "All poses of an avatar of `{}`: faces from close by, turned heads whole.",
+        ),
     )
 
 
@@ -237,7 +242,7 @@ def strips_of(evidence: Evidence, subject: str) -> dict[str, np.ndarray]:
         if method == subject and len(found) < 2 * SHEETS:
             for run in (subject, TRUTH):
                 folder = evidence.folders.get((run, name, item, seed))
-                path = picture_of(folder, "strip") if folder else None
+                path = picture_of(folder, NAME, "strip") if folder else None
                 if path:
                     with Image.open(path) as image:
                         found[f"{textwrap.fill(item, 18)}\n{run}"] = np.array(image.convert("RGB"))
@@ -257,19 +262,3 @@ def draw_strips(strips: dict[str, np.ndarray]) -> Figure:
         for place, name in enumerate(STRIP):
             axes[0].text((place + 0.5) * height, -6, name, ha="center", va="bottom", fontsize=8)
     return figure
-
-
-def picture_of(folder: Path, name: str) -> Path | None:
-    """Return the path of a picture that the diagnostic left in an avatar's folder; None if it is not there."""
-    return next((folder / FOLDER).glob(f"{NAME}-{name}.*"), None)
-
-
-def sheets(evidence: Evidence, subject: str) -> dict[Path, str]:
-    """Return the sheets of the first prompt's avatar and of its ground-truth head, as far as they exist."""
-    found: dict[Path, str] = {}
-    for run in (subject, TRUTH):
-        mine = (folder for (method, *_), folder in evidence.folders.items() if method == run)
-        path = next((path for path in (picture_of(folder, "poses") for folder in mine) if path), None)
-        if path:
-            found[path] = f"All poses of an avatar of `{run}`: faces from close by, turned heads whole."
-    return found

@@ -80,7 +80,6 @@ class Evidence:
         records, truths, diagnoses: one line for each avatar (and judge and track), see :mod:`eval.tabulate`.
         costs: one line for each avatar: `seconds` and `peak_memory_mb`.
         measures: one line for each avatar, diagnostic, condition and measure; judges' scores of conditions too.
-        curves: losses and scores by step, see :mod:`eval.convergence`.
     """
 
     experiment: Experiment
@@ -91,7 +90,6 @@ class Evidence:
     diagnoses: pd.DataFrame
     costs: pd.DataFrame
     measures: pd.DataFrame
-    curves: pd.DataFrame
 
 
 class Question(Protocol):

@@ -44,5 +44,4 @@ def gather(
         diagnoses=read_table(tables, "diagnosis_records"),
         costs=pd.DataFrame(costs, columns=list(COSTS)).astype({"seconds": float, "peak_memory_mb": float}),
         measures=read_table(tables, RECORDS) if has_measures else pd.DataFrame(columns=list(Measured._fields)),
-        curves=read_table(tables, "convergence"),
     )

@@ -5,7 +5,6 @@ See :mod:`eval.diagnostics.flicker` for what is measured.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -13,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from avatargen.io.hardware import hardware
-from eval.diagnostics.files import FOLDER
 from eval.families import is_control
 from eval.plot_style import PALETTE
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
+from eval.questions.pictures import first_pictures
 from eval.questions.statements import (
     NOT_MEASURED,
     as_text,
@@ -64,7 +63,13 @@ def answer(evidence: Evidence) -> Answer:
         statements(evidence, subject),
         (AnswerTable("Flicker", text, table),),
         {"flicker": (draw(table), "Change of a surface point's colour between frames.")} if len(table) else {},
-        pictures(evidence, subject),
+        first_pictures(
+            evidence,
+            (subject, TRUTH),
+            NAME,
+            "changes",
+            "Middle frames of `{}`, and where points change between frames.",
+        ),
     )
 
 
@@ -189,14 +194,3 @@ def draw(table: pd.DataFrame) -> Figure:
     axis.set_xlabel("change between frames of a turntable, 8-bit levels")
     axis.legend(loc="lower right")
     return figure
-
-
-def pictures(evidence: Evidence, subject: str) -> dict[Path, str]:
-    """Return the maps of changes of the first avatar and of its ground-truth head, as far as they exist."""
-    found: dict[Path, str] = {}
-    for run in (subject, TRUTH):
-        mine = (folder for (method, *_), folder in evidence.folders.items() if method == run)
-        path = next((path for folder in mine for path in (folder / FOLDER).glob(f"{NAME}-changes.*")), None)
-        if path:
-            found[path] = f"Middle frames of `{run}`, and where points change between frames."
-    return found

@@ -11,7 +11,6 @@ The ground-truth heads do not change with the words, so what falls for them is t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from matplotlib.figure import Figure
 from eval.columns import UNIT, column, where
 from eval.plot_style import PALETTE
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, as_text, average, by_prompt, compared, distances, scores
+from eval.questions.statements import NOT_MEASURED, Score, as_text, average, by_prompt, compared
 from eval.questions.verdicts import answers
 from eval.statistics import Interval, bootstrap_mean
 from eval.tabulate import baseline_of_experiment
@@ -29,17 +28,6 @@ from eval.tabulate import baseline_of_experiment
 QUESTION = "How do scores fall with the words of a prompt that the prior has never read?"
 PLAIN, KINDS = "plain", ("added", "swapped")
 CEILING, FLOOR = "oracle", "template"
-
-
-class Score(NamedTuple):
-    """What may fall: column, name for people, unit, decimals, sign of better, and track of a judge's score."""
-
-    column: str
-    name: str
-    unit: str
-    decimals: int
-    better: int
-    track: str = ""
 
 
 SCORES = (
@@ -112,12 +100,6 @@ def _head_and_kind(item: str) -> tuple[str, str, int]:
     return (head, kind, int(number)) if kind in (PLAIN, *KINDS) and number.isdigit() else (str(item), "", 0)
 
 
-def _values(evidence: Evidence, score: Score, method: str) -> pd.Series:
-    if score.track:
-        return scores(evidence, "margin", method, score.track)
-    return distances(evidence, score.column, method)
-
-
 def _statements(evidence: Evidence, method: str) -> Iterator[Statement]:
     for kind in KINDS:
         for score in SCORES:
@@ -134,7 +116,7 @@ def _text(score: Score, method: str, kind: str) -> str:
 
 def _falls(evidence: Evidence, score: Score, method: str, kind: str) -> Statement:
     """Return the statement that a score gets worse with each word."""
-    text, found = _text(score, method, kind), slopes(_values(evidence, score, method), kind)
+    text, found = _text(score, method, kind), slopes(score.of(evidence, method), kind)
     if found.empty:
         return Statement(text, f"{NOT_MEASURED}: {method}", sign=-score.better)
     statement = compared(text, found, 0.0, ("", ""), decimals=score.decimals, sign=-score.better)
@@ -166,7 +148,7 @@ def _table(
     groups = sorted(set(numbers.values()), key=lambda group: ((PLAIN, *KINDS, "").index(group[0]), group[1]))
     rows = []
     for method in methods:
-        every = {score.column: by_prompt(_values(evidence, score, method)) for score in SCORES}
+        every = {score.column: by_prompt(score.of(evidence, method)) for score in SCORES}
         for kind, number in groups:
             prompts = [key for key, group in numbers.items() if group == (kind, number)]
             found = {name: values.loc[values.index.isin(prompts)] for name, values in every.items()}

@@ -23,30 +23,19 @@ from matplotlib.figure import Figure
 from avatargen.config.experiment import RunConfig
 from eval.plot_style import INK, PALETTE
 from eval.questions.base import Answer, AnswerTable, Evidence, Statement
-from eval.questions.statements import NOT_MEASURED, average, compared, distances, scores, values
+from eval.questions.statements import NOT_MEASURED, Score, average, compared, values
 from eval.statistics import Interval
 from eval.tabulate import baseline_of_experiment
 
 QUESTION = "How should steps be split between texture and geometry, and how few are enough?"
 
 
-class Headline(NamedTuple):
-    """A score that a schedule has to keep: column of the table, name, unit, decimals, sign of better, track if any."""
-
-    column: str
-    name: str
-    unit: str
-    decimals: int
-    better: int
-    track: str = ""
-
-
 HEADLINES = (
-    Headline("geometry_mm", "geometry error, mm", "mm", 2, -1),
-    Headline("colour_error", "colour error", "", 4, -1),
-    Headline("margin_texture", "margin, texture", "", 4, 1, "texture"),
-    Headline("margin_shape_in_colour", "margin, shape in colour", "", 4, 1, "shape_in_colour"),
-    Headline("margin_geometry", "margin, geometry", "", 4, 1, "geometry"),
+    Score("geometry_mm", "geometry error, mm", "mm", 2, -1),
+    Score("colour_error", "colour error", "", 4, -1),
+    Score("margin_texture", "margin, texture", "", 4, 1, "texture"),
+    Score("margin_shape_in_colour", "margin, shape in colour", "", 4, 1, "shape_in_colour"),
+    Score("margin_geometry", "margin, geometry", "", 4, 1, "geometry"),
 )
 
 
@@ -125,7 +114,7 @@ def _points(evidence: Evidence, baseline: str) -> Iterator[Point]:
     runs = evidence.runs
     for name, run in runs.items():
         if run.method.optimises and baseline in runs and _same_but_for_schedule(run, runs[baseline]):
-            series = {one: (_values(evidence, one, name), _values(evidence, one, baseline)) for one in HEADLINES}
+            series = {one: (one.of(evidence, name), one.of(evidence, baseline)) for one in HEADLINES}
             found = {one.column: average(own) for one, (own, _) in series.items()}
             behind = {one.column: average((-one.better * (own - base)).dropna()) for one, (own, base) in series.items()}
             seconds = average(values(evidence.costs, "seconds", method=name)).value
@@ -137,12 +126,6 @@ def _same_but_for_schedule(run: RunConfig, baseline: RunConfig) -> bool:
     varied = ("phase1_steps", "phase2_steps", "mask_period", "lr_shape", "lr_expression", "lr_offsets")
     own = {name: getattr(baseline.method, name) for name in varied}
     return run.method.model_copy(update=own) == baseline.method and run.prior == baseline.prior
-
-
-def _values(evidence: Evidence, headline: Headline, method: str) -> pd.Series:
-    if headline.track:
-        return scores(evidence, "margin", method, headline.track)
-    return distances(evidence, headline.column, method)
 
 
 def _keeps(point: Point, base: Point) -> bool:
@@ -199,12 +182,12 @@ def _cost(point: Point) -> tuple[int, int]:
     return point.at.steps, -point.at.mask_period
 
 
-def _best(points: Sequence[Point], one: Headline) -> Point:
+def _best(points: Sequence[Point], one: Score) -> Point:
     known = [point for point in points if not np.isnan(point.scores[one.column].value)]
     return max(known, key=lambda point: one.better * point.scores[one.column].value)
 
 
-def _is_best_within_error(points: Sequence[Point], base: Point, one: Headline) -> bool:
+def _is_best_within_error(points: Sequence[Point], base: Point, one: Score) -> bool:
     """Return whether the best schedule's mean lies within the baseline's interval, or is the baseline's."""
     own = base.scores[one.column]
     return not np.isnan(own.value) and own.low <= _best(points, one).scores[one.column].value <= own.high
@@ -243,7 +226,7 @@ def _statements(evidence: Evidence, points: Sequence[Point], base: Point) -> Ite
         if first is None or second is None or first is second:
             yield Statement(text, f"{NOT_MEASURED}: no such schedule among {len(names)}", sign=sign)
             continue
-        pair = (_values(evidence, one, first.method), _values(evidence, one, second.method))
+        pair = (one.of(evidence, first.method), one.of(evidence, second.method))
         sides = (_label(first, base), _label(second, base))
         yield compared(text, *pair, sides, one.unit, one.decimals, sign)
 
@@ -316,7 +299,7 @@ def _surface(lines: dict[str, list[Point]], base: Point) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, one: Headline, points: Sequence[Point], label: str, colour: str, shift: float) -> None:
+def _draw(axis: Axes, one: Score, points: Sequence[Point], label: str, colour: str, shift: float) -> None:
     steps = [point.at.steps + shift for point in points]
     found = [point.scores[one.column] for point in points]
     middle = [interval.value for interval in found]

@@ -7,7 +7,7 @@ nothing was measured, a series is empty and its statement says "not measured".
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,23 @@ from eval.questions.base import Evidence, Statement
 from eval.statistics import Interval, bootstrap_mean, differs, least_p, paired_p, wilson
 
 NOT_MEASURED = "not measured"
+
+
+class Score(NamedTuple):
+    """A headline score: column of tables, name for people, unit, decimals, sign of better, and track of a judge's."""
+
+    column: str
+    name: str
+    unit: str
+    decimals: int
+    better: int
+    track: str = ""
+
+    def of(self, evidence: Evidence, method: str) -> pd.Series:
+        """Return the score of a method's avatars by (list, item, seed)."""
+        if self.track:
+            return scores(evidence, "margin", method, self.track)
+        return distances(evidence, self.column, method)
 
 
 def values(table: pd.DataFrame, name: str, **chosen: object) -> pd.Series:

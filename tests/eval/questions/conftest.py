@@ -77,7 +77,6 @@ def make_evidence():
             diagnoses=pd.DataFrame({"method": [], "list": [], "item": [], "seed": [], "saturated": []}),
             costs=costs if len(costs) else pd.DataFrame(columns=list(COSTS)),
             measures=empty if measures is None else measures,
-            curves=pd.DataFrame(columns=["method", "measure", "step", "n", "mean", "low", "high"]),
         )
 
     return make

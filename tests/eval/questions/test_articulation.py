@@ -49,7 +49,7 @@ def measures() -> pd.DataFrame:
 
 def evidence(measures: pd.DataFrame, methods=("full", "oracle"), folders=None) -> Evidence:
     nothing = pd.DataFrame()
-    return Evidence(EXPERIMENT, runs_of(*methods), folders or {}, nothing, nothing, nothing, nothing, measures, nothing)
+    return Evidence(EXPERIMENT, runs_of(*methods), folders or {}, nothing, nothing, nothing, nothing, measures)
 
 
 def verdicts(found) -> dict[str, str]:

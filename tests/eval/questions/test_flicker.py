@@ -57,7 +57,7 @@ def evidence(methods=METHODS, baked: float = 0.0) -> Evidence:
     ]
     experiment = Experiment(experiment="t", lists=("few",), methods=METHODS, judges=("tiny",))
     tables = (pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(measures, columns=list(Record._fields)))
-    return Evidence(experiment, runs_of(*methods), {}, pd.DataFrame(records), *tables, pd.DataFrame())
+    return Evidence(experiment, runs_of(*methods), {}, pd.DataFrame(records), *tables)
 
 
 def verdicts(found) -> dict[str, str]:
@@ -107,7 +107,7 @@ def test_missing_methods_are_not_measured():
 
 
 def test_nothing_measured_is_said():
-    empty = [pd.DataFrame()] * 6
+    empty = [pd.DataFrame()] * 5
     experiment = Experiment(experiment="t", lists=("few",), methods=METHODS, judges=("tiny",))
     found = answer(Evidence(experiment, runs_of("full"), {}, *empty))
     assert found.answer == "The flicker of avatars was not measured." and not found.plots

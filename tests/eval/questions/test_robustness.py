@@ -30,7 +30,7 @@ def evidence() -> Evidence:
                 lines.append(Record(*about, condition, "r_at_1", "mini", float(margin > 0.3)))
                 lines.append(Record(*about, condition, "margin", "guide", 0.0))
     nothing = pd.DataFrame()
-    return Evidence(experiment, runs, {}, nothing, nothing, nothing, nothing, pd.DataFrame(lines), nothing)
+    return Evidence(experiment, runs, {}, nothing, nothing, nothing, nothing, pd.DataFrame(lines))
 
 
 def test_a_loss_beyond_the_ground_truths_holds(evidence):
