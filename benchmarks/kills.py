@@ -66,8 +66,8 @@ def content(place: Path) -> dict[str, str]:
     return found
 
 
-def processes(place: Path, run: subprocess.Popen[str]) -> dict[str, list[psutil.Process]]:
-    """Return the living processes of a run in a folder, by part."""
+def processes(run: subprocess.Popen[str]) -> dict[str, list[psutil.Process]]:
+    """Return the living processes of a run, by part."""
     found: dict[str, list[psutil.Process]] = {part: [] for part in PARTS}
     try:
         everything = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
@@ -86,7 +86,7 @@ def processes(place: Path, run: subprocess.Popen[str]) -> dict[str, list[psutil.
 
 def disturb(place: Path, run: subprocess.Popen[str], draw: random.Random) -> str:
     """Send a signal to a random process of a run; return the part and the signal, or an empty text if it had ended."""
-    parts = {part: alive for part, alive in processes(place, run).items() if alive}
+    parts = {part: alive for part, alive in processes(run).items() if alive}
     if not parts or run.poll() is not None:
         return ""
     part = draw.choice(sorted(parts))

@@ -85,7 +85,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
 def context(comparison: Comparison) -> dict[str, Any]:
     """Return the variables of the template."""
     each = max(MAX_ENTRIES // len(comparison.pairs), 3)
-    found = [entries(comparison, pair) for pair in comparison.pairs]
+    found = [entries(pair) for pair in comparison.pairs]
     rows = [row for pair in comparison.pairs for row in pair.differences]
     return {
         "a": comparison.a.name,
@@ -108,7 +108,7 @@ def context(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def entries(comparison: Comparison, pair: Pair) -> list[tuple[Pair, str, int, list[Line], dict[str, float]]]:
+def entries(pair: Pair) -> list[tuple[Pair, str, int, list[Line], dict[str, float]]]:
     """Return pair, prompt, seed, lines and order of each entry, those that differ most first.
 
     How much an entry differs is the mean over metrics of its difference, over the metric's largest.

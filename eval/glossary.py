@@ -116,7 +116,6 @@ HEADINGS = {
     "attribute": "age, hair, …",
     "geometry_mm": "geometry, mm",
     "interval": "95 % interval",
-    "taken_for": "taken for",
 }
 
 

@@ -40,7 +40,6 @@ class Part(BaseModel):
 
 
 Count = Annotated[int, Field(ge=0)]
-ToAccessor = Annotated[Count, To("accessors")]
 ToView = Annotated[Count, To("bufferViews")]
 ToNodes = Annotated[list[Count], To("nodes")]
 ToAccessors = Annotated[dict[str, Count], To("accessors")]

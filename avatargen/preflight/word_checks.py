@@ -19,16 +19,15 @@ from avatargen.preflight.plan import Study
 KNOW = "shipped models know the captions of the closed world alone (docs/closed-world.md#vocabulary)"
 
 
-def word_notes(study: Study, root: Path = ROOT) -> list[str]:
+def word_notes(study: Study) -> list[str]:
     """Return one line for each list with prompts or competing captions in words that shipped models never read.
 
     Empty where no shipped model takes part: other models read free text.
 
     Args:
         study: what runs.
-        root: folder that relative paths of weights start at.
     """
-    readers = shipped_readers(_models(study.runs, study.judges), root)
+    readers = shipped_readers(_models(study.runs, study.judges), ROOT)
     lines = []
     for name, items in study.lists.items() if readers else ():
         prompts = {item.item: item.prompt for item in items}
@@ -47,9 +46,9 @@ def word_notes(study: Study, root: Path = ROOT) -> list[str]:
     return [*lines, *([KNOW] if lines else [])]
 
 
-def prompt_note(run: RunConfig, prompt: str, root: Path = ROOT) -> str | None:
+def prompt_note(run: RunConfig, prompt: str) -> str | None:
     """Return one line if a prompt has words that the shipped models of a run never read; None otherwise."""
-    readers, words = shipped_readers(_models({run.method_name: run}, {}), root), unknown_words(prompt)
+    readers, words = shipped_readers(_models({run.method_name: run}, {}), ROOT), unknown_words(prompt)
     if not readers or not words:
         return None
     return f"{', '.join(readers)} never read: {', '.join(words)}; {KNOW}"

@@ -230,7 +230,7 @@ def test_text_shows_settings_rows_and_notes(folder):
 
 def test_the_prompt_that_differs_most_comes_first(folder):
     comparison = compare_runs(f"{folder}/a", f"{folder}/b")
-    order = [prompt for _, prompt, *_ in entries(comparison, comparison.pairs[0])]
+    order = [prompt for _, prompt, *_ in entries(comparison.pairs[0])]
     assert order[0] == PROMPTS[3] and order[-1] == PROMPTS[1]  # the failure; ranks 2 and 2
 
 

@@ -613,9 +613,7 @@ REFUSED = {
         "materials.0: got textures.0 in a format that we do not read; expected PNG, JPEG or WebP",
     ),
     "glass": (
-        lambda facts: facts["materials"][0].update(
-            extensions={"KHR_materials_transmission": {"transmissionFactor": 1}}
-        ),
+        lambda facts: facts["materials"][0].update(extensions=GLASS),
         "materials.0: got glass (KHR_materials_transmission: 1); expected an opaque material",
     ),
     "instances": (

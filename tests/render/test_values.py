@@ -1,6 +1,6 @@
 """Renders of every renderer against scenes worked out by hand and a brute-force reference.
 
-Values are those without gradients, which are exact for all of them; `test_soft_raster` has the soft ones.
+Values are those without gradients, which are exact for all of them; `test_pytorch3d` has the soft ones.
 """
 
 import pytest

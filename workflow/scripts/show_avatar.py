@@ -1,4 +1,4 @@
-"""Render an avatar's turntable, contact sheet and views into its folder, and export it; for `python -m avatargen`."""
+"""Render an avatar's turntable, contact sheet and views into its folder, and export it; for `avatargen make`."""
 
 import argparse
 import sys
