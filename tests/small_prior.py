@@ -3,11 +3,14 @@
 from pathlib import Path
 from shutil import copy
 
+import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 from avatargen.config.places import ROOT
+from avatargen.config.settings import PriorSettings
 from avatargen.training.prior_parts import build_text_encoder
+from tests.small_reader import write_reader
 
 
 def write_words(folder: Path) -> None:
@@ -56,3 +59,11 @@ def write_pipeline(folder: Path, prediction: str) -> Path:
     )
     pipeline.save_pretrained(folder / "model")
     return folder / "model"
+
+
+def small_settings(folder: Path, **changes) -> PriorSettings:
+    """Write a prior with its reader of expressions; return the settings that name them, changed where asked."""
+    torch.manual_seed(0)
+    path = str(write_pipeline(folder, prediction="epsilon"))
+    small = {"guidance": 5.0, "latent_size": 16, "texture_size": 32, "samples": 1, "adam_eps": 1e-8}
+    return PriorSettings(**{"path": path, "reader": write_reader(folder / "reader"), **small, **changes})

@@ -68,6 +68,14 @@ def test_every_name_that_ships_has_a_line(kind):
     assert found and all(line.strip() for line in found.values())
 
 
+def test_an_interrupt_ends_with_130(capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(listing.KINDS, "methods", interrupted)
+    assert main(["list", "methods"]) == 130 and "Interrupted" in capsys.readouterr().err
+
+
 def test_own_lists_are_listed_beside_the_shipped_ones(capsys, workplace):
     (workplace / "prompts").mkdir()
     (workplace / "prompts/mine.txt").write_text("a man\na woman\n")

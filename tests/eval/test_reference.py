@@ -99,4 +99,4 @@ def test_claims_are_those_of_the_table():
         q = "< 0.001" if line.q < 0.0005 else f"{line.q:.3f}" if line.q < 0.1 else f"{line.q:.2f}"
         about = (line.claim, f"`{line.method}`") if first else ("…", "")
         expected.append("| " + " | ".join((*about, MEASURES[line.metric] + by, difference, q, line.verdict)) + " |")
-    assert rows_below("The paper's claims") == expected
+    assert rows_below("### The paper's claims") == expected

@@ -21,19 +21,15 @@ from avatargen.method.optimise import take_step
 from avatargen.method.state import initial_state, restore, save_checkpoint
 from avatargen.priors.expression_reader import ExpressionReader
 from avatargen.priors.foreground import Denoising
-from tests.small_prior import write_pipeline
-from tests.small_reader import ACTIONS, write_reader
+from tests.small_prior import small_settings
+from tests.small_reader import ACTIONS
 
 FAST = {"phase1_steps": 0, "phase2_steps": 60, "views": 1, "mask_views": 2, "mask_period": 20, "offsets": False}
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> PriorSettings:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("prior")
-    path = str(write_pipeline(folder / "prior", prediction="epsilon"))
-    sizes = {"latent_size": 16, "texture_size": 32, "samples": 1, "reading_steps": 1}
-    return PriorSettings(path=path, guidance=5.0, adam_eps=1e-8, reader=write_reader(folder), **sizes)
+    return small_settings(tmp_path_factory.mktemp("prior"), reading_steps=1)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from avatargen.config.experiment import JudgeSettings, RunConfig
 from avatargen.config.other_systems import MeshSettings
 from avatargen.config.packages import pytorch3d_problem
 from avatargen.config.prompts import PromptItem
-from avatargen.config.settings import CameraSettings, MethodSettings, PriorSettings, SoftRasterSettings
+from avatargen.config.settings import CameraSettings, MethodSettings, SoftRasterSettings
 from avatargen.geometry.cameras import keyed_noise
 from avatargen.heads.face_points import FacePoints
 from avatargen.heads.flame.files import VARIABLE
@@ -27,8 +27,7 @@ from avatargen.method.optimise import take_step
 from avatargen.method.state import CHECKPOINT, State, checkpoint_place, initial_state
 from tests.small_clip import write_clip
 from tests.small_flame import write_flame
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 MAN, GIRL, BEARDED = (
     PromptItem("test", "a", "a man with green skin"),
@@ -40,13 +39,7 @@ FAST = {"phase1_steps": 2, "phase2_steps": 2, "views": 1, "mask_views": 2, "mask
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory) -> Generator:
-    torch.manual_seed(0)
-    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    reader = write_reader(folder.with_name("reader"))
-    prior = PriorSettings(
-        path=str(folder), reader=reader, guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
-    )
-    return Generator.load("anny", "warp", prior, threads=1)
+    return Generator.load("anny", "warp", small_settings(tmp_path_factory.mktemp("prior")), threads=1)
 
 
 def run_config(generator: Generator, batch: int = 1, **method) -> RunConfig:

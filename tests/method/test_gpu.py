@@ -17,8 +17,7 @@ from avatargen.method.recorder import Recorder
 from avatargen.method.state import initial_state
 from avatargen.priors import stable_diffusion
 from tests.method.test_memory import ITEMS, make, room_for, run_config, sizes
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 ABSENT = "no GPU is visible; on a machine with one: AVATARGEN_TEST_GPU=1 python -m pytest -m gpu"
 FAST = {"phase1_steps": 3, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
@@ -28,10 +27,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 @pytest.fixture
 def settings(tmp_path) -> PriorSettings:
-    torch.manual_seed(0)
-    path = str(write_pipeline(tmp_path / "prior", prediction="epsilon"))
-    sizes = {"latent_size": 16, "texture_size": 32, "samples": 2}
-    return PriorSettings(path=path, reader=write_reader(tmp_path), guidance=5.0, adam_eps=1e-8, **sizes)
+    return small_settings(tmp_path / "prior", samples=2)
 
 
 def begin(generator: Generator, method: MethodSettings):

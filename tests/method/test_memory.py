@@ -21,22 +21,14 @@ from avatargen.priors.precision import network_dtype
 from avatargen.runtime.generate_job import make_batch
 from avatargen.runtime.task import Task, outcome, prepare
 from tests.pretend_gpu import pretended_gpu
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 ITEMS = [PromptItem("test", name, f"a {name}", seed=seed) for seed, name in enumerate(["man", "girl", "baby"])]
 
 
-def settings(folder: Path, **changes) -> PriorSettings:
-    torch.manual_seed(0)
-    path = str(write_pipeline(folder, prediction="epsilon"))
-    small = {"guidance": 5.0, "latent_size": 16, "texture_size": 32, "samples": 1, "adam_eps": 1e-8}
-    return PriorSettings(path=path, reader=write_reader(folder / "reader"), **{**small, **changes})
-
-
 @pytest.fixture(scope="module")
 def prior(tmp_path_factory) -> PriorSettings:
-    return settings(tmp_path_factory.mktemp("prior"))
+    return small_settings(tmp_path_factory.mktemp("prior"))
 
 
 @pytest.fixture
@@ -190,7 +182,7 @@ def test_a_size_is_remembered_for_each_method(prior):
 
 def test_a_real_limit_of_memory_halves_batches(tmp_path):
     """The address space is limited, and torch's own CPU allocator fails."""
-    prior = settings(tmp_path / "prior", texture_size=2048)
+    prior = small_settings(tmp_path / "prior", texture_size=2048)
     generator, run = Generator.load("anny", "warp", prior, threads=1), run_config(prior, 3, phase1_steps=1)
     make(generator, run_config(prior, 1, phase1_steps=1), tmp_path / "warm", ITEMS[:1])  # loads what all runs need
     gc.collect()

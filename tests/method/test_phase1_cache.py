@@ -25,8 +25,7 @@ from avatargen.runtime import launch
 from avatargen.runtime.generate_chunk import PHASE1, make_chunk, tasks_of
 from avatargen.runtime.progress import weight
 from avatargen.runtime.worker_pool import ExecutionSettings
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 ITEMS = [PromptItem("list", "a", "a man with green skin"), PromptItem("list", "b", "a girl", seed=3)]
 SERIAL = ExecutionSettings("serial", threads=1)
@@ -34,12 +33,7 @@ SERIAL = ExecutionSettings("serial", threads=1)
 
 @pytest.fixture(scope="module")
 def prior(tmp_path_factory) -> PriorSettings:
-    torch.manual_seed(0)
-    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    reader = write_reader(folder.with_name("reader"))
-    return PriorSettings(
-        path=str(folder), reader=reader, guidance=5.0, latent_size=16, texture_size=32, samples=1, adam_eps=1e-8
-    )
+    return small_settings(tmp_path_factory.mktemp("prior"))
 
 
 @pytest.fixture(scope="module")

@@ -7,32 +7,22 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from avatargen.config.settings import CameraSettings, PriorSettings
+from avatargen.config.settings import CameraSettings
 from avatargen.method import refine as module
 from avatargen.method.batch_run import BatchRun
 from avatargen.method.generator import Generator
 from avatargen.method.refine import Views, denoise_views
 from avatargen.method.state import CHECKPOINT, checkpoint_place
 from tests.method.test_generator import GIRL, MAN, make, poison, run_config, same
-from tests.small_prior import write_pipeline
+from tests.small_prior import small_settings
 
 STEPS = 3
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory) -> Generator:
-    torch.manual_seed(0)
-    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    prior = PriorSettings(
-        path=str(folder),
-        guidance=5.0,
-        latent_size=16,
-        texture_size=32,
-        samples=1,
-        adam_eps=1e-8,
-        refine_steps=STEPS,
-        cameras=CameraSettings(close=0.3),
-    )
+    changes = {"reader": None, "refine_steps": STEPS, "cameras": CameraSettings(close=0.3)}
+    prior = small_settings(tmp_path_factory.mktemp("prior"), **changes)
     return Generator.load("anny", "warp", prior, threads=1)
 
 

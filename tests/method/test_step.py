@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avatargen.config.experiment import JudgeSettings
-from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.config.settings import MethodSettings
 from avatargen.method import geometry_losses
 from avatargen.method.context import Batch, embed_prompts, for_views
 from avatargen.method.distillation import distillation_gradient
@@ -22,8 +22,7 @@ from avatargen.priors import stable_diffusion
 from avatargen.priors.clip import ClipGuide
 from avatargen.priors.foreground import Denoising
 from tests.small_clip import write_clip
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 SILENT = {
     "distil_silhouette": 0.0,
@@ -52,11 +51,7 @@ MOVED = {
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory) -> Generator:
     """In float32, so that gradients add up."""
-    torch.manual_seed(0)
-    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    reader = write_reader(folder.with_name("reader"))
-    sizes = {"latent_size": 16, "texture_size": 32, "samples": 1}
-    settings = PriorSettings(path=str(folder), reader=reader, guidance=5.0, adam_eps=1e-8, **sizes)
+    settings = small_settings(tmp_path_factory.mktemp("prior"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)
         made = Generator.load("anny", "warp", settings, threads=1)

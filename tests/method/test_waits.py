@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avatargen.config.experiment import JudgeSettings
-from avatargen.config.settings import MethodSettings, PriorSettings
+from avatargen.config.settings import MethodSettings
 from avatargen.io.history import History
 from avatargen.method.context import Batch, embed_prompts
 from avatargen.method.generator import Generator
@@ -20,8 +20,7 @@ from avatargen.priors.clip import ClipGuide
 from tests.host_syncs import host_syncs
 from tests.pretend_gpu import pretended_gpu
 from tests.small_clip import write_clip
-from tests.small_prior import write_pipeline
-from tests.small_reader import write_reader
+from tests.small_prior import small_settings
 
 FAST = {"phase1_steps": 4, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
 
@@ -29,11 +28,7 @@ FAST = {"phase1_steps": 4, "phase2_steps": 6, "mask_views": 2, "mask_period": 2}
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     """One for all tests: a card with enough memory, which keeps its autoencoder."""
-    torch.manual_seed(0)
-    folder = write_pipeline(tmp_path_factory.mktemp("prior"), prediction="epsilon")
-    sizes = {"latent_size": 16, "texture_size": 32, "samples": 2, "refine_steps": 2}
-    reader = write_reader(tmp_path_factory.mktemp("reader"))
-    settings = PriorSettings(path=str(folder), reader=reader, guidance=5.0, adam_eps=1e-8, **sizes)
+    settings = small_settings(tmp_path_factory.mktemp("prior"), samples=2, refine_steps=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stable_diffusion, "network_dtype", lambda _: torch.float32)  # autocast cannot be pretended
         patch.setattr(offload, "SHORT", 0)

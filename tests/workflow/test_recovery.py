@@ -44,12 +44,11 @@ def folder_of(place, method="full", number=0):
     return sorted((place / RESULTS / "few" / method / "avatars").glob("*-*"))[number]
 
 
-def planned(place, *changes):
+def planned(place, *changes, options=()):
     """Return the rules that a dry run plans, with the number of jobs."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", "-n", "--config"]
-    found = subprocess.run(
-        [*command, "experiment=tiny", "name=tiny", *changes], cwd=place, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "2", "-n", *options]
+    asked = [*command, "--config", "experiment=tiny", "name=tiny", *changes]
+    found = subprocess.run(asked, cwd=place, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
     rows = re.findall(r"^(\w+) +(\d+)$", found.stdout + found.stderr, re.MULTILINE)
     return {name: int(count) for name, count in rows if name not in ("total", "all")}
@@ -113,6 +112,13 @@ def test_a_stage_that_failed_runs_again(place, stage):
     plan = planned(place)
     assert set(followers) - {"plots"} <= set(plan) if stage != "plots" else "plots" in plan
     assert not {*earlier} & {*plan} and {plan[name] for name in {*followers} & {*plan}} == {1}
+
+
+def test_what_the_user_forces_runs_beside_what_is_lost(place):
+    """As the documentation advises for avatars that ended in an error."""
+    (place / RESULTS / OUTPUTS["embed"]).unlink()
+    plan = planned(place, options=("--forcerun", "generate"))
+    assert plan["generate"] == 2 and plan["embed"] == 2
 
 
 def test_other_weights_of_a_judge_score_again(place):

@@ -14,8 +14,7 @@ from eval.measures import Record
 from eval.poses import POSES
 from eval.questions.articulation import QUESTION, answer
 from eval.questions.base import Evidence
-from eval.questions.verdicts import answers
-from tests.eval.questions.runs import runs_of
+from tests.eval.questions.runs import runs_of, verdicts
 
 PROMPTS = 8
 LOSSES = {"full": 0.05, "oracle": 0.01}
@@ -50,11 +49,6 @@ def measures() -> pd.DataFrame:
 def evidence(measures: pd.DataFrame, methods=("full", "oracle"), folders=None) -> Evidence:
     nothing = pd.DataFrame()
     return Evidence(EXPERIMENT, runs_of(*methods), folders or {}, nothing, nothing, nothing, nothing, measures)
-
-
-def verdicts(found) -> dict[str, str]:
-    table = answers(found.statements)
-    return dict(zip(table["statement"], table["verdict"], strict=True))
 
 
 def test_losses_are_compared_with_the_ground_truths(measures):

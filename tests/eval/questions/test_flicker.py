@@ -9,8 +9,7 @@ from avatargen.config.experiment import Experiment
 from eval.measures import Record
 from eval.questions.base import Evidence
 from eval.questions.flicker import answer
-from eval.questions.verdicts import answers
-from tests.eval.questions.runs import runs_of
+from tests.eval.questions.runs import runs_of, verdicts
 
 PROMPTS = 8
 CHANGES = {"full": (4.0, 0.5), "no_refine": (4.0, 1.0), "oracle": (1.0, 0.4)}
@@ -58,11 +57,6 @@ def evidence(methods=METHODS, baked: float = 0.0) -> Evidence:
     experiment = Experiment(experiment="t", lists=("few",), methods=METHODS, judges=("tiny",))
     tables = (pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), pd.DataFrame(measures, columns=list(Record._fields)))
     return Evidence(experiment, runs_of(*methods), {}, pd.DataFrame(records), *tables)
-
-
-def verdicts(found) -> dict[str, str]:
-    table = answers(found.statements)
-    return dict(zip(table["statement"], table["verdict"], strict=True))
 
 
 def test_remedies_are_compared_on_the_same_avatars():

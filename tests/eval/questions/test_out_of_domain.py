@@ -7,7 +7,7 @@ import pytest
 
 from eval.columns import UNIT
 from eval.questions.out_of_domain import answer, slopes, words_of
-from eval.questions.verdicts import answers
+from tests.eval.questions.runs import verdicts
 
 VARIANTS = ("plain.0", "added.1", "added.2", "added.4", "swapped.1", "swapped.2", "swapped.4")
 HEADS = tuple("abcdefgh")
@@ -35,11 +35,6 @@ def make(make_evidence):
         return answer(make_evidence("out_of_domain", ITEMS, words=words, **values))
 
     return made
-
-
-def verdicts(found):
-    table = answers(found.statements)
-    return dict(zip(table["statement"], table["verdict"], strict=True))
 
 
 def test_slopes_are_those_of_a_line_through_each_head():

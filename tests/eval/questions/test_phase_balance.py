@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 
 from eval.questions.phase_balance import QUESTION, answer
-from eval.questions.verdicts import answers
+from tests.eval.questions.runs import verdicts
 
 HALF = "full-steps_180-phase1_share_0.39"
 
 
 def noisy(base, prompt):
     return base + 0.1 * (prompt % 4)
-
-
-def verdicts(found):
-    table = answers(found.statements)
-    return dict(zip(table["statement"], table["verdict"], strict=True))
 
 
 def schedules(found):
