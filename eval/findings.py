@@ -13,7 +13,7 @@ flicker       mean absolute RGB change of the decoded renders from frame to fram
 janus         fraction of the rear views that the prior takes for a front, see :mod:`eval.janus`
 
 The thresholds are ours. Most separate good avatars from bad ones by eye. Two cannot be told by eye and come from
-studies: `misaligned`, which 2 of the study's 96 ground-truth heads reach (a prior never agrees with an outline
+studies: `misaligned`, which 1 of the study's 48 ground-truth heads reaches (a prior never agrees with an outline
 altogether), and `masks`, which a fifth of the avatars of an earlier version of `full` reached, and none of the study's.
 """
 
