@@ -42,6 +42,14 @@ def hits(scores: pd.DataFrame, method: str, track: str) -> str:
     return " / ".join(shares) + (MARK if rows["ceiling_inverted"].any() else "")
 
 
+def signed(value: float, metric: str) -> str:
+    return f"{value:+.{DECIMALS[metric]}f}".replace("-", "−")
+
+
+def level(q: float) -> str:
+    return "< 0.001" if q < 0.0005 else f"{q:.3f}" if q < 0.1 else f"{q:.2f}"
+
+
 def amount(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}" if value > 1e-3 else "0"
 
@@ -95,8 +103,26 @@ def test_claims_are_those_of_the_table():
         first, last = (line.claim, line.method) != last, (line.claim, line.method)
         mark = MARK if line.ceiling_inverted else ""
         by = "" if line.judge == "truth" else f", {line.track.replace('_', ' ')}, `{line.judge}`{mark}"
-        difference = f"{line.difference:+.{DECIMALS[line.metric]}f}".replace("-", "−")
-        q = "< 0.001" if line.q < 0.0005 else f"{line.q:.3f}" if line.q < 0.1 else f"{line.q:.2f}"
+        difference, q = signed(line.difference, line.metric), level(line.q)
         about = (line.claim, f"`{line.method}`") if first else ("…", "")
         expected.append("| " + " | ".join((*about, MEASURES[line.metric] + by, difference, q, line.verdict)) + " |")
     assert rows_below("### The paper's claims") == expected
+
+
+def test_differences_of_parts_are_those_of_the_table():
+    """Difference to the baseline, and q, of the measures that the head of the table names."""
+    paired = read("study", "paired").set_index(["metric", "track", "judge", "method"])
+    measures = [("geometry_mm", "geometry", "truth"), ("colour_error", "texture", "truth")]
+    measures += [("margin", track, JUDGES[0]) for track in ("texture", "geometry")]
+    rows = rows_below("### Parts of the method")
+    methods = [row.split("`")[1] for row in rows]
+    expected = [[paired.loc[(*measure, method)] for measure in measures] for method in methods]
+    cells = [
+        [
+            f"{signed(cell['difference'], metric)} ({level(cell['q'])})"
+            for cell, (metric, *_) in zip(line, measures, strict=True)
+        ]
+        for line in expected
+    ]
+    assert rows == [f"| `{name}` | {' | '.join(line)} |" for name, line in zip(methods, cells, strict=True)]
+    assert all(cell["n"] == 24 for line in expected for cell in line) and len(rows) == 9
