@@ -142,9 +142,12 @@ def test_a_run_that_shares_nothing_makes_its_own_avatars(place):
 
 
 def test_a_run_in_which_too_many_avatars_failed_ends_with_their_reasons(place):
-    """The prior's weights are not numbers; a ground-truth head, which needs no prior, does not make up for it."""
+    """The prior's weights are not numbers."""
     (weights,) = place.glob("prior/model/unet/*.safetensors")
     save_file({name: value * float("nan") for name, value in load_file(weights).items()}, weights)
+    priors = place / "workflow/config/priors.yaml"
+    settings = yaml.safe_load(priors.read_text())
+    priors.write_text(yaml.safe_dump({"small": {**settings["small"], "path": str(place / "prior/model")}}))
     process = start(place, "name=broken")
     output, _ = process.communicate(timeout=500)
     assert process.returncode and "2 of 2 avatars failed; expected at most a fraction of 0.5" in output
