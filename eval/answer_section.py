@@ -68,14 +68,14 @@ def answer_section(question: str | None, root: Path, tables: Path, plots: Path) 
     if question is None:
         return None
     facts = read_facts(tables)
-    pictures = [Figure(picture_uri(root / one["path"]) or "", one["text"]) for one in facts["pictures"]]
+    pictures = [Figure(uri, one["text"]) for one in facts["pictures"] if (uri := picture_uri(root / one["path"]))]
     return AnswerSection(
         facts["question"],
         facts["answer"],
         _statements(read_table(tables, ANSWERS)),
         [_grid(tables, **one) for one in facts["tables"]],
         [Figure(file_uri(plots / f"{one['name']}.svg", "image/svg+xml"), one["text"]) for one in facts["plots"]],
-        [picture for picture in pictures if picture.uri],
+        pictures,
     )
 
 
