@@ -59,17 +59,19 @@ def shown_run(baseline: str, runs: Sequence[str]) -> str:
 
 
 def beside_controls(table: pd.DataFrame, baseline: str, methods: Mapping[str, MethodSettings]) -> pd.DataFrame:
-    """Return the rows of the baseline, its ceiling and its floor, in the largest subset that has all of them.
+    """Return the rows of the baseline, its ceiling and its floor, in one subset of the baseline's avatars.
 
-    Methods that were asked for fewer prompts do not count: the baseline's own numbers are those of all its prompts.
+    It is the one with the most of the three; of several, the largest. Methods that were asked for fewer prompts do not
+    count: the baseline's own numbers are those of all its prompts.
 
     Args:
-        table: of methods, with a line for each subset that they count in.
+        table: of methods, with a line for each subset that they count in (column `subset`).
         baseline: name of the run.
         methods: settings of each run, by its name.
     """
-    wanted = [baseline, _named(methods, CEILING), _named(methods, FLOOR)]
-    return widest(table.loc[column(table, "method").isin(wanted), :])
+    wanted = column(table, "method").isin([baseline, _named(methods, CEILING), _named(methods, FLOOR)])
+    own = column(table, "subset").isin(column(where(table, method=baseline), "subset"))
+    return widest(table.loc[wanted & own, :])
 
 
 def key_numbers(baseline: str, methods: Mapping[str, MethodSettings], tables: Path) -> list[KeyNumber]:

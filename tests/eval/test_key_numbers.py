@@ -50,6 +50,16 @@ def test_without_controls_all_avatars_count(tables):
     assert distance.value == "3.0 mm"
 
 
+def test_a_larger_subset_without_the_baseline_has_no_say(tables):
+    """Ceiling and floor on prompts that the baseline was not asked for, as with meshes of another system."""
+    scores = pd.read_csv(tables / "clip_r.csv")
+    other = scores[(scores["subset"] == "8x1") & (scores["method"] != "full")].assign(subset="9x1", n=9)
+    rest = scores[(scores["subset"] == "8x1") & (scores["method"] != "oracle")]
+    pd.concat([other, rest]).to_csv(tables / "clip_r.csv", index=False)
+    colour, *_ = key_numbers("full", METHODS, tables)
+    assert "of 4 of 8 avatars of full" in colour.text
+
+
 def test_judges_are_shown_with_their_ceilings(tables):
     tracks, (line,) = judge_lines({"tiny": "a/model"}, {"tiny": "a `small` judge"}, "full", METHODS, tables)
     assert tracks == ["texture", "geometry"] and line.reason == "a small judge" and line.ceilings == ["75 %", "75 %"]
